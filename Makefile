@@ -1,0 +1,101 @@
+# What a person does with this project. `make` alone lists the targets.
+# PYTHON=/path/to/python3 chooses the interpreter of .venv; ARGS="…" is passed on to the program.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run setup test check bench bench-quick up down lock
+
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+UV ?= uv
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPOSE := docker compose -f deploy/compose.yaml
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: setup ## Start everything in one process, play an autumn, open the cabinet (Ctrl-C ends)
+	@$(BIN)/pfdo run --play examples/autumn.jsonl $(ARGS)
+
+setup: .venv/.installed ## Make .venv with the locked dependencies and .venv/bin/pfdo
+
+test: setup .venv/.tools ## Run every test; what needs Docker or Chromium is skipped without it, and says so
+	@$(BIN)/python -m pytest -rs $(ARGS)
+
+check: setup .venv/.tools ## Format, lint, types, import rules, contracts, rule tables, dead code, dependencies
+	@echo "check: format"        && $(BIN)/ruff format --check --quiet .
+	@echo "check: lint"          && $(BIN)/ruff check --quiet .
+	@echo "check: types"         && $(BIN)/mypy
+	@echo "check: import rules"  && $(BIN)/lint-imports
+	@echo "check: contracts"     && $(BIN)/pfdo contracts check
+	@echo "check: rule tables"   && $(BIN)/pfdo rules check
+	@echo "check: dead code"     && $(BIN)/vulture
+	@echo "check: dependencies"  && $(BIN)/deptry .
+	@echo "check: known vulnerabilities" && $(BIN)/python requirements/audit.py
+	@echo "check: all is well"
+
+bench: setup .venv/.tools ## The benchmarks side by side, with a table
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: setup .venv/.tools ## The same in under two minutes
+	@$(BIN)/python -m bench quick $(ARGS)
+
+up: docker-answers ## Start the compose deployment: Kafka, a Redis per service, five services, calendar
+	@$(COMPOSE) up --build --wait -d
+	@echo
+	@$(COMPOSE) ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+	@echo
+	@echo "The cabinet is at http://127.0.0.1:8038. Stop with: make down"
+
+down: docker-answers ## Stop the compose deployment and throw its data away
+	@$(COMPOSE) down -v
+
+lock: ## Lock the newest versions that requirements/*.in allow (needs uv)
+	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" --output-file requirements/runtime.txt requirements/runtime.in
+	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" --constraints requirements/runtime.txt \
+		--output-file requirements/tools.txt requirements/tools.in
+
+# --- what the targets stand on ---------------------------------------------------------------
+
+.PHONY: docker-answers
+docker-answers:
+	@docker compose version >/dev/null 2>&1 || { \
+		echo "Docker with compose was not found. Install it, or try the system without it: make run" >&2; exit 1; }
+	@docker version >/dev/null 2>&1 || { \
+		echo "Docker is installed but does not answer. Start it, or try the system without it: make run" >&2; exit 1; }
+
+.venv/bin/python:
+	@python=; \
+	for candidate in $(PYTHON); do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			python=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "setup: Python 3.11 or newer is needed and none of these is: $(PYTHON)." >&2; \
+		echo "       Install it, or say where it is: make setup PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "setup: $$python cannot make a virtual environment: its venv module is missing." >&2; \
+		echo "       On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; \
+	fi; \
+	echo "setup: making .venv with $$("$$python" --version)"; \
+	"$$python" -m venv --clear .venv
+
+.venv/.runtime: requirements/runtime.txt | .venv/bin/python
+	@echo "setup: installing the locked dependencies (half a minute the first time)"
+	@$(PIP) install --require-hashes --requirement requirements/runtime.txt
+	@touch $@
+
+.venv/.installed: pyproject.toml .venv/.runtime
+	@echo "setup: installing the project itself as .venv/bin/pfdo"
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.tools: requirements/tools.txt .venv/.runtime
+	@echo "setup: installing the locked tools for tests and checks (half a minute the first time)"
+	@$(PIP) install --require-hashes --requirement requirements/tools.txt
+	@touch $@

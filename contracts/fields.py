@@ -1,0 +1,171 @@
+"""The plain types of `docs/events.md` section 1 with their limits, as pydantic field types.
+
+Models validate strictly, from a parsed JSON object: a number is never a string, a string never a
+number, a bool never an integer. Enums, tuples and dates are the exception, since JSON has none of
+them: they are read from strings and arrays, and only from those.
+"""
+
+import datetime as dt
+import re
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from contracts import vocabulary as words
+
+_T = TypeVar("_T")
+
+_AS_WRITTEN = Strict(strict=False)
+"""Lets a tuple be read from an array and an enum from its value."""
+
+ID_PATTERN = r"^[a-z0-9][a-z0-9-]{2,39}$"
+EVENT_ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
+OKTMO_PATTERN = r"^[0-9]{8}$"
+REFERENCE_PATTERN = r"^[a-z0-9/-]{1,80}$"
+WORD_PATTERN = r"^[a-z][a-z0-9_-]{1,39}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+# Without the control characters of Unicode, category Cc.
+_TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+TEXT_LENGTH_MAX = 200
+EXPLANATION_LENGTH_MAX = 1000
+
+INTEGER_MAX = 999_999_999_999_999
+"""Fifteen digits: exact in every store and every reader, JavaScript and Lua included."""
+COUNT_MAX = 1_000_000
+
+YEAR_MIN = 1900
+YEAR_MAX = 2999
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_TIMESTAMP = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-]([0-9]{2}):([0-9]{2}))\Z"
+)
+_TIMESTAMP_SCHEMA = {"type": "string", "format": "date-time"}
+_DATE_SCHEMA = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+
+
+def _to_date(value: Any) -> dt.date:
+    """Return the date of a `YYYY-MM-DD` string; ISO 8601's other forms are refused."""
+    if isinstance(value, str) and _DATE.match(value):
+        return dt.date.fromisoformat(value)
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value
+    raise ValueError("must be a date written YYYY-MM-DD")
+
+
+def _within_the_calendar(value: dt.date) -> dt.date:
+    if not YEAR_MIN <= value.year <= YEAR_MAX:
+        raise ValueError(f"must lie in the years {YEAR_MIN} to {YEAR_MAX}")
+    return value
+
+
+def _check_timestamp(value: str) -> str:
+    """Return the timestamp as it was written, if RFC 3339 allows it and it has an offset."""
+    parts = _TIMESTAMP.match(value)
+    if parts is None:
+        raise ValueError("must be an RFC 3339 time with an offset")
+    day, hour, minute, second, offset_hour, offset_minute = parts.groups()
+    dt.date.fromisoformat(day)
+    # RFC 3339 allows second 60, a leap second.
+    clock = (int(hour), int(minute), int(second), int(offset_hour or 0), int(offset_minute or 0))
+    if any(part > most for part, most in zip(clock, (23, 59, 60, 23, 59), strict=True)):
+        raise ValueError("must be an RFC 3339 time with an offset")
+    return value
+
+
+_Id = StringConstraints(pattern=ID_PATTERN)
+_Reference = StringConstraints(pattern=REFERENCE_PATTERN)
+_EventId = StringConstraints(pattern=EVENT_ID_PATTERN)
+
+PayerCode: TypeAlias = Annotated[words.PayerCode, StringConstraints(pattern=OKTMO_PATTERN)]
+ChildId: TypeAlias = Annotated[words.ChildId, _Id]
+GuardianId: TypeAlias = Annotated[words.GuardianId, _Id]
+ProviderId: TypeAlias = Annotated[words.ProviderId, _Id]
+GroupId: TypeAlias = Annotated[words.GroupId, _Id]
+ProgrammeId: TypeAlias = Annotated[words.ProgrammeId, _Id]
+EnrollmentId: TypeAlias = Annotated[words.EnrollmentId, _Id]
+LessonId: TypeAlias = Annotated[words.LessonId, _Id]
+PeriodId: TypeAlias = Annotated[words.PeriodId, _Id]
+CategoryId: TypeAlias = Annotated[words.CategoryId, _Id]
+RecipientId: TypeAlias = Annotated[words.RecipientId, _Id]
+BenefitCode: TypeAlias = Annotated[words.BenefitCode, StringConstraints(pattern=r"^b[0-9]{2}$")]
+CertificateNumber: TypeAlias = Annotated[
+    words.CertificateNumber, StringConstraints(pattern=r"^[0-9]{10}$")
+]
+InvoiceId: TypeAlias = Annotated[words.InvoiceId, _Reference]
+LineReference: TypeAlias = Annotated[words.LineReference, _Reference]
+MessageId: TypeAlias = Annotated[words.MessageId, _EventId]
+EventId: TypeAlias = Annotated[words.EventId, _EventId]
+TableName: TypeAlias = Annotated[
+    words.TableName, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")
+]
+Month: TypeAlias = Annotated[words.Month, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+ClockTime: TypeAlias = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+Word: TypeAlias = Annotated[str, StringConstraints(pattern=WORD_PATTERN)]
+Text: TypeAlias = Annotated[
+    str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=_TEXT_PATTERN)
+]
+Explanation: TypeAlias = Annotated[
+    str, StringConstraints(max_length=EXPLANATION_LENGTH_MAX, pattern=_TEXT_PATTERN)
+]
+
+Kopecks: TypeAlias = Annotated[words.Kopecks, Field(ge=0, le=words.KOPECKS_MAX)]
+SignedKopecks: TypeAlias = Annotated[
+    words.SignedKopecks, Field(ge=-words.KOPECKS_MAX, le=words.KOPECKS_MAX)
+]
+Revision: TypeAlias = Annotated[words.Revision, Field(ge=1, le=INTEGER_MAX)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+SignedCount: TypeAlias = Annotated[int, Field(ge=-COUNT_MAX, le=COUNT_MAX)]
+Position: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX)]
+Number: TypeAlias = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
+AgeYears: TypeAlias = Annotated[int, Field(ge=0, le=999)]
+LessonsTotal: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+
+Date: TypeAlias = Annotated[dt.date, BeforeValidator(_to_date), WithJsonSchema(_DATE_SCHEMA)]
+# Rules add days and years to these, so they keep away from the ends of the calendar.
+CountedDate: TypeAlias = Annotated[
+    dt.date,
+    BeforeValidator(_to_date),
+    AfterValidator(_within_the_calendar),
+    WithJsonSchema(_DATE_SCHEMA),
+]
+Timestamp: TypeAlias = Annotated[
+    str, AfterValidator(_check_timestamp), WithJsonSchema(_TIMESTAMP_SCHEMA)
+]
+
+Many: TypeAlias = Annotated[tuple[_T, ...], _AS_WRITTEN]
+"""A list of items; in the model it is a tuple, since events are frozen."""
+
+ProviderState: TypeAlias = Annotated[words.ProviderState, _AS_WRITTEN]
+Registry: TypeAlias = Annotated[words.Registry, _AS_WRITTEN]
+Direction: TypeAlias = Annotated[words.Direction, _AS_WRITTEN]
+Consent: TypeAlias = Annotated[words.Consent, _AS_WRITTEN]
+TerminatedBy: TypeAlias = Annotated[words.TerminatedBy, _AS_WRITTEN]
+Channel: TypeAlias = Annotated[words.Channel, _AS_WRITTEN]
+DeliveryStatus: TypeAlias = Annotated[words.DeliveryStatus, _AS_WRITTEN]
+FrameAgreementState: TypeAlias = Annotated[words.FrameAgreementState, _AS_WRITTEN]
+DebitBasis: TypeAlias = Annotated[words.DebitBasis, _AS_WRITTEN]
+IssueMode: TypeAlias = Annotated[words.IssueMode, _AS_WRITTEN]
+Mark: TypeAlias = Annotated[words.Mark, _AS_WRITTEN]
+Evidence: TypeAlias = Annotated[words.Evidence, _AS_WRITTEN]
+PlaceAnswer: TypeAlias = Annotated[words.PlaceAnswer, _AS_WRITTEN]
+EndCause: TypeAlias = Annotated[words.EndCause, _AS_WRITTEN]
+CertificateState: TypeAlias = Annotated[words.CertificateState, _AS_WRITTEN]
+CloseReason: TypeAlias = Annotated[words.CloseReason, _AS_WRITTEN]
+NominalCause: TypeAlias = Annotated[words.NominalCause, _AS_WRITTEN]
+DeadLetterReason: TypeAlias = Annotated[words.DeadLetterReason, _AS_WRITTEN]
+InputRefusal: TypeAlias = Annotated[words.InputRefusal, _AS_WRITTEN]
+ApplicationRefusal: TypeAlias = Annotated[words.ApplicationRefusal, _AS_WRITTEN]
+FundsRefusal: TypeAlias = Annotated[words.FundsRefusal, _AS_WRITTEN]
+NotCharged: TypeAlias = Annotated[words.NotCharged, _AS_WRITTEN]
+QueueReason: TypeAlias = Annotated[words.QueueReason, _AS_WRITTEN]
+CertificateRefusal: TypeAlias = Annotated[words.CertificateRefusal, _AS_WRITTEN]

@@ -1,0 +1,1 @@
+"""The services: every folder is a process and owns its facts."""

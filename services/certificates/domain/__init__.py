@@ -1,0 +1,1 @@
+"""What certificates decides. Pure: no I/O, no clock, no chance."""

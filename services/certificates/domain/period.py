@@ -1,0 +1,46 @@
+"""An accounting period of a payer, and how certificates are issued in it."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from contracts.vocabulary import IssueMode
+
+GRACE_DAYS = 10
+"""So many days after its end the nominals of a period may still be changed (docs/rules.md,
+section 4). The number is that of the table `billing.days`, which closes the books."""
+
+PARKING_DAYS = 30
+"""So many days an input waits for a child or a period that is not known yet (docs/rules.md,
+section 2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A period, both days inclusive."""
+
+    starts_on: date
+    ends_on: date
+
+    def has_ended(self, day: date) -> bool:
+        """Return whether the period is over: its queues end with it."""
+        return day > self.ends_on
+
+    def is_closed(self, day: date) -> bool:
+        """Return whether nominals of the period can no longer change."""
+        return day > self.ends_on + timedelta(days=GRACE_DAYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When certificates of a period are funded or queued."""
+
+    issue_mode: IssueMode
+
+
+DEFAULT_POLICY = Policy(issue_mode=IssueMode.ON_ENROLLMENT)
+"""What holds without a policy of the payer (docs/events.md, section 3)."""
+
+
+def parked_until(first_day: date) -> date:
+    """Return the last day on which an input that arrived on `first_day` still waits."""
+    return first_day + timedelta(days=PARKING_DAYS)

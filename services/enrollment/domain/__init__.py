@@ -1,0 +1,1 @@
+"""What enrollment decides. Pure: no I/O, no clock, no chance."""

@@ -1,0 +1,54 @@
+"""What the partitions of a child and of a group ask each other, by `enrollment.commands.v1`."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from contracts.vocabulary import (
+    ApplicationRefusal,
+    EnrollmentId,
+    GroupId,
+    PayerCode,
+    PlaceAnswer,
+)
+from services.enrollment.domain.terms import Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRequested:
+    """Give this enrollment a place."""
+
+    enrollment_id: EnrollmentId
+    child_payer: PayerCode
+    group_id: GroupId
+    waitlist_ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceAnswered:
+    """The place is held (on these terms), waited for (in this position) or refused (why)."""
+
+    enrollment_id: EnrollmentId
+    answer: PlaceAnswer
+    reason: ApplicationRefusal | None = None
+    position: int | None = None
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceReturned:
+    """The enrollment gives back its place, or its turn in the waiting list."""
+
+    enrollment_id: EnrollmentId
+    group_id: GroupId
+    reason: str
+
+
+Command: TypeAlias = PlaceRequested | PlaceAnswered | PlaceReturned
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """A command and the payer in whose partition it is decided."""
+
+    payer: PayerCode
+    command: Command

@@ -1,0 +1,313 @@
+"""Following the journals into read models: one partition, no journal of its own, no promises of
+its own. All it keeps can be dropped and is read again from the start."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, TypeVar
+
+import orjson
+
+from contracts.envelope import Envelope, EventData
+from streaming.bus import Bus, Reader, Record
+from streaming.decoding import decode_data, decode_envelope
+from streaming.errors import BehindError, FencedError, HaltError
+from streaming.merging import Merge
+from streaming.partition import (
+    BATCH_CHANGES_MAX,
+    Position,
+    read_positions,
+)
+from streaming.store import Answer, Behind, Commit, Committed, Count, Fenced, Range, Store
+from streaming.telemetry import Telemetry
+from streaming.view import Codec, Memory, Missing
+
+BATCH_RECORDS_MAX = 500
+POLL_SECONDS = 0.5
+FAULTS_PER_RECORD_MAX = 1_000
+
+Event = TypeVar("Event", bound=EventData)
+Aggregate = TypeVar("Aggregate")
+
+
+class Models:
+    """The read models of a partition, as a projection may read and change them.
+
+    Keys and indexes are used as they are given: nothing is scoped to a payer here.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def find(self, kind: type[Aggregate], id_: str) -> Aggregate | None:
+        """Return a read model, or None."""
+        value: Aggregate | None = self._memory.get(f"{self._memory.codec.name(kind)}/{id_}")
+        return value
+
+    def put(self, id_: str, value: object) -> None:
+        """Set a read model, under the kind of its class."""
+        self._memory.put(f"{self._memory.codec.name(type(value))}/{id_}", value)
+
+    def remove(self, kind: type[Any], id_: str) -> None:
+        """Delete a read model."""
+        self._memory.put(f"{self._memory.codec.name(kind)}/{id_}", None)
+
+    def add(self, index: str, member: str) -> None:
+        """Add a member to an index."""
+        self._memory.index(index, member, present=True)
+
+    def discard(self, index: str, member: str) -> None:
+        """Take a member off an index."""
+        self._memory.index(index, member, present=False)
+
+    def members(
+        self, index: str, start: str = "", end: str | None = None, members_max: int = 500
+    ) -> list[str]:
+        """Return members of an index from `start` (inclusive) to `end`."""
+        return self._memory.range(Range(index, start, end, members_max))
+
+    def count(self, index: str, start: str = "", end: str | None = None) -> int:
+        """Return how many members an index has from `start` to `end`."""
+        return self._memory.count(Count(index, start, end))
+
+
+Projector = Callable[[Any, Envelope, Models], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Projection:
+    """What a follower makes of journals: tables of projectors, no loop and no I/O.
+
+    `facts` are by type of published fact; `inputs` by (service whose decision counts, type of
+    input), called with the data of each input that service applied or noted.
+    """
+
+    name: str
+    state_version: int
+    kinds: Mapping[str, type[Any]]
+    events: Mapping[str, type[EventData]]
+    topics: tuple[str, ...]
+    facts: dict[str, Projector] = field(default_factory=dict)
+    inputs: dict[tuple[str, str], Projector] = field(default_factory=dict)
+
+    def of(
+        self, event: type[Event]
+    ) -> Callable[
+        [Callable[[Event, Envelope, Models], None]], Callable[[Event, Envelope, Models], None]
+    ]:
+        """Register what a published fact changes in the read models."""
+
+        def register(
+            projector: Callable[[Event, Envelope, Models], None],
+        ) -> Callable[[Event, Envelope, Models], None]:
+            if event.type in self.facts:
+                raise ValueError(f"{event.type} is projected twice")
+            self.facts[event.type] = projector
+            return projector
+
+        return register
+
+    def of_input(
+        self, service: str, event: type[Event]
+    ) -> Callable[
+        [Callable[[Event, Envelope, Models], None]], Callable[[Event, Envelope, Models], None]
+    ]:
+        """Register what an accepted input changes, as decided in the journal of `service`."""
+
+        def register(
+            projector: Callable[[Event, Envelope, Models], None],
+        ) -> Callable[[Event, Envelope, Models], None]:
+            self.inputs[(service, event.type)] = projector
+            return projector
+
+        return register
+
+    def apply(self, envelope: Envelope, models: Models) -> None:
+        """Change the read models by one journal record."""
+        service, _, fact = envelope.type.partition(".")
+        told = envelope.data.get("input")
+        accepted = not fact.startswith("input-") or (
+            fact.startswith("input-noted") and "item" not in envelope.data
+        )
+        if told is not None and accepted and "data" in told:
+            projector = self.inputs.get((service, told["type"]))
+            if projector is not None:
+                event = self.events[told["type"]].model_validate(told["data"])
+                projector(event, envelope, models)
+        projector = self.facts.get(envelope.type)
+        if projector is not None:
+            projector(decode_data(envelope, self.events[envelope.type]), envelope, models)
+
+
+class Follower:
+    """Keeps the read models of one partition up to the journals."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        number: int,
+        bus: Bus,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        cached_max: int = 50_000,
+    ) -> None:
+        self._projection = projection
+        self.number = number
+        self._bus = bus
+        self._store = store
+        self._telemetry = telemetry
+        self._memory = Memory(Codec(projection.kinds), cached_max)
+        self._models = Models(self._memory)
+        self.epoch = 0
+        self.seq = 0
+        self._identity = ""
+        self._positions: dict[str, Position] = {}
+        self._day: date | None = None
+        self._reader: Reader | None = None
+        self._merge: Merge | None = None
+        self._changed = False
+
+    async def take_over(self) -> None:
+        """Become the owner and stand ready; read models of another installation are dropped."""
+        await self.close()
+        version = self._projection.state_version
+        standing = await self._store.take_over(self.number, version)
+        self.epoch, self.seq = standing.epoch, standing.seq
+        self._identity = await self._bus.identity()
+        self._memory.forget()
+        self._positions = read_positions(standing.fields.get("positions"))
+        starts = await self._bus.starts(self._projection.topics)
+        ends = await self._bus.ends(self._projection.topics)
+        foreign = standing.fields.get("bus", self._identity.encode()) != self._identity.encode()
+        ahead = any(
+            ends[(topic, self.number)] < position.next
+            for topic, position in self._positions.items()
+        )
+        if foreign or ahead:
+            await self._answered(self._store.clear(self.number, version, self.epoch))
+            self.seq, self._positions = 0, {}
+        positions = {
+            topic: max(self._positions.get(topic, Position(0)).next, starts[(topic, self.number)])
+            for topic in self._projection.topics
+        }
+        self._reader = await self._bus.reader(self.number, positions)
+        self._merge = Merge(self._reader, positions)
+        self._changed = not standing.fields
+        self._telemetry.took_over(self._projection.name, self.number, self.epoch)
+
+    async def step(self, wait_seconds: float = POLL_SECONDS) -> bool:
+        """Project one batch. Return whether there was anything to do."""
+        if self._merge is None:
+            raise RuntimeError("take over first")
+        records = self._merge.take(BATCH_RECORDS_MAX)
+        for record in records:
+            await self._project(record)
+            if len(self._memory.batch) >= BATCH_CHANGES_MAX:
+                await self._commit()
+        if records:
+            await self._commit()
+            return True
+        await self._merge.fill(0.0 if self._changed else wait_seconds)
+        if not self._merge.is_empty:
+            return True
+        for topic, offset in self._merge.read_up_to().items():
+            position = self._positions.get(topic, Position(0))
+            if offset > position.next:
+                self._positions[topic] = Position(offset, position.last, "", position.journalseq)
+                self._changed = True
+        if self._changed:
+            await self._commit()
+        return False
+
+    async def _project(self, record: Record) -> None:
+        envelope = decode_envelope(record)
+        position = self._positions.get(record.topic, Position(0))
+        seq = envelope.journalseq or 0
+        if position.journalseq and seq > position.journalseq + 1:
+            raise HaltError(
+                f"{record.topic} {record.partition}/{record.offset}: number {seq} follows "
+                f"{position.journalseq}; records are missing. Restore the topic."
+            )
+        if seq > position.journalseq:
+            await self._apply(envelope)
+        self._positions[record.topic] = Position(
+            record.offset + 1, record.offset, "", max(seq, position.journalseq)
+        )
+        if envelope.businessday is not None:
+            self._day = max(envelope.businessday, self._day or envelope.businessday)
+        self._changed = True
+
+    async def _apply(self, envelope: Envelope) -> None:
+        for _ in range(FAULTS_PER_RECORD_MAX):
+            try:
+                self._projection.apply(envelope, self._models)
+            except Missing as missing:
+                self._memory.discard()
+                loaded = await self._store.load(
+                    self.number,
+                    self._projection.state_version,
+                    missing.keys,
+                    missing.ranges,
+                    missing.counts,
+                )
+                self._memory.remember(missing, loaded)
+            else:
+                self._memory.keep()
+                return
+        raise RuntimeError(f"the projection of {envelope.type} asks for more and more")
+
+    async def _commit(self) -> None:
+        batch, codec = self._memory.batch, self._memory.codec
+        members = [(i, m, there) for i, ms in batch.members.items() for m, there in ms.items()]
+        fields = {
+            "bus": self._identity.encode(),
+            "positions": orjson.dumps(
+                {
+                    topic: [position.next, position.last, position.hash, position.journalseq]
+                    for topic, position in self._positions.items()
+                }
+            ),
+            "idle": b"1",
+        }
+        if self._day is not None:
+            fields["day"] = self._day.isoformat().encode()
+        commit = Commit(
+            expected_seq=self.seq,
+            fields=fields,
+            writes={k: codec.encode(k, v) for k, v in batch.values.items() if v is not None},
+            deletes=[key for key, value in batch.values.items() if value is None],
+            index_adds=[(index, member) for index, member, there in members if there],
+            index_removes=[(index, member) for index, member, there in members if not there],
+        )
+        self.seq = await self._answered(
+            self._store.commit(self.number, self._projection.state_version, self.epoch, commit)
+        )
+        self._memory.committed()
+        self._changed = False
+
+    async def _answered(self, asked: Awaitable[Answer]) -> int:
+        match await asked:
+            case Behind(seq):
+                raise BehindError(f"the read models are at {seq}, not at {self.seq}")
+            case Fenced(epoch):
+                raise FencedError(f"epoch {epoch} keeps the read models, this was {self.epoch}")
+            case Committed(seq):
+                return int(seq)
+        raise TypeError("the store gave no answer")
+
+    async def still_owner(self) -> bool:
+        """Return whether the store stands where this owner left it."""
+        standing = await self._store.standing(self.number, self._projection.state_version)
+        return (standing.epoch, standing.seq) == (self.epoch, self.seq)
+
+    async def is_fenced(self) -> bool:
+        """Return whether a newer owner has the partition."""
+        standing = await self._store.standing(self.number, self._projection.state_version)
+        return standing.epoch > self.epoch
+
+    async def close(self) -> None:
+        """Let go of the reader."""
+        if self._reader is not None:
+            await self._reader.close()
+        self._reader = self._merge = None

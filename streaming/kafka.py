@@ -1,0 +1,763 @@
+"""The bus in production: Apache Kafka.
+
+FastStream hosts the sharing out of partitions (`KafkaOwnership`) and its life cycle; what it cannot
+do is done with aiokafka directly: reading several topics from given positions, appending under a
+transaction, publishing bytes with their own key, partition and headers (FastStream adds headers of
+its own and cannot send two equal names). Each setting that differs from a default avoids a trap
+that `docs/promises.md`, section 5, names.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiokafka import (  # type: ignore[import-untyped]
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    TopicPartition,
+)
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+from aiokafka.coordinator.assignors.roundrobin import (  # type: ignore[import-untyped]
+    RoundRobinPartitionAssignor,
+)
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    IllegalOperation,
+    InvalidProducerEpoch,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
+
+from streaming import kafka_headers
+from streaming.bus import Appended, Outgoing, Polled, Record
+from streaming.errors import BusUnavailableError, FencedError, HaltError, SettingError
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_MS = 10_000
+OPEN_SECONDS_MAX = 30.0
+"""Opening a connection, a reader or a writer."""
+ANSWER_SECONDS_MAX = 15.0
+"""A question to the cluster: starts, ends, identity, topics."""
+APPEND_SECONDS_MAX = 15.0
+"""One round. The broker gives a transaction up after TRANSACTION_TIMEOUT_MS anyway."""
+PUBLISH_SECONDS_MAX = 15.0
+STOP_SECONDS_MAX = 3.0
+"""Letting go of one client; aiokafka can hang there."""
+METADATA_AGE_MS_MAX = 30_000
+"""How long a leader is believed in without asking; the default of five minutes is an outage."""
+
+TRANSACTION_TIMEOUT_MS = 10_000
+TRANSACTION_BACKOFF_MS = 2
+ROUND_PAUSE_SECONDS = 0.005
+"""From one round to the next: the broker is still writing markers, and who comes earlier is sent
+away for 20 ms."""
+BATCH_BYTES_MAX = 1_000_000
+PUBLISH_LINGER_MS = 2
+
+FETCH_WAIT_MS = 500
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+PARTITION_FETCH_BYTES_MAX = 1024 * 1024
+BUFFER_BYTES_MAX = 1024 * 1024
+"""A topic that has as much waiting in the process is not fetched from until half is taken."""
+RECORD_OVERHEAD_BYTES = 200
+ENDED_SECONDS_MAX = 2.0
+"""How old a fetch may be that says that a topic is at its end."""
+SILENCE_SECONDS_MAX = 30.0
+"""How long a topic may go without any answer to a fetch before its reader is given up."""
+CATCHING_UP_SECONDS = 0.01
+"""How often a waiting poll looks whether a topic has come to its end by markers alone."""
+
+SESSION_TIMEOUT_MS = 15_000
+HEARTBEAT_INTERVAL_MS = 1_000
+OWNERSHIP_POLL_MS = 1_000
+OWNERSHIP_RETRY_SECONDS = 1.0
+
+_FENCED = (ProducerFenced, InvalidProducerEpoch)
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
+
+
+def topic_settings(replication_factor: int, **changed: str) -> Mapping[str, str]:
+    """Return the settings every topic needs (`docs/promises.md`, section 5), with some changed.
+
+    Names are Kafka's with `_` for `.`: `topic_settings(3, retention_ms="34560000000")`.
+    """
+    settings = {
+        "cleanup.policy": "delete",
+        "max.message.bytes": "1048588",
+        "message.timestamp.type": "LogAppendTime",
+        "min.insync.replicas": str(max(1, replication_factor - 1)),
+        "retention.bytes": "-1",
+        "retention.ms": "-1",
+        "unclean.leader.election.enable": "false",
+    }
+    return settings | {name.replace("_", "."): value for name, value in changed.items()}
+
+
+class KafkaBus:
+    """A process's connection to Kafka.
+
+    `topics`: settings of topics that differ from `topic_settings`, by name. `ownership_topic`: the
+    topic whose consumer groups share out the partitions. `group_instance_id`: a name that this
+    replica keeps over restarts, so that a quick restart moves no partition.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        partitions: int,
+        *,
+        topics: Mapping[str, Mapping[str, str]] | None = None,
+        replication_factor: int = 1,
+        ownership_topic: str = "calendar.events.v1",
+        group_instance_id: str | None = None,
+        client_id: str = "pfdo",
+    ) -> None:
+        kafka_headers.install()
+        self._bootstrap = bootstrap
+        self._partitions = partitions
+        self._topics = dict(topics or {})
+        self._replication_factor = replication_factor
+        self._ownership_topic = ownership_topic
+        self._group_instance_id = group_instance_id
+        self._client_id = client_id
+        self._admin: Any = None
+        self._offsets: Any = None
+        self._publisher: Any = None
+        self._publisher_opening = asyncio.Lock()
+        self._opened: set[KafkaReader | KafkaWriter | KafkaOwnership] = set()
+        self.broker = KafkaBroker(
+            bootstrap,
+            client_id=client_id,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            graceful_timeout=STOP_SECONDS_MAX,
+            logger=None,
+        )
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions every topic has."""
+        return self._partitions
+
+    async def start(self) -> None:
+        """Connect. Raises BusUnavailableError; SettingError if topics have other partitions."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS_MAX):
+                self._admin = AIOKafkaAdminClient(
+                    bootstrap_servers=self._bootstrap,
+                    client_id=self._client_id,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    metadata_max_age_ms=METADATA_AGE_MS_MAX,
+                )
+                await self._admin.start()
+                self._offsets = self._consumer()
+                await self._offsets.start()
+                await self.broker.start()
+                await self._existing()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.stop()
+            raise BusUnavailableError(f"Kafka at {self._bootstrap}: {error!r}") from error
+        except SettingError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Let go of everything that was opened."""
+        await asyncio.gather(*(opened.close() for opened in list(self._opened)))
+        with suppress(TimeoutError, KafkaError, OSError):
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await self.broker.stop()
+        publisher, self._publisher = self._publisher, None
+        offsets, self._offsets = self._offsets, None
+        admin, self._admin = self._admin, None
+        if publisher is not None:
+            await _stop_producer(publisher)
+        for client in (offsets and offsets.stop, admin and admin.close):
+            if client is not None:
+                await _within(STOP_SECONDS_MAX, client())
+
+    async def create_topics(self, topics: Collection[str]) -> Collection[str]:
+        """Make the topics that are not there yet, wait for their leaders, and return their names.
+
+        Raises SettingError if one that is there has another number of partitions.
+        """
+        async with self._asking("creating topics"):
+            missing = sorted(set(topics) - await self._existing(topics))
+            if missing:
+                answer = await self._admin.create_topics(
+                    [self._new_topic(name) for name in missing]
+                )
+                for name, code, *_message in answer.topic_errors:
+                    error = for_code(code)
+                    if code and error is not TopicAlreadyExistsError:
+                        raise BusUnavailableError(f"creating {name}: {error.__name__} {_message}")
+            # Asks each leader, and again until it answers: metadata alone speaks too soon.
+            await self._offsets.end_offsets(self._every(topics))
+        return missing
+
+    async def identity(self) -> str:
+        """Return the id of the cluster."""
+        async with self._asking("the cluster id"):
+            return str((await self._admin.describe_cluster())["cluster_id"])
+
+    async def starts(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
+        """Return the first offset that is still kept, by (topic, partition)."""
+        async with self._asking("starts of topics"):
+            found = await self._offsets.beginning_offsets(self._every(topics))
+            return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def ends(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
+        """Return the last stable offset, by (topic, partition): before any open transaction."""
+        async with self._asking("ends of topics"):
+            found = await self._offsets.end_offsets(self._every(topics))
+            return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def reader(self, partition: int, positions: Mapping[str, int]) -> "KafkaReader":
+        """Return a reader of `partition` of each topic named, standing at the offset given."""
+        places = {TopicPartition(topic, partition): at for topic, at in positions.items()}
+        consumer = self._consumer()
+        try:
+            async with asyncio.timeout(OPEN_SECONDS_MAX):
+                ends = await self._offsets.end_offsets(list(places))
+                await consumer.start()
+                # Without a pause in between: nothing is fetched from a place nobody asked for.
+                consumer.assign(list(places))
+                for place, offset in places.items():
+                    consumer.seek(place, offset)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await _within(STOP_SECONDS_MAX, consumer.stop())
+            raise BusUnavailableError(f"opening a reader of {partition}: {error!r}") from error
+        reader = KafkaReader(consumer, ends, self._opened.discard)
+        self._opened.add(reader)
+        return reader
+
+    async def writer(self, service: str, partition: int) -> "KafkaWriter":
+        """Return the writer of a service's partition; from here no older one can append."""
+        name = f"{service}-{partition}"
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=f"{self._client_id}-{name}",
+            transactional_id=name,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            acks="all",
+            retry_backoff_ms=TRANSACTION_BACKOFF_MS,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=PARTITION_FETCH_BYTES_MAX,
+            linger_ms=0,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+        )
+        try:
+            async with asyncio.timeout(OPEN_SECONDS_MAX):
+                await producer.start()  # asks for the producer's epoch: `init_transactions`
+        except (KafkaError, OSError, TimeoutError) as error:
+            await _stop_producer(producer)
+            raise BusUnavailableError(f"opening the writer of {name}: {error!r}") from error
+        except BaseException:
+            await _stop_producer(producer)
+            raise
+        writer = KafkaWriter(producer, name, self._opened.discard)
+        self._opened.add(writer)
+        return writer
+
+    async def ownership(self, service: str) -> "KafkaOwnership":
+        """Take part in sharing out the partitions of a service among its processes."""
+        ownership = KafkaOwnership(
+            self.broker,
+            service,
+            self._ownership_topic,
+            self._group_instance_id,
+            self._opened.discard,
+        )
+        self._opened.add(ownership)
+        return ownership
+
+    async def publish(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
+        """Append records of a source; durable when it returns. Raises BusUnavailableError."""
+        producer = await self._open_publisher()
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS_MAX):
+                return await _send(producer, records)
+        except _TOO_LARGE as error:
+            raise ValueError(f"a record is larger than the bus takes: {error!r}") from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            # It would go on trying for ever: a new one knows nothing of what is in doubt.
+            if self._publisher is producer:
+                self._publisher = None
+            await _stop_producer(producer)
+            raise BusUnavailableError(f"publishing {len(records)} records: {error!r}") from error
+
+    def _consumer(self) -> Any:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            retry_backoff_ms=100,
+        )
+
+    async def _open_publisher(self) -> Any:
+        async with self._publisher_opening:
+            if self._publisher is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    client_id=f"{self._client_id}-publisher",
+                    enable_idempotence=True,
+                    acks="all",
+                    linger_ms=PUBLISH_LINGER_MS,
+                    max_batch_size=BATCH_BYTES_MAX,
+                    max_request_size=PARTITION_FETCH_BYTES_MAX,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
+                    metadata_max_age_ms=METADATA_AGE_MS_MAX,
+                )
+                try:
+                    async with asyncio.timeout(OPEN_SECONDS_MAX):
+                        await producer.start()
+                except (KafkaError, OSError, TimeoutError) as error:
+                    await _stop_producer(producer)
+                    raise BusUnavailableError(f"opening a publisher: {error!r}") from error
+                self._publisher = producer
+            return self._publisher
+
+    def _new_topic(self, name: str) -> Any:
+        settings = self._topics.get(name) or topic_settings(self._replication_factor)
+        return NewTopic(
+            name=name,
+            num_partitions=self._partitions,
+            replication_factor=self._replication_factor,
+            topic_configs=dict(settings),
+        )
+
+    async def _existing(self, topics: Collection[str] = ()) -> set[str]:
+        """Return all topics of the cluster. Raises SettingError if ours have other partitions."""
+        ours = {*topics, *self._topics, self._ownership_topic}
+        found = {entry["topic"]: entry for entry in await self._admin.describe_topics()}
+        for name in sorted(ours & set(found)):
+            there = len(found[name]["partitions"])
+            if there != self._partitions:
+                raise SettingError(
+                    f"PFDO_PARTITIONS is {self._partitions}, but {name} has {there} partitions:"
+                    f" set PFDO_PARTITIONS={there}, the number is fixed for an installation's life"
+                )
+        return set(found)
+
+    def _every(self, topics: Collection[str]) -> list[Any]:
+        return [TopicPartition(topic, at) for topic in topics for at in range(self._partitions)]
+
+    @asynccontextmanager
+    async def _asking(self, what: str) -> AsyncIterator[None]:
+        """Give a question to the cluster its limit, and its failure the port's name."""
+        if self._admin is None:
+            raise BusUnavailableError(f"{what}: the bus is not started")
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                yield
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BusUnavailableError(f"{what}: {error!r}") from error
+
+
+class KafkaReader:
+    """Reads one partition of several topics with a consumer of its own that belongs to no group.
+
+    A task empties the consumer into buffers all the time: a topic of which aiokafka has held
+    something for more than 100 ms is left out of its next long fetch, and would be half a second
+    late.
+    """
+
+    def __init__(
+        self, consumer: Any, ends: Mapping[Any, int], closed: Callable[["KafkaReader"], None]
+    ) -> None:
+        self._consumer = consumer
+        self._closed = closed
+        self._places = {place.topic: place for place in ends}
+        self._buffers: dict[str, deque[Any]] = {topic: deque() for topic in self._places}
+        self._bytes = dict.fromkeys(self._places, 0)
+        self._paused: set[str] = set()
+        # Where the topics ended when the reader was opened, until the first fetch says more.
+        self._ends = dict(ends)
+        self._opened_at = time.monotonic()
+        never: tuple[int | None, float] = (None, self._opened_at)
+        self._answers = dict.fromkeys(self._places, never)
+        self._polls = 0
+        self._news = asyncio.Event()
+        self._pump = asyncio.create_task(self._empty_consumer())
+
+    async def poll(
+        self, topics: Collection[str], records_max: int, timeout_seconds: float
+    ) -> Polled:
+        """Return what waits (the port says the rest).
+
+        Raises HaltError if the records at a position are no longer kept or never were, and
+        BusUnavailableError if Kafka has not answered for SILENCE_SECONDS_MAX.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        ended_before: frozenset[str] | None = None
+        while True:
+            self._news.clear()
+            self._check(topics)
+            records = self._take(topics, records_max)
+            polled = await self._polled(topics, records)
+            ended_before = polled.ended if ended_before is None else ended_before
+            left = deadline - loop.time()
+            if records or polled.ended - ended_before or left <= 0:
+                return polled
+            if len(polled.ended) < len(topics):
+                left = min(left, CATCHING_UP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+
+    async def close(self) -> None:
+        """Let go of the consumer."""
+        self._closed(self)
+        self._pump.cancel()
+        await asyncio.wait([self._pump], timeout=STOP_SECONDS_MAX)
+        await _within(STOP_SECONDS_MAX, self._consumer.stop())
+
+    async def _empty_consumer(self) -> None:
+        try:
+            while True:
+                fetched = await self._consumer.getmany(timeout_ms=FETCH_WAIT_MS * 10)
+                for place, records in fetched.items():
+                    topic = place.topic
+                    self._buffers[topic].extend(records)
+                    self._bytes[topic] += sum(map(_size, records))
+                    if self._bytes[topic] >= BUFFER_BYTES_MAX:
+                        self._paused.add(topic)
+                        self._consumer.pause(place)
+                if fetched:
+                    self._news.set()
+        finally:
+            self._news.set()
+
+    def _take(self, topics: Collection[str], records_max: int) -> dict[str, Sequence[Record]]:
+        """Take records of each topic in turn, so that a full one does not starve the others."""
+        waiting = sorted(topic for topic in topics if self._buffers[topic])
+        taken: dict[str, Sequence[Record]] = {}
+        if not waiting:
+            return taken
+        left = records_max
+        turn = self._polls % len(waiting)
+        self._polls += 1
+        for place, topic in enumerate(waiting[turn:] + waiting[:turn]):
+            share = -(-left // (len(waiting) - place))
+            buffer = self._buffers[topic]
+            raw = [buffer.popleft() for _ in range(min(share, len(buffer)))]
+            if not raw:
+                continue
+            left -= len(raw)
+            taken[topic] = [_record(one) for one in raw]
+            self._bytes[topic] -= sum(map(_size, raw))
+            if topic in self._paused and self._bytes[topic] <= BUFFER_BYTES_MAX // 2:
+                self._paused.discard(topic)
+                self._consumer.resume(self._places[topic])
+        return taken
+
+    async def _polled(
+        self, topics: Collection[str], records: Mapping[str, Sequence[Record]]
+    ) -> Polled:
+        next_offsets = {}
+        ended = set()
+        now = time.monotonic()
+        for topic in topics:
+            place = self._places[topic]
+            if self._buffers[topic]:
+                next_offsets[topic] = self._buffers[topic][0].offset
+                continue
+            # Never waits: the position was set by `seek`.
+            at = next_offsets[topic] = await self._consumer.position(place)
+            fetched_ms = self._consumer.last_poll_timestamp(place)
+            if fetched_ms is None:
+                end: int | None = self._ends[place]
+                age_seconds = now - self._opened_at
+            else:
+                end = self._consumer.last_stable_offset(place)
+                age_seconds = time.time() - fetched_ms / 1000
+            if end is not None and at >= end and age_seconds <= ENDED_SECONDS_MAX:
+                ended.add(topic)
+        return Polled(records=records, next_offsets=next_offsets, ended=frozenset(ended))
+
+    def _check(self, topics: Collection[str]) -> None:
+        """Raise if reading has failed, or if Kafka is silent."""
+        if self._pump.done():
+            error = None if self._pump.cancelled() else self._pump.exception()
+            if isinstance(error, OffsetOutOfRangeError):
+                raise HaltError(
+                    f"{error}: the records at this position are not kept, or the topic was made"
+                    " anew; nothing may be skipped unseen"
+                ) from error
+            raise BusUnavailableError(f"the reader has failed: {error!r}") from error
+        now = time.monotonic()
+        for topic in topics:
+            answer = self._consumer.last_poll_timestamp(self._places[topic])
+            known, since = self._answers[topic]
+            if answer != known or self._buffers[topic]:
+                self._answers[topic] = (answer, now)
+            elif now - since > SILENCE_SECONDS_MAX:
+                raise BusUnavailableError(f"no answer about {topic} for {now - since:.0f} s")
+
+
+class KafkaWriter:
+    """The transactional producer of a service's partition; opening a newer one fences it.
+
+    The broker also fences a producer whose transaction took longer than TRANSACTION_TIMEOUT_MS, and
+    does not say which of the two it was. So whoever gets FencedError and still owns the partition,
+    by its ownership, takes over again.
+    """
+
+    def __init__(self, producer: Any, name: str, closed: Callable[["KafkaWriter"], None]) -> None:
+        self._producer = producer
+        self._name = name
+        self._closed = closed
+        self._failed = False
+        self._pause_until = 0.0
+
+    async def append(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
+        """Append an atomic round (the port says the rest). HaltError: a record is too large."""
+        if self._failed:
+            raise BusUnavailableError(f"the writer of {self._name} has failed before: open another")
+        if not records:
+            return ()
+        await asyncio.sleep(max(0.0, self._pause_until - time.monotonic()))
+        self._failed = True
+        try:
+            async with asyncio.timeout(APPEND_SECONDS_MAX):
+                for topic in sorted({record.topic for record in records}):
+                    await self._producer.partitions_for(topic)
+                await self._producer.begin_transaction()
+                appended = await _send(self._producer, records)
+                await self._producer.commit_transaction()
+        except _FENCED as error:
+            raise FencedError(f"{self._name}: a newer writer was opened") from error
+        except _TOO_LARGE as error:
+            raise HaltError(f"{self._name}: a record is larger than Kafka takes") from error
+        except (KafkaError, IllegalOperation, OSError, TimeoutError) as error:
+            if isinstance(_end_of_sender(self._producer), _FENCED):
+                raise FencedError(f"{self._name}: a newer writer was opened") from error
+            raise BusUnavailableError(f"{self._name}: the round is in doubt: {error!r}") from error
+        self._failed = False
+        self._pause_until = time.monotonic() + ROUND_PAUSE_SECONDS
+        return appended
+
+    async def close(self) -> None:
+        """Let go of the producer. A round that is still open is given up."""
+        self._failed = True
+        self._closed(self)
+        await _stop_producer(self._producer)
+
+
+class KafkaOwnership:
+    """One member of the consumer group of a service.
+
+    The group only shares out partition numbers: nothing is read, so nothing is committed.
+    """
+
+    def __init__(
+        self,
+        broker: KafkaBroker,
+        service: str,
+        topic: str,
+        group_instance_id: str | None,
+        closed: Callable[["KafkaOwnership"], None],
+    ) -> None:
+        self._service = service
+        self._closed = closed
+        self._owned: frozenset[int] | None = None
+        self._changed = asyncio.Event()
+        self._over = False
+        self._subscriber: Any = broker.subscriber(
+            topic,
+            batch=True,
+            group_id=f"pfdo-{service}",
+            group_instance_id=group_instance_id,
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            auto_offset_reset="latest",
+            isolation_level="read_committed",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            batch_timeout_ms=OWNERSHIP_POLL_MS,
+            max_records=1,
+            listener=_Listener(self),
+            parser=_parse_anything,
+            decoder=_decode_nothing,
+        )
+        self._subscriber(_discard)
+        self._joining = asyncio.create_task(self._join())
+
+    async def changes(self) -> AsyncIterator[frozenset[int]]:
+        """Yield the partitions owned now, and again after each change, until `close`.
+
+        Between giving up and getting anew, in a rebalance, nothing is yielded: who keeps a
+        partition works on, who lost it is fenced by the next owner.
+        """
+        known: frozenset[int] | None = None
+        while not self._over:
+            self._changed.clear()
+            if self._owned is not None and self._owned != known:
+                known = self._owned
+                yield known
+            else:
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """Leave the group."""
+        self._over = True
+        self._changed.set()
+        self._closed(self)
+        self._joining.cancel()
+        await asyncio.wait([self._joining], timeout=STOP_SECONDS_MAX)
+        await _within(STOP_SECONDS_MAX, self._subscriber.stop())
+
+    def note(self, partitions: frozenset[int]) -> None:
+        """Take down what the group has assigned. Must not fail: aiokafka would only log it."""
+        if self._subscriber.consumer is not None:
+            self._subscriber.consumer.pause(*self._subscriber.consumer.assignment())
+        self._owned = partitions
+        self._changed.set()
+
+    async def _join(self) -> None:
+        """Start the subscriber, which waits until the group has an assignment for it."""
+        while True:
+            try:
+                await self._subscriber.start()
+            except (KafkaError, OSError) as error:
+                log.warning("joining the group of %s: %r", self._service, error)
+                await _within(STOP_SECONDS_MAX, self._subscriber.stop())
+                await asyncio.sleep(OWNERSHIP_RETRY_SECONDS)
+            else:
+                return
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, ownership: KafkaOwnership) -> None:
+        self._ownership = ownership
+
+    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        """Leave things as they are: the next assignment says what is lost."""
+
+    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        """Note what is owned now."""
+        self._ownership.note(frozenset(place.partition for place in assigned))
+
+
+async def _parse_anything(records: tuple[Any, ...]) -> KafkaMessage:
+    """Look at nothing: FastStream's own parser fails at headers that are no text."""
+    return KafkaMessage(raw_message=records, body=b"", consumer=FAKE_CONSUMER)
+
+
+async def _decode_nothing(_message: Any) -> bytes:
+    return b""
+
+
+async def _discard(_body: Any) -> None:
+    """Records of the ownership topic are read by the owners themselves, with readers."""
+
+
+async def _send(producer: Any, records: Sequence[Outgoing]) -> Sequence[Appended]:
+    """Send `records` in batches and wait until all stand; places in the order of the records."""
+    batches: list[tuple[Any, Any, list[int]]] = []
+    filling: dict[tuple[str, int], tuple[Any, Any, list[int]]] = {}
+    for index, record in enumerate(records):
+        place = (record.topic, record.partition)
+        batch = filling.get(place)
+        if batch is None or not _put(batch[0], record):
+            batch = filling[place] = (producer.create_batch(), place, [])
+            batches.append(batch)
+            if not _put(batch[0], record):
+                raise RecordTooLargeError(f"{record.topic}: {len(record.value or b'')} bytes")
+        batch[2].append(index)
+    places: list[Appended | None] = [None] * len(records)
+    sent = []
+    for builder, (topic, partition), _ in batches:
+        builder.close()
+        sent.append(await producer.send_batch(builder, topic, partition=partition))
+    answers = await asyncio.gather(*sent, return_exceptions=True)
+    for (_, (topic, partition), indexes), answer in zip(batches, answers, strict=True):
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer.offset < 0:
+            raise KafkaError(f"{topic}-{partition} stands, but its offset is not known")
+        for distance, index in enumerate(indexes):
+            places[index] = Appended(topic, partition, answer.offset + distance)
+    return [place for place in places if place is not None]
+
+
+def _put(builder: Any, record: Outgoing) -> bool:
+    """Append to a batch; aiokafka answers None when it is full, and raises nothing."""
+    return (
+        builder.append(
+            timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+        )
+        is not None
+    )
+
+
+def _record(fetched: Any) -> Record:
+    headers = fetched.headers
+    return Record(
+        topic=fetched.topic,
+        partition=fetched.partition,
+        offset=fetched.offset,
+        appended_at_ms=fetched.timestamp,
+        key=fetched.key,
+        value=fetched.value,
+        headers=tuple((name, value or b"") for name, value in headers) if headers else (),
+    )
+
+
+def _size(fetched: Any) -> int:
+    return int(
+        RECORD_OVERHEAD_BYTES
+        + max(0, fetched.serialized_key_size)
+        + max(0, fetched.serialized_value_size)
+    )
+
+
+async def _within(seconds: float, stopping: Awaitable[Any]) -> None:
+    """Wait for a client to stop, but not longer; what goes wrong then no longer matters."""
+    with suppress(TimeoutError, KafkaError, OSError):
+        async with asyncio.timeout(seconds):
+            await stopping
+
+
+def _end_of_sender(producer: Any) -> BaseException | None:
+    """Return what ended the task that talks to the broker; calls made after it hide the reason."""
+    task = producer._sender.sender_task  # noqa: SLF001
+    return None if task is None or not task.done() or task.cancelled() else task.exception()
+
+
+async def _stop_producer(producer: Any) -> None:
+    """End a producer at once: its own `stop` first sends what waits, for ever if need be."""
+    sender = producer._sender  # noqa: SLF001
+    producer._message_accumulator.fail_all(KafkaError("the producer was closed"))  # noqa: SLF001
+    if sender.sender_task is not None:
+        sender.sender_task.cancel()
+    await _within(STOP_SECONDS_MAX, producer.stop())
+    await _within(STOP_SECONDS_MAX, producer.client.close())

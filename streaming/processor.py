@@ -1,0 +1,427 @@
+"""The loop of one partition: take over, then decide, commit and publish, batch by batch.
+
+Committed offsets of a consumer group are never the truth: positions, state and outgoing records
+are committed by one call of the store, guarded by epoch and sequence, and published in one fenced
+round (ARCHITECTURE.md). Whatever goes wrong, the answer is the same: take over again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from streaming.bus import Bus, Outgoing, Reader, Record, Writer
+from streaming.errors import BehindError, FencedError, HaltError
+from streaming.journal import JournalEnd
+from streaming.merging import Merge
+from streaming.partition import (
+    Listening,
+    Partition,
+    Read,
+    read_end,
+    read_positions,
+    unpack,
+)
+from streaming.service import Service
+from streaming.store import Behind, Committed, Fenced, Standing, Store
+from streaming.telemetry import Telemetry
+from streaming.view import Missing
+
+Result = TypeVar("Result")
+
+BATCH_RECORDS_MAX = 500
+FOLD_RECORDS_MAX = 500
+FAULTS_PER_DECISION_MAX = 1_000
+OUTBOX_ENTRIES_MAX = 100_000
+POLL_SECONDS = 0.5
+BLOCKED_POLL_SECONDS = 0.02
+"""How long to wait for a topic that may hold an earlier record than the others."""
+
+
+class UndecidableError(Exception):
+    """A decision failed in a way nobody foresaw: a defect. Says at which record."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"the decision about {place} failed")
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The last record of the journal that is known to be published, and the offset after it."""
+
+    seq: int = 0
+    hash: str = JournalEnd().hash
+    next: int = 0
+
+
+class Processor:
+    """The owner of one partition of one service."""
+
+    def __init__(
+        self,
+        service: Service,
+        number: int,
+        bus: Bus,
+        store: Store,
+        listening: Iterable[Listening],
+        telemetry: Telemetry,
+        *,
+        cached_max: int = 50_000,
+    ) -> None:
+        self.service = service
+        self.number = number
+        self._bus = bus
+        self._store = store
+        self._telemetry = telemetry
+        self.partition = Partition(
+            service, number, bus.partitions, listening, cached_max=cached_max
+        )
+        self._journal_topic = f"{service.name}.events.v1"
+        self.epoch = 0
+        self.seq = 0
+        self._published = Published()
+        self._untrimmed = 0
+        self._identity = ""
+        self._idle_stored: bool | None = None
+        self._positions_changed = False
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._merge: Merge | None = None
+        self._reads: deque[Read] = deque()
+        self.is_idle = False
+
+    # --- taking over and healing -----------------------------------------------------------
+
+    async def take_over(self) -> None:
+        """Become the owner: fence all others, make store and journal agree, stand ready to read.
+
+        Raises HaltError when a person must look, FencedError when a newer owner came meanwhile.
+        """
+        await self.close()
+        version = self.service.state_version
+        standing = await self._store.take_over(self.number, version)
+        self.epoch = standing.epoch
+        self._writer = await self._bus.writer(self.service.name, self.number)
+        self._identity = await self._bus.identity()
+        self._check_identity(standing)
+        self._stand_at(standing)
+        outbox = [
+            unpack(entry)
+            for entry in await self._store.outbox(self.number, version, OUTBOX_ENTRIES_MAX)
+        ]
+        await self._agree(outbox)
+        await self._open_reader()
+        self._telemetry.took_over(self.service.name, self.number, self.epoch)
+
+    def _check_identity(self, standing: Standing) -> None:
+        before = standing.fields.get("bus", b"").decode()
+        if before and before != self._identity:
+            raise HaltError(
+                f"the store of {self.service.name} belongs to bus {before}, this is "
+                f"{self._identity}: positions would mean other records. Connect the right bus, or "
+                "give the service an empty store to be folded from this journal."
+            )
+
+    def _stand_at(self, standing: Standing) -> None:
+        fields = standing.fields
+        self.seq = standing.seq
+        stored = fields.get("published")
+        self._published = Published() if stored is None else Published(*orjson.loads(stored))
+        self._untrimmed = standing.outbox
+        self._idle_stored = None
+        self._positions_changed = False
+        self._reads.clear()
+        self.partition.resume(
+            read_end(fields.get("journal")), read_positions(fields.get("positions"))
+        )
+
+    async def _agree(self, outbox: Sequence[Outgoing]) -> None:
+        """Make the store and the journal tell the same, whichever of them is ahead."""
+        waiting = [o for o in outbox if o.topic == self._journal_topic]
+        ends = await self._bus.ends([self._journal_topic])
+        end = ends[(self._journal_topic, self.number)]
+        if end < self._published.next:
+            raise HaltError(
+                f"{self._journal_topic}/{self.number} ends at {end}, but {self._published.next} "
+                "was reached before: the topic was cut or made anew. Restore it from a copy."
+            )
+        published = await self._journal_head(self._published.next, len(waiting) + 1)
+        agrees = self._follows(published) and all(
+            record.value == outgoing.value
+            for record, outgoing in zip(published, waiting, strict=False)
+        )
+        if not agrees:
+            await self._rebuild()
+            return
+        if not published:
+            if outbox:
+                await self._publish(outbox)
+            return
+        if len(published) < len(waiting):
+            raise HaltError(
+                f"{self._journal_topic}/{self.number} holds a part of a round. Rounds are atomic: "
+                "look at the bus before anything else."
+            )
+        # The outbox was published as a whole; what the journal holds beyond it is folded.
+        if waiting:
+            last = published[len(waiting) - 1]
+            end_seq = orjson.loads(last.value or b"{}")
+            self._published = Published(end_seq["journalseq"], end_seq["hash"], last.offset + 1)
+        if len(published) > len(waiting):
+            await self._fold(self._published.next)
+
+    def _follows(self, published: Sequence[Record]) -> bool:
+        if not published:
+            return True
+        first = orjson.loads(published[0].value or b"{}")
+        return (
+            first.get("journalseq") == self._published.seq + 1
+            and first.get("prevhash") == self._published.hash
+        )
+
+    async def _journal_head(self, start: int, records_max: int) -> list[Record]:
+        reader = await self._bus.reader(self.number, {self._journal_topic: start})
+        found: list[Record] = []
+        try:
+            while len(found) < records_max:
+                polled = await reader.poll([self._journal_topic], records_max, POLL_SECONDS)
+                found.extend(polled.records.get(self._journal_topic, ()))
+                if self._journal_topic in polled.ended:
+                    break
+        finally:
+            await reader.close()
+        return found[:records_max]
+
+    async def _rebuild(self) -> None:
+        answer = await self._store.clear(self.number, self.service.state_version, self.epoch)
+        if isinstance(answer, Fenced):
+            raise FencedError(self._place)
+        self.seq = 0
+        self._published = Published()
+        self._untrimmed = 0
+        self.partition.resume(JournalEnd(), {})
+        starts = await self._bus.starts([self._journal_topic])
+        await self._fold(starts[(self._journal_topic, self.number)])
+
+    async def _fold(self, start: int) -> None:
+        """Fold the own journal from `start` to its end into the store."""
+        reader = await self._bus.reader(self.number, {self._journal_topic: start})
+        folded = 0
+        try:
+            while True:
+                polled = await reader.poll([self._journal_topic], FOLD_RECORDS_MAX, POLL_SECONDS)
+                records = polled.records.get(self._journal_topic, ())
+                for record in records:
+                    await self._attempt(lambda record=record: self.partition.fold(record))  # type: ignore[misc]
+                    end = self.partition.end
+                    self._published = Published(end.seq, end.hash, record.offset + 1)
+                    if self.partition.is_full:
+                        await self._commit(is_idle=False)
+                await self._commit(is_idle=False)
+                folded += len(records)
+                if self._journal_topic in polled.ended:
+                    break
+        finally:
+            await reader.close()
+        self._telemetry.folded(self.service.name, self.number, folded)
+
+    async def _open_reader(self) -> None:
+        starts = await self._bus.starts(list(self.partition.listening))
+        positions: dict[str, int] = {}
+        for topic in self.partition.listening:
+            start = starts[(topic, self.number)]
+            position = self.partition.positions.get(topic)
+            if position is None:
+                if start > 0 and self.partition.end.seq == 0:
+                    raise HaltError(
+                        f"{topic}/{self.number} begins at {start}: records before it are gone and "
+                        "no journal says what became of them. Set retention.ms=-1; restore them, "
+                        "or start with topics that are whole."
+                    )
+                positions[topic] = start
+            elif position.last >= start and position.hash:
+                await self._check_last(topic, position.last, position.hash)
+                positions[topic] = position.next
+            else:
+                positions[topic] = max(position.next, start)
+        self._reader = await self._bus.reader(self.number, positions)
+        self._merge = Merge(self._reader, positions)
+
+    async def _check_last(self, topic: str, offset: int, digest: str) -> None:
+        """Check that the last applied record is still what it was; it may be gone by retention."""
+        reader = await self._bus.reader(self.number, {topic: offset})
+        try:
+            polled = await reader.poll([topic], 1, POLL_SECONDS)
+        finally:
+            await reader.close()
+        for record in polled.records.get(topic, ())[:1]:
+            if record.offset == offset and not self.partition.is_record(record, digest):
+                raise HaltError(
+                    f"{topic}/{self.number}: the record at {offset} is not the one that was "
+                    "applied. The topic was made anew: restore it, or start a new installation."
+                )
+        ends = await self._bus.ends([topic])
+        if ends[(topic, self.number)] <= offset:
+            raise HaltError(
+                f"{topic}/{self.number} ends before {offset}, which was applied already. The "
+                "topic was made anew: restore it, or start a new installation."
+            )
+
+    # --- deciding --------------------------------------------------------------------------
+
+    async def step(self, wait_seconds: float = POLL_SECONDS) -> bool:
+        """Decide and publish one batch. Return whether there was anything to do.
+
+        With nothing to do it waits at most `wait_seconds` for a record.
+        """
+        merge = self._merge
+        if merge is None:
+            raise RuntimeError("take over first")
+        decided = await self._decide_batch(merge)
+        if decided or self._outstanding:
+            await self._commit(is_idle=self.is_idle)
+        if decided:
+            return True
+        await merge.fill(0.0 if self._has_loose_ends else wait_seconds)
+        if not merge.is_empty:
+            return True
+        for topic, offset in merge.read_up_to().items():
+            if self.partition.skip_to(topic, offset):
+                self._positions_changed = True
+        if self._has_loose_ends:
+            await self._commit(is_idle=self.is_idle)
+        return False
+
+    @property
+    def _outstanding(self) -> bool:
+        return bool(self.partition.outgoing) or len(self.partition.memory.batch) > 0
+
+    @property
+    def _has_loose_ends(self) -> bool:
+        """Return whether the position record should be brought up to date while it is quiet."""
+        return (
+            self._untrimmed > 0 or self._positions_changed or self._idle_stored is not self.is_idle
+        )
+
+    async def _decide_batch(self, merge: Merge) -> int:
+        partition = self.partition
+        decided = 0
+        self.is_idle = False
+        while decided < BATCH_RECORDS_MAX and not partition.is_full:
+            if await self._attempt(partition.work):
+                decided += 1
+                continue
+            if not self._reads:
+                await self._read_on(merge, BATCH_RECORDS_MAX - decided)
+            if not self._reads:
+                self.is_idle = True
+                break
+            read = self._reads[0]
+            await self._attempt(lambda read=read: partition.decide(read), read.record)  # type: ignore[misc]
+            self._reads.popleft()
+            self._positions_changed = True
+            decided += 1
+        return decided
+
+    async def _read_on(self, merge: Merge, records_max: int) -> None:
+        records = merge.take(records_max)
+        if not records:
+            await merge.fill(0.0 if merge.is_empty else BLOCKED_POLL_SECONDS)
+            records = merge.take(records_max)
+        if not records:
+            return
+        self._reads.extend(self.partition.read(record) for record in records)
+        keys = self.partition.prefetch(self._reads)
+        if keys:
+            loaded = await self._store.load(self.number, self.service.state_version, keys)
+            self.partition.memory.remember_all(keys, (), (), loaded)
+
+    async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
+        """Call a pure decision until everything it asks for is in memory."""
+        for _ in range(FAULTS_PER_DECISION_MAX):
+            try:
+                return decide()
+            except Missing as missing:
+                loaded = await self._store.load(
+                    self.number,
+                    self.service.state_version,
+                    missing.keys,
+                    missing.ranges,
+                    missing.counts,
+                )
+                self.partition.memory.remember(missing, loaded)
+            except (HaltError, FencedError):
+                raise
+            except Exception as error:
+                raise UndecidableError(self._at(record)) from error
+        raise UndecidableError(f"{self._at(record)}: it asks for more and more")
+
+    def _at(self, record: Record | None) -> str:
+        if record is None:
+            return f"due work of {self._place}"
+        return f"{record.topic} {record.partition}/{record.offset}"
+
+    # --- committing and publishing ---------------------------------------------------------
+
+    async def _commit(self, *, is_idle: bool) -> None:
+        partition = self.partition
+        fields = {
+            "bus": self._identity.encode(),
+            "published": orjson.dumps(
+                [self._published.seq, self._published.hash, self._published.next]
+            ),
+            "idle": b"1" if is_idle else b"0",
+        }
+        decisions = partition.decisions
+        commit = partition.commit(self.seq, fields, self._untrimmed)
+        answer = await self._store.commit(
+            self.number, self.service.state_version, self.epoch, commit
+        )
+        match answer:
+            case Behind(seq):
+                raise BehindError(f"{self._place}: the store is at {seq}, not at {self.seq}")
+            case Fenced(epoch):
+                raise FencedError(f"{self._place}: epoch {epoch} owns it, this was {self.epoch}")
+            case Committed(seq):
+                self.seq = seq
+        self._untrimmed = 0
+        self._idle_stored = is_idle
+        self._positions_changed = False
+        outgoing = partition.committed()
+        if outgoing:
+            self._untrimmed = len(outgoing)
+            await self._publish(outgoing)
+        self._telemetry.decided(self.service.name, decisions)
+
+    async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
+        if self._writer is None:
+            raise RuntimeError("take over first")
+        appended = await self._writer.append(outgoing)
+        last = [a.offset for a in appended if a.topic == self._journal_topic]
+        end = self.partition.end
+        self._published = Published(end.seq, end.hash, last[-1] + 1)
+
+    async def still_owner(self) -> bool:
+        """Return whether the store stands where this owner left it; ask while it is quiet."""
+        standing = await self._store.standing(self.number, self.service.state_version)
+        return (standing.epoch, standing.seq) == (self.epoch, self.seq)
+
+    async def is_fenced(self) -> bool:
+        """Return whether a newer owner has the partition."""
+        standing = await self._store.standing(self.number, self.service.state_version)
+        return standing.epoch > self.epoch
+
+    async def close(self) -> None:
+        """Let go of reader and writer. What was decided and not committed is forgotten."""
+        for opened in (self._reader, self._writer):
+            if opened is not None:
+                await opened.close()
+        self._reader = self._writer = self._merge = None
+        self._reads.clear()
+
+    @property
+    def _place(self) -> str:
+        return f"{self.service.name}/{self.number}"

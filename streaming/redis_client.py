@@ -1,0 +1,232 @@
+"""How we talk to Redis and Valkey: no client-side retries, own functions, errors by name.
+
+Used by the Redis store and by the embedded bus. redis-py repeats timed-out commands up to ten
+times unless it is told not to; here nothing that may have had an effect is ever repeated.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from streaming.errors import SettingError, StreamingError
+from streaming.valkey import EmbeddedValkey, ValkeyUnavailableError
+
+Argument: TypeAlias = bytes | str | int
+
+SOCKET_TIMEOUT_SECONDS = 5.0
+VERSION_MIN = 7
+
+# Errors that go away by waiting, or that leave open what became of the command.
+_SURROUNDINGS = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.InvalidResponse,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+)
+_DENIED = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+_SURROUNDINGS_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE", "LOADING"})
+
+
+class FunctionLibrary:
+    """Functions of a Lua file, loaded under names that carry the hash of its text.
+
+    So a server that has the name has these very functions, and two versions of the code can work
+    side by side during an upgrade.
+    """
+
+    def __init__(self, file: Path) -> None:
+        text = file.read_text(encoding="utf-8")
+        self._version = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self._library = f"pfdo_{file.stem}_{self._version}"
+        # One line in front, not two: the line numbers of errors are those of the file.
+        self._code = f"#!lua name={self._library}\nlocal VERSION = '{self._version}'; {text}"
+
+    def name(self, function: str) -> str:
+        """Return the name under which the server knows the function."""
+        return f"{function}_{self._version}"
+
+    async def load(self, client: Redis) -> None:
+        """Load the functions unless they are there."""
+        known = await _sent(client, "FUNCTION", "LIST", "LIBRARYNAME", self._library, "WITHCODE")
+        if self._code not in _texts(known):
+            await _sent(client, "FUNCTION", "LOAD", "REPLACE", self._code)
+
+
+class RedisClient:
+    """A client of one server, given by its URL, or of an embedded one, which it keeps running.
+
+    Raises `unavailable` when there is no answer or its meaning is in doubt. Errors that are
+    defects propagate.
+    """
+
+    def __init__(
+        self,
+        server: str | EmbeddedValkey,
+        library: FunctionLibrary,
+        unavailable: type[StreamingError],
+        *,
+        connections_max: int = 16,
+        keeps_server: bool = True,
+    ) -> None:
+        self._server = server
+        self._library = library
+        self._unavailable = unavailable
+        self._connections_max = connections_max
+        self._keeps_server = keeps_server
+        self._client: Redis | None = None
+        self._lost = False
+
+    async def start(self) -> None:
+        """Connect and load the functions. Raises SettingError if the server cannot be used."""
+        if isinstance(self._server, EmbeddedValkey):
+            try:
+                await self._server.start()
+            except ValkeyUnavailableError as error:
+                raise self._unavailable(str(error)) from error
+        try:
+            self._client = self._new_client()
+            await self._check_version()
+            await self._load()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Let go of connections and of the embedded server. Never hangs."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(exceptions.RedisError, OSError):
+                await client.aclose()
+        if self._keeps_server and isinstance(self._server, EmbeddedValkey):
+            await self._server.stop()
+
+    def sibling(self) -> "RedisClient":
+        """Return a started client with one connection of its own, for calls that block.
+
+        It does not keep the server running: this one must outlive it.
+        """
+        sibling = RedisClient(
+            self._server, self._library, self._unavailable, connections_max=1, keeps_server=False
+        )
+        sibling._client = sibling._new_client()
+        return sibling
+
+    async def execute(self, *command: Argument) -> Any:
+        """Send one command and return its answer as it came over the wire."""
+        client = await self._ready()
+        try:
+            return await _sent(client, *command)
+        except exceptions.RedisError as error:
+            raise self._translated(error) from error
+
+    async def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send several reading commands in one round trip and return their answers."""
+        client = await self._ready()
+        pipeline = client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        try:
+            return await pipeline.execute()
+        except exceptions.RedisError as error:
+            raise self._translated(error) from error
+
+    async def call(
+        self, function: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Any:
+        """Call one of our functions. If the server has lost it, nothing ran: load and call."""
+        command = ("FCALL", self._library.name(function), len(keys), *keys, *arguments)
+        client = await self._ready()
+        try:
+            return await _sent(client, *command)
+        except exceptions.ResponseError as error:
+            if "Function not found" not in str(error):
+                raise self._translated(error) from error
+        except exceptions.RedisError as error:
+            raise self._translated(error) from error
+        await self._load()
+        return await self.execute(*command)
+
+    async def _ready(self) -> Redis:
+        assert self._client is not None, "start comes first"
+        if self._lost and isinstance(self._server, EmbeddedValkey):
+            try:
+                await self._server.ensure_running()
+            except ValkeyUnavailableError as error:
+                raise self._unavailable(str(error)) from error
+        self._lost = False
+        return self._client
+
+    async def _check_version(self) -> None:
+        assert self._client is not None
+        try:
+            info: bytes = await _sent(self._client, "INFO", "server")
+        except exceptions.RedisError as error:
+            # While connecting, the refusal is wrapped into a ConnectionError.
+            if isinstance(error, _DENIED) or isinstance(error.__cause__, _DENIED):
+                raise SettingError(
+                    f"Redis refuses us ({error}): check user, password (or its file), permissions."
+                ) from error
+            raise self._translated(error) from error
+        # Valkey says here which Redis it is like.
+        version = info.decode().partition("redis_version:")[2].partition("\r\n")[0]
+        if int(version.split(".", maxsplit=1)[0]) < VERSION_MIN:
+            raise SettingError(
+                f"This is Redis {version}, which has no functions: take {VERSION_MIN}.0 or newer,"
+                " or Valkey."
+            )
+
+    async def _load(self) -> None:
+        client = await self._ready()
+        try:
+            await self._library.load(client)
+        except exceptions.RedisError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: exceptions.RedisError) -> Exception:
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError):
+            self._lost = True
+        code = str(error).split(" ", 1)[0]
+        if isinstance(error, _SURROUNDINGS) or code in _SURROUNDINGS_CODES:
+            return self._unavailable(f"{type(error).__name__}: {error}")
+        return error
+
+    def _new_client(self) -> Redis:
+        options: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": SOCKET_TIMEOUT_SECONDS,
+            "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
+            "max_connections": self._connections_max,
+            "protocol": 2,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        if isinstance(self._server, EmbeddedValkey):
+            client = Redis(unix_socket_path=str(self._server.socket_path), **options)
+        else:
+            client = Redis.from_url(self._server, **options)
+        # Answers as they come over the wire: redis-py would reshape some of them.
+        client.response_callbacks.clear()
+        return client
+
+
+async def _sent(client: Redis, *command: Argument) -> Any:
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _texts(answer: Any) -> set[str]:
+    """Return all texts in a nested answer."""
+    if isinstance(answer, bytes):
+        return {answer.decode(errors="replace")}
+    if isinstance(answer, list):
+        return set().union(*(_texts(each) for each in answer))
+    return set()

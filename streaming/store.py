@@ -1,0 +1,197 @@
+"""The port of state: small values under keys and sorted indexes, changed by one conditional commit.
+
+Two forms: `redis_store.py` (Redis or Valkey, by the functions of `commit.lua`) and
+`memory_store.py`. What both must do stands in `tests/streaming/store_behaviour.py`.
+A store holds one service's partitions; all it holds can be folded again from the journal.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+WRITES_MAX = 2_000
+COMMIT_BYTES_MAX = 4 * 1024 * 1024
+"""What one commit may hold; checked before the first write (promises.md, section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The position record of a partition.
+
+    `epoch` grows with every taking over, `seq` with every commit. `fields` are the owner's own
+    (positions, end of the journal, fingerprint, …), opaque here. `outbox` is how many entries wait.
+    """
+
+    epoch: int
+    seq: int
+    fields: Mapping[str, bytes]
+    outbox: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A question to a sorted index: members from `start` to before `end` (None: to the last)."""
+
+    index: str
+    start: str = ""
+    end: str | None = None
+    members_max: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A question to a sorted index: how many members from `start` to before `end`."""
+
+    index: str
+    start: str = ""
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Answers in the order of the questions; a key that is not there answers None."""
+
+    values: Sequence[bytes | None]
+    ranges: Sequence[Sequence[str]]
+    counts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """All effects of a batch. Applied as a whole or not at all.
+
+    `fields` are set in the position record. `outbox` entries are appended in order; `trim` entries
+    are taken off its front first. Members of indexes are UTF-8 text, sorted by their bytes.
+    Deletes and removals come first: what is both removed and added is there afterwards.
+    """
+
+    expected_seq: int
+    fields: Mapping[str, bytes] = field(default_factory=dict)
+    writes: Mapping[str, bytes] = field(default_factory=dict)
+    deletes: Collection[str] = ()
+    index_adds: Collection[tuple[str, str]] = ()
+    index_removes: Collection[tuple[str, str]] = ()
+    outbox: Sequence[bytes] = ()
+    trim: int = 0
+
+    @property
+    def changes(self) -> int:
+        """How many of `WRITES_MAX` this commit takes: writes, deletes and changes of indexes."""
+        return len(self.writes) + len(self.deletes) + len(self.index_adds) + len(self.index_removes)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many of `COMMIT_BYTES_MAX` this commit takes: all its names, values and entries."""
+        return (
+            sum(len(name.encode()) + len(value) for name, value in self.fields.items())
+            + sum(len(key.encode()) + len(value) for key, value in self.writes.items())
+            + sum(len(key.encode()) for key in self.deletes)
+            + sum(len(index.encode()) + len(member.encode()) for index, member in self.index_adds)
+            + sum(
+                len(index.encode()) + len(member.encode()) for index, member in self.index_removes
+            )
+            + sum(len(entry) for entry in self.outbox)
+        )
+
+    def check(self) -> None:
+        """Raise ValueError if the commit is above a limit: no store may begin with such a one."""
+        if self.changes > WRITES_MAX:
+            raise ValueError(f"a commit of {self.changes} changes is above {WRITES_MAX}: split it")
+        if self.size_bytes > COMMIT_BYTES_MAX:
+            raise ValueError(
+                f"a commit of {self.size_bytes} bytes is above {COMMIT_BYTES_MAX}: split it"
+            )
+        if self.trim < 0:
+            raise ValueError(f"a commit cannot trim {self.trim} entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The commit stands; the partition is now at `seq`."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Nothing was written: the store is not where its owner left it, the partition is at `seq`.
+
+    Also the answer of a store that forgot the owner's epoch (wiped, or an older copy of itself).
+    """
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """Nothing was written: a newer `epoch` owns the partition."""
+
+    epoch: int
+
+
+Answer: TypeAlias = Committed | Behind | Fenced
+
+
+class Store(Protocol):
+    """State of one service. Every method raises StoreUnavailableError when there is no answer.
+
+    `version` is the service's STATE_VERSION: each version has its own keys, the epoch is shared.
+    """
+
+    async def start(self) -> None:
+        """Connect and load the functions. Raises StoreUnavailableError, SettingError."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of connections. Never hangs."""
+        ...
+
+    async def take_over(self, partition: int, version: int) -> Standing:
+        """Raise the epoch of the partition and return its standing: older owners are fenced.
+
+        No epoch is given twice, not even after the store was wiped.
+        """
+        ...
+
+    async def standing(self, partition: int, version: int) -> Standing:
+        """Return the standing without changing anything."""
+        ...
+
+    async def load(
+        self,
+        partition: int,
+        version: int,
+        keys: Sequence[str] = (),
+        ranges: Sequence[Range] = (),
+        counts: Sequence[Count] = (),
+    ) -> Loaded:
+        """Answer all questions in one round trip."""
+        ...
+
+    async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:
+        """Apply a commit if `epoch` owns the partition and stands at `expected_seq`.
+
+        Never repeated by the store itself: after StoreUnavailableError it may stand or not.
+        Raises ValueError for a commit above the limits or one that trims more than there is,
+        before anything is written.
+        """
+        ...
+
+    async def outbox(self, partition: int, version: int, entries_max: int) -> Sequence[bytes]:
+        """Return the oldest entries of the outbox, in order."""
+        ...
+
+    async def clear(self, partition: int, version: int, epoch: int) -> Answer:
+        """Drop all state of this version of the partition, its outbox too: seq 0, no fields.
+
+        The epoch stays. Answers Committed(0), or Fenced, or Behind if the epoch was forgotten.
+        """
+        ...
+
+    async def dump(self, partition: int, version: int) -> Mapping[str, bytes]:
+        """Return everything a fold must give again, for comparison.
+
+        Values by `key/<key>`, empty values by `index/<name>/<member>`. Reads in steps; not for
+        the hot path.
+        """
+        ...

@@ -1,0 +1,134 @@
+"""Metrics and logs of the runtime, from one list: a name that is not here is not written.
+
+Logs are JSON lines on standard error with fields from `LOGGED` alone: these are children's
+records, nothing is logged because it happened to be there (docs/promises.md).
+"""
+
+from collections import Counter as Tally
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LOGGED = frozenset(
+    {
+        "service",
+        "partition",
+        "topic",
+        "offset",
+        "epoch",
+        "seq",
+        "facts",
+        "records",
+        "reason",
+        "error",
+        "seconds",
+        "attempt",
+        "place",
+        "port",
+        "address",
+        "message_id",
+        "channel",
+        "template",
+        "category",
+    }
+)
+
+
+def _only_listed(
+    logger: object, method: str, fields: "structlog.typing.EventDict"
+) -> Mapping[str, Any]:
+    del logger, method
+    own = {"event", "level", "timestamp"}
+    return {name: value for name, value in fields.items() if name in LOGGED or name in own}
+
+
+def configure_logs() -> None:
+    """Write logs as JSON lines on standard error, with listed fields alone."""
+    import sys
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _only_listed,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class Telemetry:
+    """What the runtime tells about itself."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.log: Any = structlog.get_logger()
+        self.decisions = Counter(
+            "pfdo_decisions",
+            "Decisions about inputs, by what was decided",
+            ["service", "topic", "decision", "reason"],
+            registry=self.registry,
+        )
+        self.takeovers = Counter(
+            "pfdo_takeovers", "Partitions taken over", ["service"], registry=self.registry
+        )
+        self.folded_facts = Counter(
+            "pfdo_folded_facts",
+            "Journal records folded into a store",
+            ["service"],
+            registry=self.registry,
+        )
+        self.halted = Gauge(
+            "pfdo_partition_halted",
+            "1 while a partition waits for a person to look",
+            ["service", "partition"],
+            registry=self.registry,
+        )
+        self.owned = Gauge(
+            "pfdo_partition_owned",
+            "1 while this process owns the partition",
+            ["service", "partition"],
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "pfdo_retries",
+            "Times a partition had to be taken over again after an error of its surroundings",
+            ["service"],
+            registry=self.registry,
+        )
+        self.step_seconds = Histogram(
+            "pfdo_step_seconds",
+            "One batch: deciding, committing and publishing",
+            ["service"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+        self.unsettled_seconds = Gauge(
+            "pfdo_trouble_seconds",
+            "How long a partition has been waiting for its surroundings",
+            ["service", "partition"],
+            registry=self.registry,
+        )
+
+    def decided(self, service: str, decisions: Sequence[tuple[str, str, str]]) -> None:
+        """Count decisions given as (topic, decision, reason)."""
+        for (topic, decision, reason), number in Tally(decisions).items():
+            shown = "" if decision == "input-parked" else reason
+            self.decisions.labels(service, topic, decision, shown).inc(number)
+
+    def took_over(self, service: str, partition: int, epoch: int) -> None:
+        """Tell that this process owns a partition."""
+        self.takeovers.labels(service).inc()
+        self.owned.labels(service, str(partition)).set(1)
+        self.log.debug("took over", service=service, partition=partition, epoch=epoch)
+
+    def folded(self, service: str, partition: int, facts: int) -> None:
+        """Tell that state was rebuilt from the journal."""
+        self.folded_facts.labels(service).inc(facts)
+        if facts:
+            self.log.info(
+                "state folded from the journal", service=service, partition=partition, facts=facts
+            )

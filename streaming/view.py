@@ -1,0 +1,369 @@
+"""What decisions see of the state, and what facts change in it.
+
+State is small aggregates (dataclasses) under kind, payer and id, and sorted indexes of text.
+A `View` shows the committed state with the changes of the running batch on top. What is not in
+memory raises `Missing`; the processor loads it and makes the decision again: decisions are pure.
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Protocol, TypeVar
+
+import orjson
+from pydantic import TypeAdapter
+
+from streaming.store import Count, Loaded, Range
+
+Aggregate = TypeVar("Aggregate")
+
+AGGREGATE_BYTES_MAX = 16 * 1024
+"""No aggregate grows with the number of children, groups or days (ARCHITECTURE.md)."""
+
+
+class Missing(Exception):  # noqa: N818 - a signal to load and try again, not an error
+    """Something the decision asked for is not in memory."""
+
+    def __init__(
+        self, key: str | None = None, range_: Range | None = None, count: Count | None = None
+    ) -> None:
+        super().__init__(key or range_ or count)
+        self.keys = (key,) if key is not None else ()
+        self.ranges = (range_,) if range_ is not None else ()
+        self.counts = (count,) if count is not None else ()
+
+
+class Scope(Protocol):
+    """For whom the source of the input may speak."""
+
+    def covers_provider(self, provider_id: str) -> bool:
+        """Return whether the source may speak for this provider."""
+        ...
+
+
+class EverybodysScope:
+    """The scope of a source that may speak for all, and of records of the system itself."""
+
+    def covers_provider(self, provider_id: str) -> bool:
+        """Return True."""
+        del provider_id
+        return True
+
+
+EVERYBODY = EverybodysScope()
+
+
+class Codec:
+    """Between aggregates and bytes, by their dataclasses."""
+
+    def __init__(self, kinds: Mapping[str, type[Any]]) -> None:
+        self._names = {type_: name for name, type_ in kinds.items()}
+        self._adapters = {name: TypeAdapter(type_) for name, type_ in kinds.items()}
+
+    def name(self, kind: type[Any]) -> str:
+        """Return the name a kind is stored under."""
+        return self._names[kind]
+
+    def encode(self, key: str, value: object) -> bytes:
+        """Return the bytes of an aggregate. Raises ValueError when it grew too big."""
+        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        if len(data) > AGGREGATE_BYTES_MAX:
+            raise ValueError(f"{key} has {len(data)} bytes: split it, no aggregate may grow so big")
+        return data
+
+    def decode(self, key: str, data: bytes) -> Any:
+        """Return the aggregate under `key`."""
+        return self._adapters[key.partition("/")[0]].validate_json(data)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Changes of one decision, or of all decisions of a batch. None stands for a deleted value."""
+
+    values: dict[str, Any]
+    members: dict[str, dict[str, bool]]
+    """By index and member: whether it is there now."""
+
+    @classmethod
+    def none(cls) -> "Changes":
+        """Return changes that change nothing."""
+        return cls({}, {})
+
+    def absorb(self, later: "Changes") -> None:
+        """Put later changes on top of these."""
+        self.values.update(later.values)
+        for index, members in later.members.items():
+            self.members.setdefault(index, {}).update(members)
+
+    def __len__(self) -> int:
+        return len(self.values) + sum(len(members) for members in self.members.values())
+
+
+class Memory:
+    """What is known of a partition's state: a bounded cache, the batch, and the decision on top."""
+
+    def __init__(self, codec: Codec, cached_max: int) -> None:
+        self.codec = codec
+        self._cached_max = cached_max
+        self._cache: OrderedDict[str, Any] = OrderedDict()
+        self._ranges: dict[Range, list[str]] = {}
+        self._counts: dict[Count, int] = {}
+        self.batch = Changes.none()
+        self.current = Changes.none()
+
+    def get(self, key: str) -> Any:
+        """Return the value under `key` or None. Raises Missing when that is not known."""
+        for changes in (self.current, self.batch):
+            if key in changes.values:
+                return changes.values[key]
+        try:
+            value = self._cache[key]
+        except KeyError:
+            raise Missing(key=key) from None
+        self._cache.move_to_end(key)
+        return value
+
+    def knows(self, key: str) -> bool:
+        """Return whether `get` would answer."""
+        return key in self._cache or key in self.batch.values or key in self.current.values
+
+    def put(self, key: str, value: object | None) -> None:
+        """Set or (None) delete a value, as part of the current decision."""
+        self.current.values[key] = value
+
+    def index(self, name: str, member: str, present: bool) -> None:
+        """Add or remove a member of an index, as part of the current decision."""
+        self.current.members.setdefault(name, {})[member] = present
+
+    def range(self, asked: Range) -> list[str]:
+        """Return members of an index with the running changes. Raises Missing."""
+        changed = self._changed(asked.index, asked.start, asked.end)
+        removed = sum(1 for present in changed.values() if not present)
+        # What the batch removed may hide as many members behind it: ask for more, in round steps.
+        wanted = asked.members_max + -(-removed // 512) * 512
+        question = Range(asked.index, asked.start, asked.end, wanted)
+        if question not in self._ranges:
+            raise Missing(range_=question)
+        members = self._ranges[question]
+        complete = len(members) < wanted
+        if changed:
+            last = members[-1] if members and not complete else None
+            members = [member for member in members if changed.get(member, True)]
+            for member, present in changed.items():
+                beyond = last is not None and member.encode() > last.encode()
+                if present and not beyond:
+                    at = bisect_left(members, member.encode(), key=str.encode)
+                    if at == len(members) or members[at] != member:
+                        members.insert(at, member)
+        return members[: asked.members_max]
+
+    def count(self, asked: Count) -> int:
+        """Return how many members an index has, with the running changes. Raises Missing."""
+        if asked not in self._counts:
+            raise Missing(count=asked)
+        total = self._counts[asked]
+        for member, present in self._changed(asked.index, asked.start, asked.end).items():
+            single = Range(asked.index, member, member + "\0", 1)
+            if single not in self._ranges:
+                raise Missing(range_=single)
+            stored = bool(self._ranges[single])
+            total += int(present) - int(stored)
+        return total
+
+    def _changed(self, index: str, start: str, end: str | None) -> dict[str, bool]:
+        first, last = start.encode(), None if end is None else end.encode()
+        changed: dict[str, bool] = {}
+        for changes in (self.batch, self.current):
+            for member, present in changes.members.get(index, {}).items():
+                encoded = member.encode()
+                if first <= encoded and (last is None or encoded < last):
+                    changed[member] = present
+        return changed
+
+    def remember(self, missing: Missing, loaded: Loaded) -> None:
+        """Take in what the store answered."""
+        self.remember_all(missing.keys, missing.ranges, missing.counts, loaded)
+
+    def remember_all(
+        self,
+        keys: Sequence[str],
+        ranges: Sequence[Range],
+        counts: Sequence[Count],
+        loaded: Loaded,
+    ) -> None:
+        """Take in answers to many questions."""
+        for key, data in zip(keys, loaded.values, strict=True):
+            self._cache[key] = None if data is None else self.codec.decode(key, data)
+        for range_, members in zip(ranges, loaded.ranges, strict=True):
+            self._ranges[range_] = list(members)
+        for count, number in zip(counts, loaded.counts, strict=True):
+            self._counts[count] = number
+
+    def keep(self) -> None:
+        """The current decision stands: make it part of the batch."""
+        self.batch.absorb(self.current)
+        self.current = Changes.none()
+
+    def discard(self) -> None:
+        """The current decision does not stand."""
+        self.current = Changes.none()
+
+    def committed(self) -> None:
+        """The batch is in the store."""
+        self._cache.update(self.batch.values)
+        self.batch = Changes.none()
+        self._ranges.clear()
+        self._counts.clear()
+        while len(self._cache) > self._cached_max:
+            self._cache.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drop everything: the store may hold something else."""
+        self._cache.clear()
+        self._ranges.clear()
+        self._counts.clear()
+        self.batch = Changes.none()
+        self.current = Changes.none()
+
+
+class View:
+    """What a decision may look at. All state is the payer's whose record is being decided."""
+
+    __slots__ = ("_memory", "day", "first_day", "given_up", "payer", "scope")
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        payer: str,
+        day: date,
+        first_day: date | None = None,
+        given_up: bool = False,
+        scope: Scope = EVERYBODY,
+    ) -> None:
+        self._memory = memory
+        self.payer = payer
+        self.day = day
+        """The business day of the partition."""
+        self.first_day = first_day or day
+        """The business day on which this input arrived first (deadlines count from it)."""
+        self.given_up = given_up
+        """The deadline of what this input waited for has passed: decide without it."""
+        self.scope = scope
+
+    def key(self, kind: type[Any], id_: str) -> str:
+        """Return the key of an aggregate of this payer."""
+        return f"{self._memory.codec.name(kind)}/{self.payer}/{id_}"
+
+    def find(self, kind: type[Aggregate], id_: str) -> Aggregate | None:
+        """Return an aggregate of this payer, or None."""
+        value: Aggregate | None = self._memory.get(self.key(kind, id_))
+        return value
+
+    def get(self, kind: type[Aggregate], id_: str) -> Aggregate:
+        """Return an aggregate that must be there. Raises LookupError: a defect."""
+        value = self.find(kind, id_)
+        if value is None:
+            raise LookupError(f"{self.key(kind, id_)} is not there")
+        return value
+
+    def members(
+        self, index: str, start: str = "", end: str | None = None, members_max: int = 500
+    ) -> list[str]:
+        """Return members of an index of this payer, from `start` (inclusive) to `end`."""
+        return self._memory.range(Range(f"{self.payer}/{index}", start, end, members_max))
+
+    def first(self, index: str, start: str = "", end: str | None = None) -> str | None:
+        """Return the first member of an index of this payer from `start` on, or None."""
+        members = self.members(index, start, end, 1)
+        return members[0] if members else None
+
+    def count(self, index: str, start: str = "", end: str | None = None) -> int:
+        """Return how many members an index of this payer has, from `start` to `end`."""
+        return self._memory.count(Count(f"{self.payer}/{index}", start, end))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The record that led to a fact."""
+
+    topic: str
+    partition: int
+    offset: int
+    time: str
+    traceparent: str | None = None
+
+
+class State(View):
+    """What a fact may change. Given to learners and evolvers alone."""
+
+    __slots__ = ("_runtime", "journalseq")
+
+    def __init__(
+        self, memory: Memory, runtime: "Runtime", *, payer: str, day: date, journalseq: int
+    ) -> None:
+        super().__init__(memory, payer=payer, day=day)
+        self._runtime = runtime
+        self.journalseq = journalseq
+        """The number of the journal record being applied; grows, never repeats: an order of
+        arrival."""
+
+    def put(self, id_: str, value: object) -> None:
+        """Set an aggregate of this payer, under the kind of its class."""
+        self._memory.put(self.key(type(value), id_), value)
+
+    def remove(self, kind: type[Any], id_: str) -> None:
+        """Delete an aggregate of this payer."""
+        self._memory.put(self.key(kind, id_), None)
+
+    def add(self, index: str, member: str) -> None:
+        """Add a member to an index of this payer."""
+        self._memory.index(f"{self.payer}/{index}", member, present=True)
+
+    def discard(self, index: str, member: str) -> None:
+        """Take a member off an index of this payer, if it is there."""
+        self._memory.index(f"{self.payer}/{index}", member, present=False)
+
+    def due_on(self, name: str, day: date, ref: str) -> None:
+        """Put off work until the first business day ≥ `day`; `ref` tells which and orders it."""
+        self._runtime.due_on(self, name, day, ref)
+
+    def not_due(self, name: str, day: date, ref: str) -> None:
+        """Take back work that was put off until `day`."""
+        self._runtime.not_due(self, name, day, ref)
+
+    def wake(self, key: str) -> None:
+        """Let the inputs of this payer that wait for `key` be decided next, in order of arrival."""
+        self._runtime.wake(self, key)
+
+
+class Runtime(Protocol):
+    """What the processor does for `State`."""
+
+    def due_on(self, state: State, name: str, day: date, ref: str) -> None:
+        """See State.due_on."""
+        ...
+
+    def not_due(self, state: State, name: str, day: date, ref: str) -> None:
+        """See State.not_due."""
+        ...
+
+    def wake(self, state: State, key: str) -> None:
+        """See State.wake."""
+        ...
+
+
+__all__ = [
+    "EVERYBODY",
+    "Cause",
+    "Changes",
+    "Codec",
+    "Memory",
+    "Missing",
+    "Runtime",
+    "Scope",
+    "State",
+    "View",
+]

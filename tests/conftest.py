@@ -1,0 +1,21 @@
+"""What every test may ask for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.containers import running_kafka, running_redis
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """The address of the run's one Kafka broker (mark the test `containers`)."""
+    with running_kafka() as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of the run's one Redis (mark the test `containers`)."""
+    with running_redis() as url:
+        yield url

@@ -1,0 +1,164 @@
+"""What the Redis store must do on any server, besides what every store must do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from redis.asyncio import Redis
+
+from streaming.errors import SettingError, StoreUnavailableError
+from streaming.redis_store import RedisStore
+from streaming.store import Behind, Commit, Committed
+from tests.streaming.cutting_proxy import CuttingProxy
+from tests.streaming.store_behaviour import P, StoreBehaviour, V
+
+
+class RedisBehaviour(StoreBehaviour):
+    """A subclass has a fixture `server`: the socket, or host and port, of an empty Redis."""
+
+    @pytest.fixture
+    async def proxy(
+        self, server: Path | tuple[str, int], tmp_path: Path
+    ) -> AsyncIterator[CuttingProxy]:
+        self._proxy = CuttingProxy(tmp_path / "proxy.sock", server)
+        await self._proxy.start()
+        yield self._proxy
+        await self._proxy.stop()
+
+    @pytest.fixture
+    async def admin(self, server: Path | tuple[str, int]) -> AsyncIterator["Redis"]:
+        if isinstance(server, Path):
+            self._admin = Redis(unix_socket_path=str(server))
+        else:
+            self._admin = Redis(host=server[0], port=server[1])
+        yield self._admin
+        await self._admin.aclose()
+
+    @pytest.fixture
+    async def store(self, proxy: CuttingProxy, admin: "Redis") -> AsyncIterator[RedisStore]:
+        store = RedisStore(f"unix://{proxy.listens_at}", service="billing")
+        await store.start()
+        yield store
+        await store.stop()
+
+    async def wipe(self) -> None:
+        await self._admin.flushall()
+
+    async def functions(self) -> set[str]:
+        answer: Any = await self._admin.function_list()
+        return {str(each) for each in answer}
+
+    def lose(self, what: Literal["request", "reply"]) -> None:
+        self._proxy.lose_next(what)
+
+    async def test_functions_that_were_lost_are_loaded_again(self, store: RedisStore) -> None:
+        epoch = await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+
+        await self._admin.flushall()
+        await self._admin.function_flush()
+
+        assert await store.commit(P, V, epoch, Commit(expected_seq=1)) == Behind(0)
+        assert await self.functions()
+        epoch = (await store.take_over(P, V)).epoch
+        await self._admin.function_flush()
+        assert await store.commit(P, V, epoch, Commit(expected_seq=0)) == Committed(1)
+
+    async def test_functions_are_loaded_once_for_all_services(
+        self, store: RedisStore, proxy: CuttingProxy
+    ) -> None:
+        before = await self.functions()
+        other = RedisStore(f"unix://{proxy.listens_at}", service="certificates")
+        await other.start()
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+
+        assert await self.functions() == before
+        assert (await other.standing(P, V)).epoch == 0
+        assert await other.dump(P, V) == {}
+        await other.stop()
+
+    async def test_nothing_has_a_time_to_live(self, store: RedisStore) -> None:
+        await self.commits(
+            store,
+            Commit(
+                expected_seq=0,
+                fields={"f": b"1"},
+                writes={"a": b"1"},
+                index_adds=[("i", "m")],
+                outbox=[b"o"],
+            ),
+        )
+
+        keys = [key async for key in self._admin.scan_iter()]
+        assert sorted(keys) == [
+            b"pfdo:{billing:7}:epoch",
+            b"pfdo:{billing:7}:v1:indexes",
+            b"pfdo:{billing:7}:v1:indexes:i",
+            b"pfdo:{billing:7}:v1:outbox",
+            b"pfdo:{billing:7}:v1:position",
+            b"pfdo:{billing:7}:v1:state",
+        ]
+        assert [await self._admin.ttl(key) for key in keys] == [-1] * len(keys)
+
+    async def test_a_full_memory_means_waiting_not_half_a_commit(self, store: RedisStore) -> None:
+        epoch = await self.commits(store)
+        await self._admin.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(StoreUnavailableError, match="OutOfMemory"):
+                await store.commit(P, V, epoch, Commit(expected_seq=0, writes={"a": b"1"}))
+        finally:
+            await self._admin.config_set("maxmemory", "0")
+
+        assert (await store.standing(P, V)).seq == 0
+        assert await store.dump(P, V) == {}
+
+    async def test_a_key_of_a_stranger_means_no_write_at_all(self, store: RedisStore) -> None:
+        epoch = await self.commits(store)
+        await self._admin.set("pfdo:{billing:7}:v1:indexes:i", "not an index")
+
+        with pytest.raises(Exception, match="WRONGTYPE"):
+            await store.commit(
+                P,
+                V,
+                epoch,
+                Commit(expected_seq=0, writes={"a": b"1"}, index_adds=[("i", "m")], outbox=[b"o"]),
+            )
+
+        assert (await store.standing(P, V)).seq == 0
+        assert (await store.standing(P, V)).outbox == 0
+        assert await store.outbox(P, V, 1) == []
+        assert (await store.load(P, V, ["a"])).values == [None]
+
+    @pytest.mark.parametrize(
+        ("setting", "unsafe", "safe"),
+        [
+            ("appendfsync", "everysec", "always"),
+            ("appendonly", "no", "yes"),
+            ("maxmemory-policy", "allkeys-lru", "noeviction"),
+            ("no-appendfsync-on-rewrite", "yes", "no"),
+        ],
+    )
+    async def test_a_server_that_may_forget_is_refused(
+        self, admin: "Redis", proxy: CuttingProxy, setting: str, unsafe: str, safe: str
+    ) -> None:
+        await admin.config_set(setting, unsafe)
+        try:
+            store = RedisStore(f"unix://{proxy.listens_at}", service="billing")
+            with pytest.raises(SettingError, match=f"{setting} is '{unsafe}', must be '{safe}'"):
+                await store.start()
+            sandbox = RedisStore(f"unix://{proxy.listens_at}", service="billing", allow_unsafe=True)
+            await sandbox.start()
+            await sandbox.stop()
+        finally:
+            await admin.config_set(setting, safe)
+
+    async def test_a_wrong_password_is_a_wrong_setting(
+        self, admin: "Redis", proxy: CuttingProxy
+    ) -> None:
+        await admin.config_set("requirepass", "secret")
+        try:
+            store = RedisStore(f"unix://{proxy.listens_at}", service="billing")
+            with pytest.raises(SettingError, match="password"):
+                await store.start()
+        finally:
+            await admin.config_set("requirepass", "")

@@ -1,0 +1,345 @@
+"""Kafka keeps the promises of a bus, whatever strangers write into its topics."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.admin.config_resource import (  # type: ignore[import-untyped]
+    ConfigResource,
+    ConfigResourceType,
+)
+from aiokafka.record.default_records import (  # type: ignore[import-untyped]
+    _DefaultRecordBatchBuilderPy,
+)
+
+from streaming.bus import Bus, Outgoing, Writer
+from streaming.errors import BusUnavailableError, FencedError, HaltError, SettingError
+from streaming.kafka import KafkaBus, topic_settings
+from tests.streaming.bus_behaviour import (
+    PARTITIONS,
+    SharedBusBehaviour,
+    outgoing,
+    read,
+    until,
+    values,
+)
+from tests.support.containers import free_port
+
+pytestmark = pytest.mark.containers
+
+OWNERSHIP_TOPIC = "calendar.events.v1"
+
+
+@pytest.fixture
+async def calendar(kafka_bootstrap: str) -> None:
+    """The topic whose groups share out the partitions."""
+    bus = KafkaBus(kafka_bootstrap, PARTITIONS)
+    await bus.start()
+    await bus.create_topics([OWNERSHIP_TOPIC])
+    await bus.stop()
+
+
+@pytest.fixture
+async def bus(kafka_bootstrap: str, calendar: None) -> AsyncIterator[KafkaBus]:
+    bus = KafkaBus(kafka_bootstrap, PARTITIONS)
+    await bus.start()
+    yield bus
+    await bus.stop()
+
+
+@pytest.fixture
+async def topic(bus: KafkaBus) -> str:
+    name = f"source{uuid4().hex[:12]}.events.v1"
+    await bus.create_topics([name])
+    return name
+
+
+class TestKafkaBus(SharedBusBehaviour):
+    @pytest.fixture(autouse=True)
+    def broker(self, kafka_bootstrap: str, calendar: None) -> None:
+        self._bootstrap = kafka_bootstrap
+
+    def connect(self) -> Bus:
+        return KafkaBus(self._bootstrap, PARTITIONS)
+
+
+async def stranger(bootstrap: str, **options: object) -> AIOKafkaProducer:
+    """Return a started producer of somebody else."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+    await producer.start()
+    return producer
+
+
+async def test_aborted_and_open_transactions_of_a_source_are_not_seen(
+    kafka_bootstrap: str, bus: KafkaBus, topic: str
+) -> None:
+    source = await stranger(kafka_bootstrap, transactional_id=f"source-{uuid4().hex}")
+    await source.begin_transaction()
+    await source.send_and_wait(topic, b"taken back", partition=0)
+    await source.abort_transaction()
+    await bus.publish([outgoing(topic, 0, "good")])
+    await source.begin_transaction()
+    await source.send_and_wait(topic, b"not yet", partition=0)
+    await bus.publish([outgoing(topic, 0, "behind the open one")])
+    reader = await bus.reader(0, {topic: 0})
+
+    before = await until(reader, [topic], lambda polled: bool(polled.records))
+    held_back = await reader.poll([topic], 10, 0.6)
+    stable = (await bus.ends([topic]))[topic, 0]
+    await source.commit_transaction()
+    after = await until(reader, [topic], lambda polled: bool(polled.records))
+    last = await until(reader, [topic], lambda polled: topic in polled.ended)
+
+    assert values(before.records[topic]) == ["good"]
+    assert not held_back.records
+    assert held_back.next_offsets[topic] == stable == 3
+    assert topic in held_back.ended
+    assert values(after.records[topic]) == ["not yet", "behind the open one"]
+    assert last.next_offsets[topic] == (await bus.ends([topic]))[topic, 0] == 6
+    await reader.close()
+    await source.stop()
+
+
+async def test_a_topic_that_ends_in_markers_alone_is_found_ended_at_once(
+    kafka_bootstrap: str, bus: KafkaBus, topic: str
+) -> None:
+    source = await stranger(kafka_bootstrap, transactional_id=f"source-{uuid4().hex}")
+    for _ in range(3):
+        await source.begin_transaction()
+        await source.send_and_wait(topic, b"taken back", partition=0)
+        await source.abort_transaction()
+    reader = await bus.reader(0, {topic: 0})
+    begun = time.monotonic()
+
+    polled = await reader.poll([topic], 10, 20.0)
+
+    assert not polled.records
+    assert polled.ended == {topic}
+    assert polled.next_offsets == {topic: 6}
+    assert time.monotonic() - begun < 5.0
+    await reader.close()
+    await source.stop()
+
+
+class BytesAsName(str):
+    """A header's name that goes out as bytes that are no text; no client writes one willingly."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return "ключ".encode() + b"\xff"
+
+
+@pytest.mark.parametrize("codec", [0, 1], ids=["plain", "gzip"])
+async def test_headers_whose_names_are_no_text_do_not_stop_a_reader(
+    kafka_bootstrap: str, bus: KafkaBus, topic: str, codec: int
+) -> None:
+    source = await stranger(kafka_bootstrap)
+    batch = source.create_batch()
+    batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 100_000)
+    batch.append(timestamp=None, key=None, value=b"before")
+    hostile = [(BytesAsName("name"), b"\xfe"), ("good", b"1")]
+    batch.append(timestamp=None, key=b"k", value=b"hostile", headers=hostile)
+    batch.append(timestamp=None, key=None, value=b"after")
+    await (await source.send_batch(batch, topic, partition=0))
+    await bus.publish([outgoing(topic, 0, "later")])
+
+    records = await read(bus, 0, topic, count=4)
+
+    assert values(records) == ["before", "hostile", "after", "later"]
+    assert records[1].headers == (("ключ\\xff", b"\xfe"), ("good", b"1"))
+    await source.stop()
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_every_compression_of_a_source_is_read(
+    kafka_bootstrap: str, bus: KafkaBus, topic: str, codec: str
+) -> None:
+    source = await stranger(kafka_bootstrap, compression_type=codec)
+
+    await source.send_and_wait(topic, b"x" * 10_000, partition=1)
+
+    assert values(await read(bus, 1, topic, count=1)) == ["x" * 10_000]
+    await source.stop()
+
+
+async def test_a_record_is_seen_while_other_topics_are_idle(bus: KafkaBus) -> None:
+    names = [f"quiet{number}x{uuid4().hex[:8]}.events.v1" for number in range(5)]
+    await bus.create_topics(names)
+    reader = await bus.reader(0, dict.fromkeys(names, 0))
+    waits = []
+
+    for number in range(12):
+        await asyncio.sleep(0.03 * (number % 4))
+        begun = time.monotonic()
+        await bus.publish([outgoing(names[number % 2], 0, str(number))])
+        polled = await until(reader, names, lambda polled: bool(polled.records))
+        waits.append(time.monotonic() - begun)
+        assert polled.ended == frozenset(names)
+
+    assert sorted(waits)[len(waits) // 2] < 0.1
+    await reader.close()
+
+
+async def test_reading_a_long_backlog_in_small_polls_keeps_order_and_bounds(
+    bus: KafkaBus, topic: str
+) -> None:
+    body = "x" * 2_000
+    for start in range(0, 4_000, 500):
+        await bus.publish(
+            [outgoing(topic, 0, f"{at:05}{body}") for at in range(start, start + 500)]
+        )
+    reader = await bus.reader(0, {topic: 0})
+    seen: list[str] = []
+
+    while len(seen) < 4_000:
+        polled = await reader.poll([topic], 500, 10.0)
+        seen += [value[:5] for value in values(polled.records[topic])]
+        assert (topic in polled.ended) == (len(seen) == 4_000)
+        assert reader._bytes[topic] < 4 * 1024 * 1024
+
+    assert seen == [f"{at:05}" for at in range(4_000)]
+    await reader.close()
+
+
+async def test_an_append_under_way_is_fenced_and_leaves_nothing(bus: KafkaBus, topic: str) -> None:
+    service = f"service{uuid4().hex[:8]}"
+    older = await bus.writer(service, 0)
+    await older.append([outgoing(topic, 0, "fact")])
+    rounds = asyncio.create_task(append_until_fenced(older, topic))
+    await asyncio.sleep(0.2)
+
+    heir = await bus.writer(service, 0)
+    ended_at = (await bus.ends([topic]))[topic, 0]
+    stood = await rounds
+    await heir.append([outgoing(topic, 0, "heir")])
+
+    records = await read(bus, 0, topic, count=stood + 2)
+    assert values(records)[-1] == "heir"
+    assert all(record.offset < ended_at for record in records[:-1])
+
+
+async def append_until_fenced(writer: Writer, topic: str) -> int:
+    """Append rounds of two and return how many records were acknowledged before the fence."""
+    stood = 0
+    try:
+        while True:
+            stood += len(await writer.append([outgoing(topic, 0, "a"), outgoing(topic, 0, "b")]))
+    except FencedError:
+        return stood
+
+
+async def test_a_writer_that_failed_appends_no_more(bus: KafkaBus, topic: str) -> None:
+    writer = await bus.writer(f"service{uuid4().hex[:8]}", 0)
+
+    with pytest.raises(HaltError, match="larger than Kafka takes"):
+        await writer.append([Outgoing(topic, 0, b"key", b"x" * 2_000_000)])
+    with pytest.raises(BusUnavailableError, match="has failed before"):
+        await writer.append([outgoing(topic, 0, "fact")])
+
+    assert await read(bus, 0, topic, count=0) == []
+
+
+async def test_a_record_of_a_source_that_is_too_large_is_a_mistake_of_the_caller(
+    bus: KafkaBus, topic: str
+) -> None:
+    with pytest.raises(ValueError, match="larger than the bus takes"):
+        await bus.publish([Outgoing(topic, 0, b"key", b"x" * 2_000_000)])
+
+    assert len(await bus.publish([outgoing(topic, 0, "small")])) == 1
+
+
+async def test_a_position_behind_the_end_halts(bus: KafkaBus, topic: str) -> None:
+    reader = await bus.reader(0, {topic: 1_000})
+
+    with pytest.raises(HaltError, match="not kept, or the topic was made anew"):
+        await until(reader, [topic], lambda polled: bool(polled.records))
+
+    await reader.close()
+
+
+async def test_topics_are_made_with_the_settings_that_keep_every_record(
+    kafka_bootstrap: str, calendar: None
+) -> None:
+    plain, dead = (f"{kind}{uuid4().hex[:8]}.events.v1" for kind in ("plain", "dead"))
+    bus = KafkaBus(
+        kafka_bootstrap, PARTITIONS, topics={dead: topic_settings(1, retention_ms="34560000000")}
+    )
+    await bus.start()
+    await bus.create_topics([plain, dead])
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+
+    answers = await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in (plain, dead)]
+    )
+
+    found = {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for answer in answers
+        for resource in answer.resources
+    }
+    assert found[plain]["message.timestamp.type"] == "LogAppendTime"
+    assert found[plain]["retention.ms"] == "-1"
+    assert found[plain]["unclean.leader.election.enable"] == "false"
+    assert found[dead]["retention.ms"] == "34560000000"
+    assert found[dead]["message.timestamp.type"] == "LogAppendTime"
+    await admin.close()
+    await bus.stop()
+
+
+async def test_a_start_with_another_number_of_partitions_is_refused(
+    kafka_bootstrap: str, calendar: None
+) -> None:
+    bus = KafkaBus(kafka_bootstrap, PARTITIONS + 1)
+
+    with pytest.raises(SettingError, match=f"set PFDO_PARTITIONS={PARTITIONS}"):
+        await bus.start()
+
+
+async def test_records_of_the_ownership_topic_do_not_disturb_the_sharing(
+    kafka_bootstrap: str, bus: KafkaBus
+) -> None:
+    ownership = await bus.ownership(f"service{uuid4().hex[:8]}")
+    changes = ownership.changes()
+    assert await asyncio.wait_for(anext(changes), 30) == frozenset(range(PARTITIONS))
+    source = await stranger(kafka_bootstrap)
+
+    for partition in range(PARTITIONS):
+        await source.send_and_wait(
+            OWNERSHIP_TOPIC,
+            b"\xff\x00",
+            partition=partition,
+            headers=[("reply_to", b"elsewhere"), ("content-type", b"\xff")],
+        )
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(changes), 1.5)
+
+    await ownership.close()
+    await source.stop()
+
+
+async def test_a_member_that_keeps_its_name_gets_the_same_partitions_again(
+    kafka_bootstrap: str, bus: KafkaBus
+) -> None:
+    service = f"service{uuid4().hex[:8]}"
+    for _ in range(2):
+        replica = KafkaBus(kafka_bootstrap, PARTITIONS, group_instance_id="replica-1")
+        await replica.start()
+        ownership = await replica.ownership(service)
+
+        owned = await asyncio.wait_for(anext(ownership.changes()), 10)
+
+        assert owned == frozenset(range(PARTITIONS))
+        await replica.stop()
+
+
+async def test_no_broker_is_said_within_the_limit() -> None:
+    bus = KafkaBus(f"127.0.0.1:{free_port()}", PARTITIONS)
+
+    with pytest.raises(BusUnavailableError, match="Kafka at"):
+        await asyncio.wait_for(bus.start(), 35)

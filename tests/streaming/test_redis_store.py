@@ -1,0 +1,112 @@
+"""The Redis store on an embedded Valkey."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from streaming.errors import StoreUnavailableError
+from streaming.redis_store import RedisStore
+from streaming.store import Commit, Committed
+from streaming.valkey import EmbeddedValkey
+from tests.streaming.redis_behaviour import RedisBehaviour
+from tests.streaming.store_behaviour import P, V
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    valkey = EmbeddedValkey(tmp_path / "state")
+    await valkey.start()
+    yield valkey
+    await valkey.stop()
+
+
+def kill(directory: Path) -> None:
+    os.kill(int((directory / "valkey.pid").read_text()), signal.SIGKILL)
+
+
+class TestRedisStoreOnValkey(RedisBehaviour):
+    @pytest.fixture
+    def server(self, valkey: EmbeddedValkey) -> Path:
+        return valkey.socket_path
+
+
+async def test_what_was_committed_outlives_a_killed_server(tmp_path: Path) -> None:
+    store = RedisStore(EmbeddedValkey(tmp_path), service="billing")
+    await store.start()
+    epoch = (await store.take_over(P, V)).epoch
+    for seq in range(20):
+        commit = Commit(expected_seq=seq, writes={f"k{seq}": bytes(200)}, outbox=[b"o"])
+        assert await store.commit(P, V, epoch, commit) == Committed(seq + 1)
+
+    kill(tmp_path)
+
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(P, V, epoch, Commit(expected_seq=20, writes={"lost": b"1"}))
+    standing = await store.standing(P, V)
+    assert (standing.epoch, standing.seq, standing.outbox) == (epoch, 20, 20)
+    assert len(await store.dump(P, V)) == 20
+    assert await store.commit(P, V, epoch, Commit(expected_seq=20)) == Committed(21)
+    await store.stop()
+
+
+async def test_a_kill_in_the_middle_of_commits_loses_none_and_halves_none(tmp_path: Path) -> None:
+    store = RedisStore(EmbeddedValkey(tmp_path), service="billing")
+    await store.start()
+    epoch = (await store.take_over(P, V)).epoch
+    seq = 0
+
+    async def commit_until_it_breaks() -> None:
+        nonlocal seq
+        while True:
+            commit = Commit(
+                expected_seq=seq,
+                fields={"n": str(seq + 1).encode()},
+                writes={f"k{seq}-{n}": bytes(500) for n in range(200)},
+                outbox=[b"o"] * 3,
+            )
+            answer = await store.commit(P, V, epoch, commit)
+            assert isinstance(answer, Committed)
+            seq = answer.seq
+
+    committing = asyncio.create_task(commit_until_it_breaks())
+    await asyncio.sleep(0.2)
+    kill(tmp_path)
+    with pytest.raises(StoreUnavailableError):
+        await committing
+
+    standing = await store.standing(P, V)
+    assert seq > 0
+    assert standing.seq in (seq, seq + 1)
+    assert standing.fields == {"n": str(standing.seq).encode()}
+    assert standing.outbox == 3 * standing.seq
+    assert len(await store.dump(P, V)) == 200 * standing.seq
+    await store.stop()
+
+
+async def test_a_deleted_directory_is_a_fresh_store(tmp_path: Path) -> None:
+    first = RedisStore(EmbeddedValkey(tmp_path / "state"), service="billing")
+    await first.start()
+    old = (await first.take_over(P, V)).epoch
+    await first.commit(P, V, old, Commit(expected_seq=0, writes={"a": b"1"}))
+    await first.stop()
+    for file in sorted((tmp_path / "state").rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+
+    store = RedisStore(EmbeddedValkey(tmp_path / "state"), service="billing")
+    await store.start()
+    standing = await store.take_over(P, V)
+
+    assert (standing.seq, await store.dump(P, V)) == (0, {})
+    assert standing.epoch > old
+    await store.stop()
+
+
+async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    store = RedisStore(f"unix://{tmp_path}/nobody.sock", service="billing")
+
+    with pytest.raises(StoreUnavailableError):
+        await store.start()
