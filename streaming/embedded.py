@@ -73,14 +73,7 @@ class EmbeddedBus:
         """
         await self._client.start()
         try:
-            await self._client.execute("SET", "log:identity", uuid.uuid4().hex, "NX")
-            await self._client.execute("SET", "log:partitions", self._partitions, "NX")
-            kept = int(await self._client.execute("GET", "log:partitions"))
-            if kept != self._partitions:
-                raise SettingError(
-                    f"PFDO_PARTITIONS is {self._partitions}, but the log has {kept}:"
-                    f" set PFDO_PARTITIONS={kept}, it is fixed for the life of an installation."
-                )
+            await self._make_log()
         except BaseException:
             await self._client.stop()
             raise
@@ -137,6 +130,16 @@ class EmbeddedBus:
     async def publish(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
         """Append records of a source (no fence); durable when it returns."""
         return await _append(self._client, self._clock_ms(), "", "", records)
+
+    async def _make_log(self) -> None:
+        await self._client.execute("SET", "log:identity", uuid.uuid4().hex, "NX")
+        await self._client.execute("SET", "log:partitions", self._partitions, "NX")
+        kept = int(await self._client.execute("GET", "log:partitions"))
+        if kept != self._partitions:
+            raise SettingError(
+                f"PFDO_PARTITIONS is {self._partitions}, but the log has {kept}:"
+                f" set PFDO_PARTITIONS={kept}, it is fixed for the life of an installation."
+            )
 
 
 class EmbeddedReader:
@@ -249,7 +252,7 @@ class EmbeddedReader:
                 for topic, share in shares.items()
             ]
         )
-        records = {}
+        records: dict[str, Sequence[Record]] = {}
         for (topic, share), entries in zip(shares.items(), answers, strict=True):
             if len(entries) != share:
                 raise HaltError(
@@ -323,6 +326,9 @@ class EmbeddedOwnership:
             if self._owned is not None and self._owned != known:
                 known = self._owned
                 yield known
+            elif self._keeping.done():
+                # A defect ended it: let it be heard.
+                await self._keeping
             else:
                 await self._changed.wait()
 
@@ -341,6 +347,12 @@ class EmbeddedOwnership:
         self._changed.set()
 
     async def _keep(self) -> None:
+        try:
+            await self._take_and_renew()
+        finally:
+            self._own(frozenset())
+
+    async def _take_and_renew(self) -> None:
         dead = ""
         while True:
             asked_at = time.monotonic()

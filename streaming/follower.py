@@ -1,23 +1,19 @@
 """Following the journals into read models: one partition, no journal of its own, no promises of
-its own. All it keeps can be dropped and is read again from the start."""
+its own. All it keeps can be dropped and is read again from the start.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
 
-import orjson
-
 from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, decode_envelope
 from streaming.errors import BehindError, FencedError, HaltError
 from streaming.merging import Merge
-from streaming.partition import (
-    BATCH_CHANGES_MAX,
-    Position,
-    read_positions,
-)
+from streaming.partition import BATCH_CHANGES_MAX
+from streaming.positions import Position, pack_positions, unpack_positions
 from streaming.store import Answer, Behind, Commit, Committed, Count, Fenced, Range, Store
 from streaming.telemetry import Telemetry
 from streaming.view import Codec, Memory, Missing
@@ -176,7 +172,7 @@ class Follower:
         self.epoch, self.seq = standing.epoch, standing.seq
         self._identity = await self._bus.identity()
         self._memory.forget()
-        self._positions = read_positions(standing.fields.get("positions"))
+        self._positions = unpack_positions(standing.fields.get("positions"))
         starts = await self._bus.starts(self._projection.topics)
         ends = await self._bus.ends(self._projection.topics)
         foreign = standing.fields.get("bus", self._identity.encode()) != self._identity.encode()
@@ -262,12 +258,7 @@ class Follower:
         members = [(i, m, there) for i, ms in batch.members.items() for m, there in ms.items()]
         fields = {
             "bus": self._identity.encode(),
-            "positions": orjson.dumps(
-                {
-                    topic: [position.next, position.last, position.hash, position.journalseq]
-                    for topic, position in self._positions.items()
-                }
-            ),
+            "positions": pack_positions(self._positions),
             "idle": b"1",
         }
         if self._day is not None:

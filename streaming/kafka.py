@@ -58,7 +58,9 @@ PUBLISH_SECONDS_MAX = 15.0
 STOP_SECONDS_MAX = 3.0
 """Letting go of one client; aiokafka can hang there."""
 METADATA_AGE_MS_MAX = 30_000
-"""How long a leader is believed in without asking; the default of five minutes is an outage."""
+"""How long a reader believes in a leader without asking. Errors make it ask at once."""
+WRITER_METADATA_AGE_MS_MAX = 300_000
+"""A writer that has not written yet asks for all topics each time, which is slow to parse."""
 
 TRANSACTION_TIMEOUT_MS = 10_000
 TRANSACTION_BACKOFF_MS = 2
@@ -69,6 +71,8 @@ BATCH_BYTES_MAX = 1_000_000
 PUBLISH_LINGER_MS = 2
 
 FETCH_WAIT_MS = 500
+FETCHER_WAKE_MS = 1_000
+"""How often aiokafka looks for work unasked; it is told of all work there is."""
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX = 1024 * 1024
 BUFFER_BYTES_MAX = 1024 * 1024
@@ -166,7 +170,7 @@ class KafkaBus:
                     metadata_max_age_ms=METADATA_AGE_MS_MAX,
                 )
                 await self._admin.start()
-                self._offsets = self._consumer()
+                self._offsets = self._consumer(isolation_level="read_uncommitted")
                 await self._offsets.start()
                 await self.broker.start()
                 await self._existing()
@@ -223,7 +227,11 @@ class KafkaBus:
             return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     async def ends(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
-        """Return the last stable offset, by (topic, partition): before any open transaction."""
+        """Return the offset after the last record, by (topic, partition).
+
+        Rounds under way are counted: the broker writes their markers some milliseconds after
+        `append` has returned, and what was appended before this question must not be missed.
+        """
         async with self._asking("ends of topics"):
             found = await self._offsets.end_offsets(self._every(topics))
             return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
@@ -231,7 +239,7 @@ class KafkaBus:
     async def reader(self, partition: int, positions: Mapping[str, int]) -> "KafkaReader":
         """Return a reader of `partition` of each topic named, standing at the offset given."""
         places = {TopicPartition(topic, partition): at for topic, at in positions.items()}
-        consumer = self._consumer()
+        consumer = self._consumer(isolation_level="read_committed")
         try:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
                 ends = await self._offsets.end_offsets(list(places))
@@ -261,7 +269,7 @@ class KafkaBus:
             max_request_size=PARTITION_FETCH_BYTES_MAX,
             linger_ms=0,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
-            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            metadata_max_age_ms=WRITER_METADATA_AGE_MS_MAX,
         )
         try:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
@@ -303,14 +311,15 @@ class KafkaBus:
             await _stop_producer(producer)
             raise BusUnavailableError(f"publishing {len(records)} records: {error!r}") from error
 
-    def _consumer(self) -> Any:
+    def _consumer(self, isolation_level: str) -> Any:
         return AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             client_id=self._client_id,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_committed",
+            isolation_level=isolation_level,
+            consumer_timeout_ms=FETCHER_WAKE_MS,
             fetch_min_bytes=1,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_BYTES_MAX,

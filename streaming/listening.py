@@ -7,7 +7,7 @@ from contracts.envelope import EventData
 from contracts.sources import Source, Sources
 from contracts.topics import CALENDAR, Topic, TopicKind, forwarded_topic, topics_read_by
 from contracts.vocabulary import PayerCode, ProviderId
-from streaming.partition import Kind, Listening
+from streaming.reading import Kind, Listening
 
 _KINDS = {
     TopicKind.SOURCE: Kind.SOURCE,

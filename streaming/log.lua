@@ -40,14 +40,14 @@ redis.register_function('append_' .. VERSION, function(keys, args)
       return {'fenced', newest}
     end
   end
-  local first, ends = {}, {}
+  local first, ends = {'appended'}, {}
   for place = 4, #keys do
     local known = redis.call('HGET', keys[1], keys[place])
     if not known then
       return {'missing', keys[place]}
     end
     redis.call('XLEN', keys[place])
-    first[place - 3] = known
+    first[place - 2] = known
     ends[place - 3] = whole(known)
   end
   local at = 3
@@ -77,7 +77,7 @@ redis.register_function('append_' .. VERSION, function(keys, args)
   for stream, last in ipairs(ends) do
     redis.call('HSET', keys[1], keys[stream + 3], text(last))
   end
-  return {'appended', unpack(first)}
+  return first
 end)
 
 -- KEYS lease. ARGV who asks, milliseconds to hold it, a holder known to be dead (or nothing).

@@ -1,182 +1,61 @@
 """What one partition of a service decides, record by record; no connection, no loop, no clock.
 
 The processor feeds it records and work that is due, loads what it says is `Missing`, and commits
-what it collected. Folding a journal goes through the same `_apply` as deciding: state is a
-function of the journal alone.
+what it collected. State is changed through `applying.py` alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
 
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
-from contracts.envelope import Envelope, EventData
+from contracts.envelope import EventData
 from streaming import journal
+from streaming.applying import Applying
 from streaming.bus import Outgoing, Record
-from streaming.decoding import Decoded, Defect, decode_data, decode_envelope
+from streaming.decoding import Decoded, Defect
+from streaming.due import DAY, DEADLINE_RANK, DUE, DUE_LOADED_MAX, Day, DueCause, Queue
 from streaming.errors import HaltError
 from streaming.journal import Entry, JournalEnd
+from streaming.natural_keys import Known, known_key, short, split_key
+from streaming.outbox import pack
+from streaming.parking import (
+    BY_SOURCE,
+    PARKED_PER_KEY_MAX,
+    PARKED_PER_SOURCE_MAX,
+    READY,
+    WAITING,
+    Parked,
+    parked_key,
+    source_bounds,
+    waiting_bounds,
+)
+from streaming.positions import Position, digest, pack_positions
+from streaming.reading import Kind, Listening, Read, Reading
 from streaming.routing import partition_of
-from streaming.service import Effects, Outcome, Refuse, Send, Service, Wait, WaitForDay
+from streaming.service import (
+    DueHandler,
+    Effects,
+    Later,
+    Outcome,
+    Refuse,
+    Send,
+    Service,
+    Wait,
+    WaitForDay,
+)
 from streaming.store import Commit, Count, Range
-from streaming.view import EVERYBODY, Cause, Codec, Memory, Scope, State, View
+from streaming.view import EVERYBODY, Cause, Scope, View
 
-PARKED_PER_KEY_MAX = 500
-PARKED_PER_SOURCE_MAX = 100_000
-DUE_LOADED_MAX = 20_000
-"""Of one kind of due work, how much is sorted at a time; more than that falls due in turns."""
-REFUSED_REVISIONS_MAX = 100
 BATCH_CHANGES_MAX = 1_000
 """A batch is committed when it changed that much, half of what a commit may hold."""
 BATCH_OUTBOX_BYTES_MAX = 2 * 1024 * 1024
 UNKNOWN_DAY = date(1900, 1, 1)
-
-
-class Kind(StrEnum):
-    """What a topic is to its reader."""
-
-    SOURCE = "source"
-    CALENDAR = "calendar"
-    COMMANDS = "commands"
-    REPORTS = "reports"
-    JOURNAL = "journal"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
-    """One input topic, as this service reads it.
-
-    `source` is what the attribute `source` of its records must be. `decides_defects`: this service
-    answers for records that cannot be read, are misplaced or foreign. `events` are the types that
-    may stand there. `forward_to` is where misplaced records go. `scope` returns for whom the source
-    may speak with a type and payer, or None.
-    """
-
-    topic: str
-    kind: Kind
-    source: str
-    decides_defects: bool
-    events: Mapping[str, type[EventData]]
-    forward_to: str | None = None
-    scope: Callable[[str, str | None], Scope | None] = lambda type_, payer: EVERYBODY
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where reading of a topic goes on, and how its last applied record is recognized."""
-
-    next: int
-    last: int = -1
-    hash: str = ""
-    journalseq: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is remembered of a natural key: revisions with a hash of the data they came with."""
-
-    accepted: int | None = None
-    accepted_hash: str = ""
-    parked: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def highest(self) -> int | None:
-        """Return the highest revision that was not refused; parked ones count."""
-        revisions = [int(revision) for revision in self.parked]
-        if self.accepted is not None:
-            revisions.append(self.accepted)
-        return max(revisions, default=None)
-
-    def answer(self, revision: int, hash_: str) -> Decision | None:
-        """Return DUPLICATE, REFUSED (a conflict), or None for what must be decided."""
-        highest = self.highest
-        if highest is not None and revision < highest:
-            return Decision.DUPLICATE
-        seen = {**self.refused, **self.parked}
-        if self.accepted is not None:
-            seen[str(self.accepted)] = self.accepted_hash
-        before = seen.get(str(revision))
-        if before is None:
-            return None
-        return Decision.DUPLICATE if before == hash_ else Decision.REFUSED
-
-    def after(self, decision: Decision | None, revision: int, hash_: str) -> "Known":
-        """Return what is known after a decision; None stands for facts."""
-        number = str(revision)
-        parked = {key: value for key, value in self.parked.items() if key != number}
-        match decision:
-            case Decision.PARKED:
-                return replace(self, parked={**parked, number: hash_})
-            case Decision.REFUSED:
-                refused = {**self.refused, number: hash_}
-                for oldest in list(refused)[:-REFUSED_REVISIONS_MAX]:
-                    del refused[oldest]
-                return replace(self, parked=parked, refused=refused)
-            case _:
-                if self.accepted is not None and revision < self.accepted:
-                    return replace(self, parked=parked)
-                kept = {key: value for key, value in self.refused.items() if int(key) > revision}
-                return Known(accepted=revision, accepted_hash=hash_, parked=parked, refused=kept)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
-    """An input that waits, with all that is needed to decide it later."""
-
-    topic: str
-    offset: int
-    seq: int
-    first_day: date
-    waits_for: str
-    until: date | None
-    foreign: bool
-    payer: str
-    source: str
-    id: str
-    type: str
-    subject: str
-    natural_key: str
-    data_sha256: str
-    time: str
-    traceparent: str | None
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
-    """The business day of the partition."""
-
-    date: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueCause:
-    """The record because of which due work is done now, and the day it is done on."""
-
-    day: date
-    topic: str
-    offset: int
-    time: str
-    traceparent: str | None
-    input: dict[str, Any]
-
-
-_INTERNAL: Mapping[str, type[Any]] = {
-    "_known": Known,
-    "_parked": Parked,
-    "_day": Day,
-    "_due": DueCause,
-}
-_DAY, _DUE = "_day/", "_due/"
-_WAITING, _READY, _DEADLINE = "_waiting", "_ready", "_deadline"
-_OWN_DAY, _FOREIGN_DAY, _BY_SOURCE = "_day-own", "_day-foreign", "_by-source"
+"""The day of what changes no state, before the first business day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,30 +93,18 @@ class Arrived:
         return member
 
 
-class _Queue:
-    """One kind of due work: what is known to be due, in order, and whether there may be more."""
+@dataclass(slots=True, kw_only=True)
+class _Step:
+    type: str
+    subject: str
+    data: dict[str, Any]
+    payer: str | None = None
+    event: EventData | None = None
+    fact: object | None = None
 
-    def __init__(
-        self,
-        index: str,
-        bound: Callable[[date], str],
-        order: Callable[[str], object],
-        handler: Callable[[str, View], Effects] | None = None,
-    ) -> None:
-        self.index = index
-        self.bound = bound
-        self.order = order
-        self.handler = handler
-        self.pending: dict[str, None] = {}
-        self.maybe_more = True
-
-
-def _by_seq(member: str) -> object:
-    return member.split("|")[1]
-
-
-def _by_ref(member: str) -> object:
-    return tuple(member.split("|", 2)[1:])
+    @property
+    def is_command(self) -> bool:
+        return self.payer is not None
 
 
 class Partition:
@@ -256,7 +123,9 @@ class Partition:
         self.number = number
         self._partitions = partitions
         self.listening = {listened.topic: listened for listened in listening}
-        self.memory = Memory(Codec({**_INTERNAL, **service.kinds}), cached_max)
+        self._reading = Reading(service, number, partitions, self.listening)
+        self._applying = Applying(service, cached_max)
+        self.memory = self._applying.memory
         self.end = JournalEnd()
         self.positions: dict[str, Position] = {}
         self.outgoing: list[Outgoing] = []
@@ -264,11 +133,6 @@ class Partition:
         self.decisions: list[tuple[str, str, str]] = []
         """(topic, decision, reason) of the batch, for metrics."""
         self._last_read: dict[str, Record] = {}
-        self._fact_types = {model.type: fact for fact, model in service.facts.items()}
-        self._adapters: dict[type[Any], TypeAdapter[Any]] = {
-            fact: TypeAdapter(fact) for fact in service.facts
-        }
-        self._command_types = {model.type for model in service.commands.values()}
         self._required = {
             model.type: {
                 (info.alias or name)
@@ -277,32 +141,15 @@ class Partition:
             }
             for model in (*service.facts.values(), *service.commands.values())
         }
-        self._journal_topic = f"{service.name}.events.v1"
-        self._dead_letters_topic = f"{service.name}.dead-letters.v1"
-        self._queues: list[tuple[int, str, _Queue]] = []
-        self._restart_queues()
 
     # --- starting over ---------------------------------------------------------------------
 
     def resume(self, end: JournalEnd, positions: Mapping[str, Position]) -> None:
         """Begin from a store that stands at `end` of the journal and at `positions`."""
-        self.memory.forget()
+        self._applying.forget()
         self.end = end
         self.positions = dict(positions)
         self._drop_batch()
-        self._restart_queues()
-
-    def _restart_queues(self) -> None:
-        self._ready_maybe = True
-        own = _Queue(_OWN_DAY, lambda day: f"{day}|~", _by_seq)
-        deadline = _Queue(_DEADLINE, lambda day: f"{day}|", _by_seq)
-        foreign = _Queue(_FOREIGN_DAY, lambda day: f"{day}|~", _by_seq)
-        self._queues = [(0, "", own), (1, "", deadline), (9, "", foreign)]
-        for work in self.service.due_work.values():
-            queue = _Queue(_due_index(work.name), lambda day: f"{day}|~", _by_ref, work.handler)
-            self._queues.append((work.rank, work.name, queue))
-        self._queues.sort(key=lambda ranked: ranked[:2])
-        self._by_index = {queue.index: queue for _, _, queue in self._queues}
 
     def _drop_batch(self) -> None:
         self.outgoing = []
@@ -312,55 +159,13 @@ class Partition:
 
     # --- reading ---------------------------------------------------------------------------
 
-    def read(self, record: Record) -> "Read":
-        """Return a record as far as it can be understood without state."""
-        listened = self.listening[record.topic]
-        try:
-            envelope = decode_envelope(record)
-            journalseq = envelope.journalseq
-            model = listened.events.get(envelope.type)
-            if model is None and not listened.decides_defects:
-                return Read(record, listened, journalseq=journalseq)
-            if envelope.source != listened.source:
-                raise Defect(
-                    DeadLetterReason.SOURCE_MISMATCH,
-                    f"{record.topic} is written by {listened.source} alone",
-                )
-            if model is None:
-                raise _unknown(envelope, listened.events)
-            scope = listened.scope(envelope.type, envelope.partitionkey)
-            if scope is None:
-                raise Defect(
-                    DeadLetterReason.OUT_OF_SCOPE,
-                    f"{listened.source} may not send {envelope.type} for this payer",
-                )
-            misplaced = self._misplaced(envelope, listened)
-            if envelope.type not in self.service.reactions and envelope.type != self._calendar:
-                if not listened.decides_defects:
-                    return Read(record, listened, journalseq=journalseq)
-            decoded = Decoded(envelope, decode_data(envelope, model))
-        except Defect as defect:
-            if listened.kind is Kind.JOURNAL:
-                raise HaltError(
-                    f"{record.topic} {record.partition}/{record.offset} is a record of a service "
-                    f"and cannot be read ({defect}). Do not skip it: look at the service's version."
-                ) from defect
-            return Read(record, listened, defect=defect if listened.decides_defects else None)
-        return Read(record, listened, journalseq, decoded, None, scope, misplaced)
+    def read(self, record: Record) -> Read:
+        """Return a record as far as it can be understood without state. Raises HaltError."""
+        return self._reading.read(record)
 
-    @property
-    def _calendar(self) -> str:
-        return self.service.calendar.type
-
-    def _misplaced(self, envelope: Envelope, listened: Listening) -> int | None:
-        if listened.kind is not Kind.SOURCE or envelope.partitionkey is None:
-            return None
-        right = partition_of(envelope.partitionkey.encode(), self._partitions)
-        return None if right == self.number else right
-
-    def prefetch(self, reads: Iterable["Read"]) -> list[str]:
+    def prefetch(self, reads: Iterable[Read]) -> list[str]:
         """Return the keys these records will surely ask for and that are not in memory."""
-        wanted = dict.fromkeys((_DAY, _DUE))
+        wanted = dict.fromkeys((DAY, DUE))
         for read in reads:
             if read.decoded is None or read.misplaced is not None:
                 continue
@@ -370,8 +175,7 @@ class Partition:
             if reaction is None:
                 continue
             if read.listened.kind is not Kind.JOURNAL:
-                base, _ = _split_key(_natural_key(read.listened.kind, envelope, event))
-                wanted[f"_known/{payer}/{base}"] = None
+                wanted[known_key(payer, read.natural_key)] = None
             if reaction.prefetch is not None:
                 for kind, id_ in reaction.prefetch(event):
                     wanted[f"{self.memory.codec.name(kind)}/{payer}/{id_}"] = None
@@ -379,7 +183,7 @@ class Partition:
 
     # --- deciding --------------------------------------------------------------------------
 
-    def decide(self, read: "Read") -> None:
+    def decide(self, read: Read) -> None:
         """Decide one record, or make the decision again after `Missing` was loaded."""
         record = read.record
         position = self.positions.get(record.topic, Position(0))
@@ -410,7 +214,7 @@ class Partition:
         self.positions[topic] = replace(position, next=offset)
         return True
 
-    def _follow(self, read: "Read", position: Position) -> int:
+    def _follow(self, read: Read, position: Position) -> int:
         """Return the number of a journal's record; the one before must have been seen."""
         seq = read.journalseq
         if seq is None:
@@ -422,7 +226,7 @@ class Partition:
             )
         return max(seq, position.journalseq)
 
-    def _decide(self, read: "Read") -> None:
+    def _decide(self, read: Read) -> None:
         if read.defect is not None:
             self._dead_letter(read.record, read.defect)
             return
@@ -433,9 +237,9 @@ class Partition:
             if read.listened.decides_defects:
                 self._forward(read, read.misplaced)
             return
-        day: Day | None = self.memory.get(_DAY)
+        day = self._applying.day
         arrived = self._arrived(read, read.decoded)
-        if envelope.type == self._calendar:
+        if envelope.type == self.service.calendar.type:
             self._open_day(arrived, day)
             return
         reaction = self.service.reactions.get(envelope.type)
@@ -447,8 +251,8 @@ class Partition:
             return
         if not arrived.foreign or read.listened.kind is Kind.COMMANDS:
             known = self._known(arrived)
-            revision = _split_key(arrived.natural_key)[1]
-            answer = known.answer(revision, _short(arrived.data_sha256))
+            revision = split_key(arrived.natural_key)[1]
+            answer = known.answer(revision, short(arrived.data_sha256))
             if answer is not None:
                 if reaction.decides:
                     self._conclude_copy(arrived, answer, today)
@@ -457,7 +261,7 @@ class Partition:
         outcome = reaction.handler(arrived.event, view)
         self._conclude(arrived, outcome, today, decides=reaction.decides)
 
-    def _arrived(self, read: "Read", decoded: Decoded) -> Arrived:
+    def _arrived(self, read: Read, decoded: Decoded) -> Arrived:
         envelope = decoded.envelope
         return Arrived(
             topic=read.record.topic,
@@ -467,7 +271,7 @@ class Partition:
             id=envelope.id,
             type=envelope.type,
             subject=envelope.subject,
-            natural_key=_natural_key(read.listened.kind, envelope, decoded.event),
+            natural_key=read.natural_key,
             data_sha256=journal.data_hash(envelope.data),
             time=envelope.time,
             traceparent=envelope.traceparent,
@@ -477,8 +281,7 @@ class Partition:
         )
 
     def _known(self, arrived: Arrived) -> Known:
-        base, _ = _split_key(arrived.natural_key)
-        known: Known | None = self.memory.get(f"_known/{arrived.payer}/{base}")
+        known: Known | None = self.memory.get(known_key(arrived.payer, arrived.natural_key))
         return known or Known()
 
     def _open_day(self, arrived: Arrived, day: Day | None) -> None:
@@ -499,31 +302,31 @@ class Partition:
             raise
 
     def _wake_next(self) -> bool:
-        if not self._ready_maybe:
+        if not self._applying.maybe_ready:
             return False
-        members = self.memory.range(Range(_READY))
+        members = self.memory.range(Range(READY))
         if not members:
-            self._ready_maybe = False
+            self._applying.maybe_ready = False
             return False
         _, topic, offset = members[0].split("|")
         self._decide_parked(topic, int(offset), given_up=False)
         return True
 
     def _due_next(self) -> bool:
-        due: DueCause | None = self.memory.get(_DUE)
+        due = self._applying.due
         if due is None:
             return False
-        for rank, _, queue in self._queues:
+        for queue in self._applying.queues:
             if not queue.pending and queue.maybe_more:
                 asked = Range(queue.index, "", queue.bound(due.day), DUE_LOADED_MAX)
                 members = self.memory.range(asked)
-                queue.pending = dict.fromkeys(sorted(members, key=queue.order))  # type: ignore[arg-type]
+                queue.pending = dict.fromkeys(sorted(members, key=queue.order))
                 queue.maybe_more = bool(members)
             if queue.pending:
                 member = next(iter(queue.pending))
                 if queue.handler is None:
                     _, _, topic, offset = member.split("|")
-                    self._decide_parked(topic, int(offset), given_up=rank == 1)
+                    self._decide_parked(topic, int(offset), given_up=queue.rank == DEADLINE_RANK)
                 else:
                     self._do_due(queue, queue.handler, member, due)
                 queue.pending.pop(member, None)
@@ -531,7 +334,7 @@ class Partition:
         return False
 
     def _decide_parked(self, topic: str, offset: int, *, given_up: bool) -> None:
-        parked: Parked | None = self.memory.get(_parked_key(topic, offset))
+        parked: Parked | None = self.memory.get(parked_key(topic, offset))
         if parked is None:
             raise HaltError(f"an input parked from {topic} {offset} is gone: a defect")
         model = self.service.events[parked.type]
@@ -552,7 +355,7 @@ class Partition:
             foreign=parked.foreign,
             parked=parked,
         )
-        day: Day | None = self.memory.get(_DAY)
+        day = self._applying.day
         today = day.date if day is not None else date.fromisoformat(parked.time[:10])
         reaction = self.service.reactions[parked.type]
         scope = EVERYBODY if parked.foreign else self._scope(parked)
@@ -574,11 +377,9 @@ class Partition:
         scope = None if listened is None else listened.scope(parked.type, parked.payer)
         return scope or EVERYBODY
 
-    def _do_due(
-        self, queue: _Queue, handler: Callable[[str, View], Effects], member: str, due: DueCause
-    ) -> None:
+    def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause) -> None:
         _, payer, ref = member.split("|", 2)
-        effects = handler(ref, View(self.memory, payer=payer, day=due.day))
+        outcome = handler(ref, View(self.memory, payer=payer, day=due.day))
         cause = Cause(
             topic=due.topic,
             partition=self.number,
@@ -586,11 +387,18 @@ class Partition:
             time=due.time,
             traceparent=due.traceparent,
         )
-        steps = self._steps(effects)
-        if all(step.is_command for step in steps):
+        if isinstance(outcome, Later) and outcome.day <= due.day:
+            raise ValueError(
+                f"{member} of {queue.index} is put off to {outcome.day}, a day gone by"
+            )
+        if isinstance(outcome, Later) or not outcome:
+            data: dict[str, Any] = {"input": due.input, "item": f"{queue.index}|{member}"}
+            if isinstance(outcome, Later):
+                data["later"] = outcome.day.isoformat()
             noted = decision_type(self.service.name, Decision.NOTED)
-            data = {"input": due.input, "item": f"{queue.index}|{member}"}
-            steps.insert(0, _Step(type=noted, subject=str(due.input["subject"]), data=data))
+            steps = [_Step(type=noted, subject=str(due.input["subject"]), data=data)]
+        else:
+            steps = self._steps(outcome)
         self._write(steps, cause, payer, due.day, later=True)
         still_there = self.memory.batch.members.get(queue.index, {}).get(member, True)
         queue.maybe_more = queue.maybe_more or still_there
@@ -619,7 +427,7 @@ class Partition:
             case Refuse():
                 if not decides:
                     raise ValueError(f"{arrived.type} is not decided here and cannot be refused")
-                data = {
+                data: dict[str, Any] = {
                     "input": arrived.to_input(with_data=True),
                     "reason": InputRefusal(outcome.reason).value,
                     "detail": outcome.detail or outcome.reason.replace("_", " "),
@@ -654,11 +462,10 @@ class Partition:
     def _within_limits(self, arrived: Arrived, outcome: Wait | WaitForDay) -> Outcome:
         if arrived.foreign or arrived.parked is not None:
             return outcome
-        by_source = Count(_BY_SOURCE, f"{arrived.source}|", f"{arrived.source}}}")
+        by_source = Count(BY_SOURCE, *source_bounds(arrived.source))
         full = self.memory.count(by_source) >= PARKED_PER_SOURCE_MAX
         if isinstance(outcome, Wait) and not full:
-            prefix = f"{arrived.payer}|{outcome.key}"
-            here = self.memory.count(Count(_WAITING, f"{prefix}|", f"{prefix}}}"))
+            here = self.memory.count(Count(WAITING, *waiting_bounds(arrived.payer, outcome.key)))
             full = here >= PARKED_PER_KEY_MAX
         if not full:
             return outcome
@@ -668,7 +475,7 @@ class Partition:
         )
 
     def _decision_noted(
-        self, arrived: Arrived, today: date, commands: Sequence["_Step"] = ()
+        self, arrived: Arrived, today: date, commands: Sequence[_Step] = ()
     ) -> None:
         data = {"input": arrived.to_input(with_data=True)}
         self._decision(arrived, Decision.NOTED, data, today, "", commands)
@@ -680,7 +487,7 @@ class Partition:
         data: dict[str, Any],
         today: date,
         reason: str,
-        commands: Sequence["_Step"] = (),
+        commands: Sequence[_Step] = (),
     ) -> None:
         step = _Step(
             type=decision_type(self.service.name, decision), subject=arrived.subject, data=data
@@ -706,7 +513,7 @@ class Partition:
 
     def _dead_letter(self, record: Record, defect: Defect) -> None:
         value = record.value or b""
-        digest = sha256(value).hexdigest()
+        checksum = sha256(value).hexdigest()
         step = _Step(
             type=decision_type(self.service.name, Decision.DEAD_LETTERED),
             subject=record.topic,
@@ -714,7 +521,7 @@ class Partition:
                 "topic": record.topic,
                 "reason": defect.reason.value,
                 "detail": defect.detail,
-                "sha256": digest,
+                "sha256": checksum,
             },
         )
         cause = Cause(
@@ -723,10 +530,10 @@ class Partition:
             offset=record.offset,
             time=_written(record.appended_at_ms),
         )
-        day: Day | None = self.memory.get(_DAY)
+        day = self._applying.day
         self._write([step], cause, "", UNKNOWN_DAY if day is None else day.date, later=False)
         self._send(
-            self._dead_letters_topic,
+            f"{self.service.name}.dead-letters.v1",
             self.number,
             record.key,
             record.value,
@@ -738,12 +545,12 @@ class Partition:
                 ("pfdo-partition", str(record.partition).encode()),
                 ("pfdo-offset", str(record.offset).encode()),
                 ("pfdo-received-at-ms", str(record.appended_at_ms).encode()),
-                ("pfdo-sha256", digest.encode()),
+                ("pfdo-sha256", checksum.encode()),
             ),
         )
         self.decisions.append((record.topic, Decision.DEAD_LETTERED.value, defect.reason.value))
 
-    def _forward(self, read: "Read", right: int) -> None:
+    def _forward(self, read: Read, right: int) -> None:
         record, listened = read.record, read.listened
         assert read.decoded is not None
         if listened.forward_to is None:
@@ -758,7 +565,7 @@ class Partition:
             subject=arrived.subject,
             data={"input": arrived.to_input(with_data=False), "to_partition": right},
         )
-        day: Day | None = self.memory.get(_DAY)
+        day = self._applying.day
         today = UNKNOWN_DAY if day is None else day.date
         self._write([step], self._cause(arrived), arrived.payer, today, later=False)
         origin = f"{record.topic}/{record.partition}/{record.offset}"
@@ -773,7 +580,7 @@ class Partition:
 
     # --- writing and applying --------------------------------------------------------------
 
-    def _steps(self, effects: Effects) -> list["_Step"]:
+    def _steps(self, effects: Effects) -> list[_Step]:
         steps = []
         for effect in effects:
             if isinstance(effect, Send):
@@ -798,11 +605,11 @@ class Partition:
         return {k: v for k, v in data.items() if v is not None or k in required}
 
     def _write(
-        self, steps: Sequence["_Step"], cause: Cause, payer: str, day: date, *, later: bool
+        self, steps: Sequence[_Step], cause: Cause, payer: str, day: date, *, later: bool
     ) -> None:
         """Apply the steps and, if nothing was missing, put them into the journal and the outbox."""
         first = (self.end.seq + 1) * journal.LATER_INDEX_STEP if later else 0
-        business_day = None if self.memory.get(_DAY) is None and not self._opens(steps) else day
+        business_day = None if self._applying.day is None and not self._opens(steps) else day
         seq = self.end.seq
         entries = []
         for index, step in enumerate(steps):
@@ -817,9 +624,9 @@ class Partition:
             )
             if not step.is_command:
                 seq += 1
-                self._apply(entry, seq, payer, day, step.event, step.fact)
+                self._applying.apply(entry, seq, payer, day, step.event, step.fact)
             entries.append((step, entry))
-        self._keep()
+        self._applying.keep()
         for step, entry in entries:
             if step.is_command:
                 right = partition_of(str(step.payer).encode(), self._partitions)
@@ -829,28 +636,15 @@ class Partition:
                 )
             else:
                 self.end, value = journal.append(self.service.name, self.number, self.end, entry)
-                self._send(self._journal_topic, self.number, _key(entry), value, journal.HEADERS)
+                self._send(
+                    f"{self.service.name}.events.v1",
+                    self.number,
+                    _key(entry),
+                    value,
+                    journal.HEADERS,
+                )
 
-    def _keep(self) -> None:
-        """Let the decision stand, and let the queues of due work know what it added and removed."""
-        changed = self.memory.current.members
-        if any(index in self._by_index for index in changed):
-            due: DueCause | None = self.memory.get(_DUE)
-            for index, members in changed.items():
-                queue = self._by_index.get(index)
-                if queue is None:
-                    continue
-                for member, there in members.items():
-                    if not there:
-                        queue.pending.pop(member, None)
-                    elif due is not None and member < queue.bound(due.day):
-                        queue.maybe_more = True
-        if _DAY in self.memory.current.values:
-            for _, _, queue in self._queues:
-                queue.maybe_more = True
-        self.memory.keep()
-
-    def _opens(self, steps: Sequence["_Step"]) -> bool:
+    def _opens(self, steps: Sequence[_Step]) -> bool:
         return isinstance(steps[0].event, self.service.calendar)
 
     def _send(
@@ -863,161 +657,6 @@ class Partition:
     ) -> None:
         self.outgoing.append(Outgoing(topic, partition, key, value, headers))
         self.outgoing_bytes += len(value or b"")
-
-    def _apply(
-        self,
-        entry: Entry,
-        seq: int,
-        payer: str,
-        day: date,
-        event: EventData | None,
-        fact: object | None,
-    ) -> None:
-        """Change state by one journal record: when it is written, and whenever it is folded."""
-        state = _Applying(self.memory, self, payer=payer, day=day, journalseq=seq)
-        state.cause = entry.cause
-        state.input = entry.data.get("input")
-        decision = _decision_of(self.service.name, entry.type)
-        if state.input is not None and "item" not in entry.data:
-            state.event_type = str(state.input["type"])
-            self._apply_input(state, entry, decision)
-        if decision in (Decision.DUPLICATE, Decision.FORWARDED, Decision.DEAD_LETTERED):
-            return
-        if decision in (Decision.REFUSED, Decision.PARKED):
-            return
-        if state.input is not None and "item" not in entry.data:
-            self._learn(state, event)
-        if decision is None:
-            fact_type = self._fact_types[entry.type]
-            if fact is None:
-                fact = self._fact(fact_type, entry)
-            evolver = self.service.evolvers.get(fact_type)
-            if evolver is not None:
-                evolver(fact, state)
-        elif "item" in entry.data:
-            index, member = str(entry.data["item"]).split("|", 1)
-            self._settle_due(index, member)
-
-    def _learn(self, state: "_Applying", event: EventData | None) -> None:
-        assert state.input is not None
-        type_ = str(state.input["type"])
-        if type_ == self._calendar:
-            model = self.service.calendar
-            event = event or model.model_validate(state.input["data"])
-            opened = self.service.opened_day(event)
-            self.memory.put(_DAY, Day(date=opened))
-            self._due_because(state, opened)
-        learner = self.service.learners.get(type_)
-        if learner is not None:
-            event = event or self.service.events[type_].model_validate(state.input["data"])
-            learner(event, state)
-
-    def _due_because(self, state: "_Applying", day: date) -> None:
-        due: DueCause | None = self.memory.get(_DUE)
-        cause = state.cause
-        if due is not None and (due.topic, due.offset, due.day) == (cause.topic, cause.offset, day):
-            return
-        told = dict(state.input or (due.input if due is not None else {}))
-        told.pop("data", None)
-        self.memory.put(
-            _DUE,
-            DueCause(
-                day=day,
-                topic=cause.topic,
-                offset=cause.offset,
-                time=cause.time,
-                traceparent=cause.traceparent,
-                input=told,
-            ),
-        )
-
-    def _apply_input(self, state: "_Applying", entry: Entry, decision: Decision | None) -> None:
-        told = entry.data["input"]
-        parked: Parked | None = None
-        if entry.cause_index >= journal.LATER_INDEX_STEP:
-            parked = self.memory.get(_parked_key(entry.cause.topic, entry.cause.offset))
-            if parked is not None:
-                self._unpark(parked)
-        if decision is Decision.PARKED:
-            self._park(state, entry, parked)
-        model = self.service.events.get(str(told["type"]))
-        if model is None or model.type == self._calendar or decision is Decision.FORWARDED:
-            return
-        if not model.natural_key and model.type not in self._command_types:
-            return
-        base, revision = _split_key(str(told["natural_key"]))
-        key, hash_ = f"_known/{state.payer}/{base}", _short(told["data_sha256"])
-        known: Known = self.memory.get(key) or Known()
-        if parked is None and known.answer(revision, hash_) is not None:
-            return
-        self.memory.put(key, known.after(decision, revision, hash_))
-
-    def _park(self, state: "_Applying", entry: Entry, before: Parked | None) -> None:
-        told = entry.data["input"]
-        until = entry.data["until"]
-        parked = Parked(
-            topic=entry.cause.topic,
-            offset=entry.cause.offset,
-            seq=state.journalseq if before is None else before.seq,
-            first_day=state.day if before is None else before.first_day,
-            waits_for=entry.data["waits_for"],
-            until=None if until is None else date.fromisoformat(until),
-            foreign=str(told["source"]).startswith("/services/"),
-            payer=state.payer,
-            source=told["source"],
-            id=told["id"],
-            type=told["type"],
-            subject=told["subject"],
-            natural_key=told["natural_key"],
-            data_sha256=told["data_sha256"],
-            time=entry.cause.time,
-            traceparent=entry.cause.traceparent,
-            data=told["data"],
-        )
-        self.memory.put(_parked_key(parked.topic, parked.offset), parked)
-        for index, member in _parked_members(parked):
-            self.memory.index(index, member, present=True)
-
-    def _unpark(self, parked: Parked) -> None:
-        self.memory.put(_parked_key(parked.topic, parked.offset), None)
-        for index, member in _parked_members(parked):
-            self.memory.index(index, member, present=False)
-        self.memory.index(
-            _READY, _ready_member(parked.seq, parked.topic, parked.offset), present=False
-        )
-
-    def _fact(self, fact_type: type[Any], entry: Entry) -> object:
-        data = {key: value for key, value in entry.data.items() if key != "input"}
-        fact: object = self._adapters[fact_type].validate_json(orjson.dumps(data))
-        return fact
-
-    # --- what state asks of the runtime ----------------------------------------------------
-
-    def due_on(self, state: State, name: str, day: date, ref: str) -> None:
-        """See State.due_on."""
-        member = f"{day}|{state.payer}|{ref}"
-        index = _due_index(name)
-        self.memory.index(index, member, present=True)
-        assert isinstance(state, _Applying)
-        if day <= state.day:
-            self._due_because(state, state.day)
-
-    def not_due(self, state: State, name: str, day: date, ref: str) -> None:
-        """See State.not_due."""
-        self._settle_due(_due_index(name), f"{day}|{state.payer}|{ref}")
-
-    def _settle_due(self, index: str, member: str) -> None:
-        self.memory.index(index, member, present=False)
-
-    def wake(self, state: State, key: str) -> None:
-        """See State.wake."""
-        prefix = f"{state.payer}|{key}"
-        asked = Range(_WAITING, f"{prefix}|", f"{prefix}}}", PARKED_PER_KEY_MAX)
-        for member in self.memory.range(asked):
-            seq, topic, offset = member[len(prefix) + 1 :].split("|")
-            self.memory.index(_WAITING, member, present=False)
-            self.memory.index(_READY, _ready_member(int(seq), topic, int(offset)), present=True)
-            self._ready_maybe = True
 
     # --- folding ---------------------------------------------------------------------------
 
@@ -1051,11 +690,13 @@ class Partition:
         # Before the first business day a decision is made on the day of its input.
         applied_on = date.fromisoformat(day or envelope["time"][:10])
         try:
-            self._apply(entry, seq, envelope.get("partitionkey") or "", applied_on, None, None)
+            self._applying.apply(
+                entry, seq, envelope.get("partitionkey") or "", applied_on, None, None
+            )
         except BaseException:
             self.memory.discard()
             raise
-        self._keep()
+        self._applying.keep()
         self.end = JournalEnd(seq, envelope["hash"])
         position = self.positions.get(cause.topic, Position(0))
         if cause.offset >= position.next:
@@ -1065,9 +706,9 @@ class Partition:
     # --- committing ------------------------------------------------------------------------
 
     @staticmethod
-    def is_record(record: Record, digest: str) -> bool:
-        """Return whether a record is the one whose digest a position keeps."""
-        return _digest(record) == digest
+    def is_record(record: Record, hash_: str) -> bool:
+        """Return whether a record is the one whose hash a position keeps."""
+        return digest(record) == hash_
 
     @property
     def is_full(self) -> bool:
@@ -1083,11 +724,11 @@ class Partition:
         """Return everything that changed since the last commit."""
         batch, codec = self.memory.batch, self.memory.codec
         for topic, record in self._last_read.items():
-            self.positions[topic] = replace(self.positions[topic], hash=_digest(record))
+            self.positions[topic] = replace(self.positions[topic], hash=digest(record))
         return Commit(
             expected_seq=expected_seq,
             fields={
-                "positions": orjson.dumps({k: _row(p) for k, p in self.positions.items()}),
+                "positions": pack_positions(self.positions),
                 "journal": orjson.dumps([self.end.seq, self.end.hash]),
                 **fields,
             },
@@ -1111,117 +752,6 @@ class Partition:
         return outgoing
 
 
-@dataclass(slots=True, kw_only=True)
-class _Step:
-    type: str
-    subject: str
-    data: dict[str, Any]
-    payer: str | None = None
-    event: EventData | None = None
-    fact: object | None = None
-
-    @property
-    def is_command(self) -> bool:
-        return self.payer is not None
-
-
-class _Applying(State):
-    __slots__ = ("cause", "event_type", "input")
-
-    cause: Cause
-    input: Mapping[str, Any] | None
-    event_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A record as far as it can be understood without state; neither member: it does not concern
-    the service."""
-
-    record: Record
-    listened: Listening
-    journalseq: int | None = None
-    decoded: Decoded | None = None
-    defect: Defect | None = None
-    scope: Scope | None = None
-    misplaced: int | None = None
-
-
-def pack(outgoing: Outgoing) -> bytes:
-    """Return an entry of the outbox."""
-    about = [
-        outgoing.topic,
-        outgoing.partition,
-        None if outgoing.key is None else outgoing.key.hex(),
-        None
-        if outgoing.headers == journal.HEADERS
-        else [(k, v.hex()) for k, v in outgoing.headers],
-        outgoing.value is None,
-    ]
-    return orjson.dumps(about) + b"\n" + (outgoing.value or b"")
-
-
-def unpack(entry: bytes) -> Outgoing:
-    """Return what `pack` packed."""
-    about, _, value = entry.partition(b"\n")
-    topic, partition, key, headers, is_tombstone = orjson.loads(about)
-    return Outgoing(
-        topic,
-        partition,
-        None if key is None else bytes.fromhex(key),
-        None if is_tombstone else value,
-        journal.HEADERS
-        if headers is None
-        else tuple((name, bytes.fromhex(content)) for name, content in headers),
-    )
-
-
-def read_positions(stored: bytes | None) -> dict[str, Position]:
-    """Return the positions in a position record."""
-    if stored is None:
-        return {}
-    return {topic: Position(*row) for topic, row in orjson.loads(stored).items()}
-
-
-def read_end(stored: bytes | None) -> JournalEnd:
-    """Return the end of the journal in a position record."""
-    return JournalEnd() if stored is None else JournalEnd(*orjson.loads(stored))
-
-
-def _digest(record: Record) -> str:
-    return sha256(record.value or b"").hexdigest()[:16]
-
-
-def _row(position: Position) -> tuple[object, ...]:
-    return position.next, position.last, position.hash, position.journalseq
-
-
-def _natural_key(kind: Kind, envelope: Envelope, event: EventData) -> str:
-    stem = envelope.type.rpartition(".")[0]
-    if kind is Kind.JOURNAL:
-        return envelope.id
-    if kind is Kind.COMMANDS:
-        cause = (
-            envelope.causetopic,
-            envelope.causepartition,
-            envelope.causeoffset,
-            envelope.causeindex,
-        )
-        return f"{stem}:{':'.join(map(str, cause))}"
-    key = f"{stem}:{':'.join(event.natural_key_values)}"
-    revision = event.known_revision
-    return key if revision is None else f"{key}#{revision}"
-
-
-def _split_key(natural_key: str) -> tuple[str, int]:
-    base, _, revision = natural_key.partition("#")
-    return base, int(revision or 0)
-
-
-def _short(data_sha256: str) -> str:
-    return data_sha256[:32]
-
-
 def _key(entry: Entry) -> bytes | None:
     return None if entry.payer is None else entry.payer.encode()
 
@@ -1231,48 +761,6 @@ def _subject(data: Mapping[str, Any], path: str) -> str:
     for name in path.split("."):
         value = value[name]
     return str(value)
-
-
-def _due_index(name: str) -> str:
-    return f"_due-{name}"
-
-
-def _parked_key(topic: str, offset: int) -> str:
-    return f"_parked/{topic}/{offset}"
-
-
-def _ready_member(seq: int, topic: str, offset: int) -> str:
-    return f"{seq:015d}|{topic}|{offset}"
-
-
-def _parked_members(parked: Parked) -> list[tuple[str, str]]:
-    place = f"{parked.seq:015d}|{parked.topic}|{parked.offset}"
-    members = [(_BY_SOURCE, f"{parked.source}|{place}")]
-    if parked.waits_for.startswith("day:"):
-        index = _FOREIGN_DAY if parked.foreign else _OWN_DAY
-        members.append((index, f"{parked.waits_for.removeprefix('day:')}|{place}"))
-    else:
-        members.append((_WAITING, f"{parked.payer}|{parked.waits_for}|{place}"))
-    if parked.until is not None:
-        members.append((_DEADLINE, f"{parked.until}|{place}"))
-    return members
-
-
-_DECISIONS = frozenset(Decision)
-
-
-def _decision_of(service: str, type_: str) -> Decision | None:
-    stem = type_.rpartition(".")[0].removeprefix(f"{service}.")
-    return Decision(stem) if stem in _DECISIONS else None
-
-
-def _unknown(envelope: Envelope, events: Mapping[str, type[EventData]]) -> Defect:
-    stem = envelope.type.rpartition(".")[0]
-    if any(name.rpartition(".")[0] == stem for name in events):
-        return Defect(
-            DeadLetterReason.UNKNOWN_VERSION, "this version of the type is not known here"
-        )
-    return Defect(DeadLetterReason.UNKNOWN_TYPE, "the type may not stand in this topic")
 
 
 def _written(appended_at_ms: int) -> str:

@@ -16,14 +16,10 @@ from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, FencedError, HaltError
 from streaming.journal import JournalEnd
 from streaming.merging import Merge
-from streaming.partition import (
-    Listening,
-    Partition,
-    Read,
-    read_end,
-    read_positions,
-    unpack,
-)
+from streaming.outbox import unpack
+from streaming.partition import Partition
+from streaming.positions import unpack_positions
+from streaming.reading import Listening, Read
 from streaming.service import Service
 from streaming.store import Behind, Committed, Fenced, Standing, Store
 from streaming.telemetry import Telemetry
@@ -135,7 +131,7 @@ class Processor:
         self._positions_changed = False
         self._reads.clear()
         self.partition.resume(
-            read_end(fields.get("journal")), read_positions(fields.get("positions"))
+            _end(fields.get("journal")), unpack_positions(fields.get("positions"))
         )
 
     async def _agree(self, outbox: Sequence[Outgoing]) -> None:
@@ -177,10 +173,8 @@ class Processor:
         if not published:
             return True
         first = orjson.loads(published[0].value or b"{}")
-        return (
-            first.get("journalseq") == self._published.seq + 1
-            and first.get("prevhash") == self._published.hash
-        )
+        expected = (self._published.seq + 1, self._published.hash)
+        return (first.get("journalseq"), first.get("prevhash")) == expected
 
     async def _journal_head(self, start: int, records_max: int) -> list[Record]:
         reader = await self._bus.reader(self.number, {self._journal_topic: start})
@@ -425,3 +419,7 @@ class Processor:
     @property
     def _place(self) -> str:
         return f"{self.service.name}/{self.number}"
+
+
+def _end(stored: bytes | None) -> JournalEnd:
+    return JournalEnd() if stored is None else JournalEnd(*orjson.loads(stored))

@@ -4,6 +4,7 @@ Used by the Redis store and by the embedded bus. redis-py repeats timed-out comm
 times unless it is told not to; here nothing that may have had an effect is ever repeated.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -84,6 +85,8 @@ class RedisClient:
         self._unavailable = unavailable
         self._connections_max = connections_max
         self._keeps_server = keeps_server
+        # Who comes too many waits: redis-py would refuse him.
+        self._turns = asyncio.Semaphore(connections_max)
         self._client: Redis | None = None
         self._lost = False
 
@@ -126,7 +129,8 @@ class RedisClient:
         """Send one command and return its answer as it came over the wire."""
         client = await self._ready()
         try:
-            return await _sent(client, *command)
+            async with self._turns:
+                return await _sent(client, *command)
         except exceptions.RedisError as error:
             raise self._translated(error) from error
 
@@ -137,7 +141,8 @@ class RedisClient:
         for command in commands:
             pipeline.execute_command(*command)
         try:
-            return await pipeline.execute()
+            async with self._turns:
+                return await pipeline.execute()
         except exceptions.RedisError as error:
             raise self._translated(error) from error
 
@@ -148,7 +153,8 @@ class RedisClient:
         command = ("FCALL", self._library.name(function), len(keys), *keys, *arguments)
         client = await self._ready()
         try:
-            return await _sent(client, *command)
+            async with self._turns:
+                return await _sent(client, *command)
         except exceptions.ResponseError as error:
             if "Function not found" not in str(error):
                 raise self._translated(error) from error
@@ -158,13 +164,15 @@ class RedisClient:
         return await self.execute(*command)
 
     async def _ready(self) -> Redis:
-        assert self._client is not None, "start comes first"
         if self._lost and isinstance(self._server, EmbeddedValkey):
             try:
                 await self._server.ensure_running()
             except ValkeyUnavailableError as error:
                 raise self._unavailable(str(error)) from error
         self._lost = False
+        # It may have been closed meanwhile.
+        if self._client is None:
+            raise self._unavailable("the connection is closed")
         return self._client
 
     async def _check_version(self) -> None:

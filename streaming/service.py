@@ -54,6 +54,16 @@ class WaitForDay:
     day: date
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Work that fell due is put off until `day`, a later one; that is all that happens.
+
+    For work whose day only a rule table knows: what puts it off first may not look at rules.
+    """
+
+    day: date
+
+
 Effects: TypeAlias = Sequence[object]
 """Facts (dataclasses the service publishes) and `Send`s, in order. Empty: noted, nothing else."""
 
@@ -61,6 +71,7 @@ Outcome: TypeAlias = Effects | Refuse | Wait | WaitForDay | None
 """None: it does not concern this service; nothing is written."""
 
 Handler: TypeAlias = Callable[[Any, View], Outcome]
+DueHandler: TypeAlias = Callable[[str, View], Effects | Later]
 Prefetch: TypeAlias = Callable[[Any], Iterable[tuple[type[Any], str]]]
 
 
@@ -79,7 +90,7 @@ class DueWork:
 
     name: str
     rank: int
-    handler: Callable[[str, View], Effects]
+    handler: DueHandler
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,16 +169,15 @@ class Service:
 
         return register
 
-    def due(
-        self, name: str, rank: int
-    ) -> Callable[[Callable[[str, View], Effects]], Callable[[str, View], Effects]]:
+    def due(self, name: str, rank: int) -> Callable[[DueHandler], DueHandler]:
         """Register work that was put off with `State.due_on(name, …)`; `rank` 2 to 8.
 
         Rank 0 are inputs that waited for the day, 1 deadlines of parked inputs, 9 records of other
-        services that were a day ahead. A handler that returns no effects settles the item.
+        services that were a day ahead. A handler that returns no effects settles the item, one that
+        returns `Later` moves it.
         """
 
-        def register(handler: Callable[[str, View], Effects]) -> Callable[[str, View], Effects]:
+        def register(handler: DueHandler) -> DueHandler:
             if name in self.due_work or not 2 <= rank <= 8:
                 raise ValueError(f"due work {name!r} of {self.name}: unique name, rank 2 to 8")
             self.due_work[name] = DueWork(name, rank, handler)

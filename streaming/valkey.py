@@ -96,39 +96,39 @@ class EmbeddedValkey:
 
         Raises SettingError if there is no server to start, ValkeyUnavailableError if it fails.
         """
-        self._leaving.clear()
-        await asyncio.to_thread(self._start)
+        self._leaving = threading.Event()
+        await asyncio.to_thread(self._start, self._leaving)
 
     async def ensure_running(self) -> None:
         """Start the server again if it was killed. Cheap while it runs.
 
         Raises ValkeyUnavailableError if it cannot be started or does not answer.
         """
-        await asyncio.to_thread(self._ensure_running)
+        await asyncio.to_thread(self._ensure_running, self._leaving)
 
     async def stop(self) -> None:
         """Leave; the last user shuts the server down, cleanly. Takes 30 seconds at the most."""
         self._leaving.set()
         await asyncio.to_thread(self._stop)
 
-    def _start(self) -> None:
+    def _start(self, leaving: threading.Event) -> None:
         assert self._users is None, "it was started before"
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._turn, self._start_lock(START_SECONDS_MAX):
             self._users = _open(self.directory / "users.lock")
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH)
-                self._have_it_running()
+                self._have_it_running(leaving)
             except BaseException:
                 self._let_go()
                 raise
 
-    def _ensure_running(self) -> None:
+    def _ensure_running(self, leaving: threading.Event) -> None:
         assert self._users is not None, "start comes first"
         if _answer(self.socket_path) == b"+PONG":
             return
         with self._start_lock(START_SECONDS_MAX):
-            self._have_it_running()
+            self._have_it_running(leaving)
 
     def _stop(self) -> None:
         with self._turn:
@@ -173,8 +173,11 @@ class EmbeddedValkey:
     def _pid_file(self) -> Path:
         return self.directory / "valkey.pid"
 
-    def _have_it_running(self) -> None:
+    def _have_it_running(self, leaving: threading.Event) -> None:
         """Return when the server answers. `start.lock` is held."""
+        if leaving.is_set():
+            # Who has left must not start it again: nobody would shut it down.
+            raise ValkeyUnavailableError(f"{self.directory}: left meanwhile")
         self._socket = self._place_of_socket()
         server_lock = _open(self.directory / "server.lock")
         try:
@@ -189,7 +192,7 @@ class EmbeddedValkey:
                     f"{self.directory}: the server ended while it was starting:"
                     f"\n{self._last_words()}"
                 )
-            if time.monotonic() > deadline or self._leaving.is_set():
+            if time.monotonic() > deadline or leaving.is_set():
                 raise ValkeyUnavailableError(
                     f"{self.directory}: the server (process {self._pid()}) does not answer"
                     f" ({answer.decode(errors='replace') or 'no connection'}). Look at {self._log}."

@@ -1,0 +1,249 @@
+"""Changing state by journal records: when they are written, and whenever they are folded.
+
+State is a function of the journal alone: nothing else changes it.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from contracts.decisions import Decision
+from contracts.envelope import EventData
+from streaming import journal
+from streaming.due import DAY, DUE, Day, DueCause, Queues, due_index
+from streaming.journal import Entry
+from streaming.natural_keys import Known, known_key, short, split_key
+from streaming.parking import (
+    PARKED_PER_KEY_MAX,
+    READY,
+    WAITING,
+    Parked,
+    members_of,
+    parked_key,
+    place,
+    waiting_bounds,
+)
+from streaming.service import Service
+from streaming.store import Range
+from streaming.view import Cause, Codec, Memory, State
+
+INTERNAL_KINDS: Mapping[str, type[Any]] = {
+    "_known": Known,
+    "_parked": Parked,
+    "_day": Day,
+    "_due": DueCause,
+}
+_WITHOUT_EFFECT = frozenset(
+    {
+        Decision.DUPLICATE,
+        Decision.FORWARDED,
+        Decision.DEAD_LETTERED,
+        Decision.REFUSED,
+        Decision.PARKED,
+    }
+)
+_DECISIONS = frozenset(Decision)
+
+
+class Applied(State):
+    """The state as one record changes it, with the record's cause and input."""
+
+    __slots__ = ("cause", "input")
+
+    cause: Cause
+    input: Mapping[str, Any] | None
+
+
+class Applying:
+    """The state of one partition, changed by its journal."""
+
+    def __init__(self, service: Service, cached_max: int) -> None:
+        self.service = service
+        self.memory = Memory(Codec({**INTERNAL_KINDS, **service.kinds}), cached_max)
+        self.queues = Queues(service.due_work)
+        self.maybe_ready = True
+        self._calendar = service.calendar.type
+        self._fact_types = {model.type: fact for fact, model in service.facts.items()}
+        self._adapters: dict[type[Any], TypeAdapter[Any]] = {
+            fact: TypeAdapter(fact) for fact in service.facts
+        }
+        self._command_types = {model.type for model in service.commands.values()}
+
+    def forget(self) -> None:
+        """Drop what is in memory: the store may hold something else."""
+        self.memory.forget()
+        self.queues = Queues(self.service.due_work)
+        self.maybe_ready = True
+
+    @property
+    def day(self) -> Day | None:
+        """Return the business day of the partition. Raises Missing."""
+        day: Day | None = self.memory.get(DAY)
+        return day
+
+    @property
+    def due(self) -> DueCause | None:
+        """Return why due work is done now; None before any was put off. Raises Missing."""
+        due: DueCause | None = self.memory.get(DUE)
+        return due
+
+    def apply(
+        self,
+        entry: Entry,
+        seq: int,
+        payer: str,
+        day: date,
+        event: EventData | None,
+        fact: object | None,
+    ) -> None:
+        """Change state by one journal record: when it is written, and whenever it is folded."""
+        state = Applied(self.memory, self, payer=payer, day=day, journalseq=seq)
+        state.cause = entry.cause
+        state.input = entry.data.get("input")
+        decision = _decision_of(self.service.name, entry.type)
+        if "item" in entry.data:
+            index, _, member = str(entry.data["item"]).partition("|")
+            self.memory.index(index, member, present=False)
+            if "later" in entry.data:
+                rest = member.partition("|")[2]
+                self.memory.index(index, f"{entry.data['later']}|{rest}", present=True)
+            return
+        if state.input is not None:
+            self._apply_input(state, state.input, entry, decision)
+            if decision not in _WITHOUT_EFFECT:
+                self._learn(state, state.input, event)
+        if decision is None:
+            fact_type = self._fact_types[entry.type]
+            evolver = self.service.evolvers.get(fact_type)
+            if evolver is not None:
+                evolver(fact or self._fact(fact_type, entry), state)
+
+    def _learn(self, state: Applied, told: Mapping[str, Any], event: EventData | None) -> None:
+        type_ = str(told["type"])
+        if type_ == self._calendar:
+            event = event or self.service.calendar.model_validate(told["data"])
+            opened = self.service.opened_day(event)
+            self.memory.put(DAY, Day(date=opened))
+            self._due_because(state, opened)
+        learner = self.service.learners.get(type_)
+        if learner is not None:
+            event = event or self.service.events[type_].model_validate(told["data"])
+            learner(event, state)
+
+    def _due_because(self, state: Applied, day: date) -> None:
+        due, cause = self.due, state.cause
+        if due is not None and (due.topic, due.offset, due.day) == (cause.topic, cause.offset, day):
+            return
+        # A later fact of the same decision carries no input; then the record before it did.
+        told = dict(state.input or (due.input if due is not None else {}))
+        told.pop("data", None)
+        self.memory.put(
+            DUE,
+            DueCause(
+                day=day,
+                topic=cause.topic,
+                offset=cause.offset,
+                time=cause.time,
+                traceparent=cause.traceparent,
+                input=told,
+            ),
+        )
+
+    def _apply_input(
+        self, state: Applied, told: Mapping[str, Any], entry: Entry, decision: Decision | None
+    ) -> None:
+        parked: Parked | None = None
+        if entry.cause_index >= journal.LATER_INDEX_STEP:
+            parked = self.memory.get(parked_key(entry.cause.topic, entry.cause.offset))
+            if parked is not None:
+                self._unpark(parked)
+        if decision is Decision.PARKED:
+            self._park(state, told, entry, parked)
+        model = self.service.events.get(str(told["type"]))
+        if model is None or model.type == self._calendar or decision is Decision.FORWARDED:
+            return
+        if not model.natural_key and model.type not in self._command_types:
+            return
+        key = known_key(state.payer, told["natural_key"])
+        revision, hash_ = split_key(told["natural_key"])[1], short(told["data_sha256"])
+        known: Known = self.memory.get(key) or Known()
+        if parked is None and known.answer(revision, hash_) is not None:
+            return
+        self.memory.put(key, known.after(decision, revision, hash_))
+
+    def _park(
+        self, state: Applied, told: Mapping[str, Any], entry: Entry, before: Parked | None
+    ) -> None:
+        until = entry.data["until"]
+        parked = Parked(
+            topic=entry.cause.topic,
+            offset=entry.cause.offset,
+            seq=state.journalseq if before is None else before.seq,
+            first_day=state.day if before is None else before.first_day,
+            waits_for=entry.data["waits_for"],
+            until=None if until is None else date.fromisoformat(until),
+            foreign=str(told["source"]).startswith("/services/"),
+            payer=state.payer,
+            source=told["source"],
+            id=told["id"],
+            type=told["type"],
+            subject=told["subject"],
+            natural_key=told["natural_key"],
+            data_sha256=told["data_sha256"],
+            time=entry.cause.time,
+            traceparent=entry.cause.traceparent,
+            data=told["data"],
+        )
+        self.memory.put(parked_key(parked.topic, parked.offset), parked)
+        for index, member in members_of(parked):
+            self.memory.index(index, member, present=True)
+
+    def _unpark(self, parked: Parked) -> None:
+        self.memory.put(parked_key(parked.topic, parked.offset), None)
+        for index, member in members_of(parked):
+            self.memory.index(index, member, present=False)
+        here = place(parked.seq, parked.topic, parked.offset)
+        self.memory.index(READY, here, present=False)
+
+    def _fact(self, fact_type: type[Any], entry: Entry) -> object:
+        data = {key: value for key, value in entry.data.items() if key != "input"}
+        fact: object = self._adapters[fact_type].validate_json(orjson.dumps(data))
+        return fact
+
+    # --- what a state asks for (streaming.view.Runtime) -------------------------------------
+
+    def due_on(self, state: State, name: str, day: date, ref: str) -> None:
+        """See State.due_on."""
+        self.memory.index(due_index(name), f"{day}|{state.payer}|{ref}", present=True)
+        if day <= state.day and isinstance(state, Applied):
+            self._due_because(state, state.day)
+
+    def not_due(self, state: State, name: str, day: date, ref: str) -> None:
+        """See State.not_due."""
+        self.memory.index(due_index(name), f"{day}|{state.payer}|{ref}", present=False)
+
+    def wake(self, state: State, key: str) -> None:
+        """See State.wake."""
+        first, end = waiting_bounds(state.payer, key)
+        for member in self.memory.range(Range(WAITING, first, end, PARKED_PER_KEY_MAX)):
+            seq, topic, offset = member.removeprefix(first).split("|")
+            self.memory.index(WAITING, member, present=False)
+            self.memory.index(READY, place(int(seq), topic, int(offset)), present=True)
+            self.maybe_ready = True
+
+    def keep(self) -> None:
+        """Let the decision stand."""
+        changes = self.memory.current
+        if changes.members:
+            self.queues.changed(changes.members, self.due)
+        if DAY in changes.values:
+            self.queues.day_opened()
+        self.memory.keep()
+
+
+def _decision_of(service: str, type_: str) -> Decision | None:
+    stem = type_.rpartition(".")[0].removeprefix(f"{service}.")
+    return Decision(stem) if stem in _DECISIONS else None

@@ -1,0 +1,117 @@
+"""Work that falls due by day: the business day, why work is done now, and what waits for it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from streaming.parking import DEADLINE, FOREIGN_DAY, OWN_DAY
+from streaming.service import DueHandler, DueWork
+
+DUE_LOADED_MAX = 20_000
+"""Of one kind of due work, how much is sorted at a time; more than that falls due in turns."""
+
+DAY = "_day/"
+DUE = "_due/"
+
+OWN_DAY_RANK, DEADLINE_RANK, FOREIGN_DAY_RANK = 0, 1, 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """The business day of the partition."""
+
+    date: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueCause:
+    """The record because of which due work is done now, and the day it is done on."""
+
+    day: date
+    topic: str
+    offset: int
+    time: str
+    traceparent: str | None
+    input: dict[str, Any]
+
+
+class Queue:
+    """One kind of due work: what is known to be due, in order, and whether there may be more.
+
+    `bound` is the member before which all is due on a day. Without a `handler` the members are
+    parked inputs.
+    """
+
+    def __init__(
+        self,
+        index: str,
+        rank: int,
+        bound: Callable[[date], str],
+        order: Callable[[str], tuple[str, ...]],
+        handler: DueHandler | None = None,
+    ) -> None:
+        self.index = index
+        self.rank = rank
+        self.bound = bound
+        self.order = order
+        self.handler = handler
+        self.pending: dict[str, None] = {}
+        self.maybe_more = True
+
+
+class Queues:
+    """All kinds of due work of a partition, in the order of a business day (docs/rules.md)."""
+
+    def __init__(self, due_work: Mapping[str, DueWork]) -> None:
+        own = Queue(OWN_DAY, OWN_DAY_RANK, _up_to, _by_arrival)
+        deadline = Queue(DEADLINE, DEADLINE_RANK, _before, _by_arrival)
+        foreign = Queue(FOREIGN_DAY, FOREIGN_DAY_RANK, _up_to, _by_arrival)
+        services = [
+            Queue(due_index(work.name), work.rank, _up_to, _by_payer_and_ref, work.handler)
+            for work in due_work.values()
+        ]
+        everything = [own, deadline, foreign, *services]
+        self._in_order = sorted(everything, key=lambda queue: (queue.rank, queue.index))
+        self._by_index = {queue.index: queue for queue in everything}
+
+    def __iter__(self) -> Iterator[Queue]:
+        return iter(self._in_order)
+
+    def changed(self, members: Mapping[str, Mapping[str, bool]], due: DueCause | None) -> None:
+        """Take note of what a decision added to the indexes and removed from them."""
+        for index, changes in members.items():
+            queue = self._by_index.get(index)
+            if queue is None:
+                continue
+            for member, is_there in changes.items():
+                if not is_there:
+                    queue.pending.pop(member, None)
+                elif due is not None and member < queue.bound(due.day):
+                    queue.maybe_more = True
+
+    def day_opened(self) -> None:
+        """Take note that anything may be due now."""
+        for queue in self._in_order:
+            queue.maybe_more = True
+
+
+def due_index(name: str) -> str:
+    """Return the index of a kind of due work; its members are `day|payer|ref`."""
+    return f"_due-{name}"
+
+
+def _up_to(day: date) -> str:
+    return f"{day}|~"
+
+
+def _before(day: date) -> str:
+    return f"{day}|"
+
+
+def _by_arrival(member: str) -> tuple[str, ...]:
+    return (member.split("|")[1],)
+
+
+def _by_payer_and_ref(member: str) -> tuple[str, ...]:
+    return tuple(member.split("|", 2)[1:])

@@ -1,0 +1,144 @@
+"""Reading a record as far as it can be understood without state: who, what, for whom, where."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contracts.decisions import DeadLetterReason
+from contracts.envelope import Envelope, EventData
+from streaming.bus import Record
+from streaming.decoding import Decoded, Defect, decode_data, decode_envelope
+from streaming.errors import HaltError
+from streaming.natural_keys import command_key, natural_key
+from streaming.routing import partition_of
+from streaming.service import Service
+from streaming.view import EVERYBODY, Scope
+
+
+class Kind(StrEnum):
+    """What a topic is to its reader."""
+
+    SOURCE = "source"
+    CALENDAR = "calendar"
+    COMMANDS = "commands"
+    REPORTS = "reports"
+    JOURNAL = "journal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """One input topic, as this service reads it.
+
+    `source` is what the attribute `source` of its records must be. `decides_defects`: this service
+    answers for records that cannot be read, are misplaced or foreign. `events` are the types that
+    may stand there. `forward_to` is where misplaced records go. `scope` returns for whom the source
+    may speak with a type and payer, or None.
+    """
+
+    topic: str
+    kind: Kind
+    source: str
+    decides_defects: bool
+    events: Mapping[str, type[EventData]]
+    forward_to: str | None = None
+    scope: Callable[[str, str | None], Scope | None] = lambda _type, _payer: EVERYBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A record as far as it can be understood without state; neither member: it does not concern
+    the service.
+    """
+
+    record: Record
+    listened: Listening
+    journalseq: int | None = None
+    decoded: Decoded | None = None
+    defect: Defect | None = None
+    scope: Scope | None = None
+    misplaced: int | None = None
+
+    @property
+    def natural_key(self) -> str:
+        """Return what the event is a copy by; a journal's record is known by its id."""
+        assert self.decoded is not None
+        envelope, event = self.decoded.envelope, self.decoded.event
+        match self.listened.kind:
+            case Kind.JOURNAL:
+                return envelope.id
+            case Kind.COMMANDS:
+                return command_key(envelope)
+            case _:
+                return natural_key(envelope, event)
+
+
+class Reading:
+    """How one partition of a service reads its input topics."""
+
+    def __init__(
+        self, service: Service, number: int, partitions: int, listening: Mapping[str, Listening]
+    ) -> None:
+        self._service = service
+        self._number = number
+        self._partitions = partitions
+        self._listening = listening
+
+    def read(self, record: Record) -> Read:
+        """Return a record with its event, its defect, or neither.
+
+        Raises HaltError for a record of a service's journal that cannot be read.
+        """
+        listened = self._listening[record.topic]
+        try:
+            return self._read(record, listened)
+        except Defect as defect:
+            if listened.kind is Kind.JOURNAL:
+                raise HaltError(
+                    f"{record.topic} {record.partition}/{record.offset} is a record of a service "
+                    f"and cannot be read ({defect}). Do not skip it: look at the service's version."
+                ) from defect
+            return Read(record, listened, defect=defect if listened.decides_defects else None)
+
+    def _read(self, record: Record, listened: Listening) -> Read:
+        envelope = decode_envelope(record)
+        journalseq = envelope.journalseq
+        nothing = Read(record, listened, journalseq)
+        model = listened.events.get(envelope.type)
+        if model is None and not listened.decides_defects:
+            return nothing
+        if envelope.source != listened.source:
+            raise Defect(
+                DeadLetterReason.SOURCE_MISMATCH,
+                f"{record.topic} is written by {listened.source} alone",
+            )
+        if model is None:
+            raise _unknown(envelope, listened.events)
+        scope = listened.scope(envelope.type, envelope.partitionkey)
+        if scope is None:
+            raise Defect(
+                DeadLetterReason.OUT_OF_SCOPE,
+                f"{listened.source} may not send {envelope.type} for this payer",
+            )
+        if not self._concerns(envelope.type) and not listened.decides_defects:
+            return nothing
+        decoded = Decoded(envelope, decode_data(envelope, model))
+        misplaced = self._misplaced(envelope, listened)
+        return Read(record, listened, journalseq, decoded, None, scope, misplaced)
+
+    def _concerns(self, type_: str) -> bool:
+        return type_ in self._service.reactions or type_ == self._service.calendar.type
+
+    def _misplaced(self, envelope: Envelope, listened: Listening) -> int | None:
+        if listened.kind is not Kind.SOURCE or envelope.partitionkey is None:
+            return None
+        right = partition_of(envelope.partitionkey.encode(), self._partitions)
+        return None if right == self._number else right
+
+
+def _unknown(envelope: Envelope, events: Mapping[str, type[EventData]]) -> Defect:
+    stem = envelope.type.rpartition(".")[0]
+    if any(name.rpartition(".")[0] == stem for name in events):
+        return Defect(
+            DeadLetterReason.UNKNOWN_VERSION, "this version of the type is not known here"
+        )
+    return Defect(DeadLetterReason.UNKNOWN_TYPE, "the type may not stand in this topic")
