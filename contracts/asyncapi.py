@@ -22,7 +22,7 @@ def asyncapi(sources: Sources) -> dict[str, Any]:
         "info": {
             "title": "Certificates of children's supplementary education",
             "version": VERSION,
-            "description": "CloudEvents 1.0 in structured JSON mode, one event a record. The record "
+            "description": "CloudEvents 1.0 in structured JSON mode, one event a record. Its "
             "key is the OKTMO code of the payer, which is also `partitionkey`.",
         },
         "defaultContentType": CONTENT_TYPE,

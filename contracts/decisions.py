@@ -110,12 +110,14 @@ class InputDeadLettered(EventData):
 class InputNoted(_AboutInput):
     """The input was accepted and changes only what the service knows.
 
-    With `item`: work that fell due because of the input was settled without a fact.
+    With `item`: work that fell due because of the input was settled without a fact; with `later`
+    it was put off until that day.
     """
 
     item: Annotated[str, StringConstraints(min_length=1, max_length=400)] | None = Field(
         default=None, description="The due work that was settled, if it was not the input itself"
     )
+    later: Date | None = Field(default=None, description="The day the due work was put off to")
 
 
 _BASES: Mapping[Decision, type[EventData]] = {

@@ -8,7 +8,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -46,14 +48,15 @@ COMMITTED = Tree(
 )
 
 
-def generated() -> dict[str, str]:
+@cache
+def generated() -> Mapping[str, str]:
     """Return what follows from the models, by path under `contracts/`."""
     files = {f"schemas/{name}.json": _json(event_schema(event)) for name, event in EVENTS.items()}
     files[f"schemas/{ENVELOPE_FILE}"] = _json(envelope_schema())
     files["asyncapi.yaml"] = yaml.safe_dump(
         asyncapi(load_sources()), sort_keys=False, allow_unicode=True, width=100
     )
-    return files
+    return MappingProxyType(files)
 
 
 def write(tree: Tree = COMMITTED) -> None:
@@ -81,7 +84,7 @@ def release(tree: Tree = COMMITTED) -> None:
 
 def export(directory: Path) -> int:
     """Write schemas, examples, AsyncAPI and the page about events; return how many files."""
-    files = generated() | {"events.md": reference(load_sources())}
+    files = {**generated(), "events.md": reference(load_sources())}
     for path in sorted((COMMITTED.contracts / "examples").glob("*.json")):
         files[f"examples/{path.name}"] = path.read_text(encoding="utf-8")
     for name, text in files.items():

@@ -45,9 +45,9 @@ Plain types: *id* `{ID_PATTERN}`, opaque, never personal data · *date* `YYYY-MM
 integer 0…{KOPECKS_MAX}, never a float or a string · *revision* integer ≥ 1, raised by the sender
 with each change · *text* ≤ 200 characters, no control characters, no personal data · *OKTMO*
 `{OKTMO_PATTERN}` · *reference* ≤ 80 of `a-z 0-9 - /` · *event id* `{EVENT_ID_PATTERN}`. `?` marks
-an optional field: it may be absent, null is read as absent. Unknown fields are refused: a new field is a new schema,
-readers first. Dates that periods, groups, births and business days are given by lie in the years
-1900 to 2999.
+an optional field: it may be absent, null is read as absent. Unknown fields are refused: a new
+field is a new schema, readers first. Dates that periods, groups, births and business days are
+given by lie in the years 1900 to 2999.
 
 Limits: record ≤ {RECORD_BYTES_MAX // 1024} KiB, nesting ≤ {NESTING_MAX}, ≤ {HEADERS_MAX} headers,
 integers ≤ 15 digits. Published records are larger by what they add.

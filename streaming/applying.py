@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
 
 from contracts.decisions import Decision
 from contracts.envelope import EventData
@@ -28,7 +27,7 @@ from streaming.parking import (
 )
 from streaming.service import Service
 from streaming.store import Range
-from streaming.view import Cause, Codec, Memory, State
+from streaming.view import Cause, Codec, Memory, State, adapter_of
 
 INTERNAL_KINDS: Mapping[str, type[Any]] = {
     "_known": Known,
@@ -67,9 +66,6 @@ class Applying:
         self.maybe_ready = True
         self._calendar = service.calendar.type
         self._fact_types = {model.type: fact for fact, model in service.facts.items()}
-        self._adapters: dict[type[Any], TypeAdapter[Any]] = {
-            fact: TypeAdapter(fact) for fact in service.facts
-        }
         self._command_types = {model.type for model in service.commands.values()}
 
     def forget(self) -> None:
@@ -210,7 +206,7 @@ class Applying:
 
     def _fact(self, fact_type: type[Any], entry: Entry) -> object:
         data = {key: value for key, value in entry.data.items() if key != "input"}
-        fact: object = self._adapters[fact_type].validate_json(orjson.dumps(data))
+        fact: object = adapter_of(fact_type).validate_json(orjson.dumps(data))
         return fact
 
     # --- what a state asks for (streaming.view.Runtime) -------------------------------------

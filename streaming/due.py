@@ -10,6 +10,8 @@ from streaming.service import DueHandler, DueWork
 
 DUE_LOADED_MAX = 20_000
 """Of one kind of due work, how much is sorted at a time; more than that falls due in turns."""
+DUE_PORTIONS_MAX = 10_000
+"""How often one piece of due work may come back for its next portion; more is a defect."""
 
 DAY = "_day/"
 DUE = "_due/"

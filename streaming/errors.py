@@ -26,4 +26,4 @@ class HaltError(StreamingError):
 
 
 class SettingError(StreamingError):
-    """The process was started with a setting that cannot be: the message names it and the remedy."""
+    """A setting cannot be; the message names it and the remedy."""

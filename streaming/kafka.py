@@ -89,6 +89,8 @@ SESSION_TIMEOUT_MS = 15_000
 HEARTBEAT_INTERVAL_MS = 1_000
 OWNERSHIP_POLL_MS = 1_000
 OWNERSHIP_RETRY_SECONDS = 1.0
+JOIN_SECONDS_SPARED = 1.0
+"""How long a member that leaves while it still joins may go on connecting."""
 
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
@@ -640,6 +642,8 @@ class KafkaOwnership:
         self._over = True
         self._changed.set()
         self._closed(self)
+        # Not cancelled at once: aiokafka forgets a connection that it is just opening.
+        await asyncio.wait([self._joining], timeout=JOIN_SECONDS_SPARED)
         self._joining.cancel()
         await asyncio.wait([self._joining], timeout=STOP_SECONDS_MAX)
         await _within(STOP_SECONDS_MAX, self._subscriber.stop())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-PARKED_PER_KEY_MAX = 500
+PARKED_PER_KEY_MAX = 200
 PARKED_PER_SOURCE_MAX = 100_000
 
 WAITING = "_waiting"

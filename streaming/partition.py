@@ -18,7 +18,16 @@ from streaming import journal
 from streaming.applying import Applying
 from streaming.bus import Outgoing, Record
 from streaming.decoding import Decoded, Defect
-from streaming.due import DAY, DEADLINE_RANK, DUE, DUE_LOADED_MAX, Day, DueCause, Queue
+from streaming.due import (
+    DAY,
+    DEADLINE_RANK,
+    DUE,
+    DUE_LOADED_MAX,
+    DUE_PORTIONS_MAX,
+    Day,
+    DueCause,
+    Queue,
+)
 from streaming.errors import HaltError
 from streaming.journal import Entry, JournalEnd
 from streaming.natural_keys import Known, known_key, short, split_key
@@ -132,6 +141,7 @@ class Partition:
         self.outgoing_bytes = 0
         self.decisions: list[tuple[str, str, str]] = []
         """(topic, decision, reason) of the batch, for metrics."""
+        self._portions = ("", 0)
         self._last_read: dict[str, Record] = {}
         self._required = {
             model.type: {
@@ -391,17 +401,20 @@ class Partition:
             raise ValueError(
                 f"{member} of {queue.index} is put off to {outcome.day}, a day gone by"
             )
-        if isinstance(outcome, Later) or not outcome:
+        steps = [] if isinstance(outcome, Later) else self._steps(outcome)
+        # Commands alone leave no fact that settles the item.
+        if all(step.is_command for step in steps):
             data: dict[str, Any] = {"input": due.input, "item": f"{queue.index}|{member}"}
             if isinstance(outcome, Later):
                 data["later"] = outcome.day.isoformat()
             noted = decision_type(self.service.name, Decision.NOTED)
-            steps = [_Step(type=noted, subject=str(due.input["subject"]), data=data)]
-        else:
-            steps = self._steps(outcome)
+            steps.insert(0, _Step(type=noted, subject=str(due.input["subject"]), data=data))
         self._write(steps, cause, payer, due.day, later=True)
         still_there = self.memory.batch.members.get(queue.index, {}).get(member, True)
         queue.maybe_more = queue.maybe_more or still_there
+        self._portions = (member, self._portions[1] + 1 if self._portions[0] == member else 1)
+        if self._portions[1] > DUE_PORTIONS_MAX:
+            raise ValueError(f"{member} of {queue.index} is never done: its facts must settle it")
 
     # --- concluding ------------------------------------------------------------------------
 
@@ -689,14 +702,13 @@ class Partition:
         )
         # Before the first business day a decision is made on the day of its input.
         applied_on = date.fromisoformat(day or envelope["time"][:10])
+        payer = envelope.get("partitionkey") or ""
         try:
-            self._applying.apply(
-                entry, seq, envelope.get("partitionkey") or "", applied_on, None, None
-            )
+            self._applying.apply(entry, seq, payer, applied_on, None, None)
+            self._applying.keep()
         except BaseException:
             self.memory.discard()
             raise
-        self._applying.keep()
         self.end = JournalEnd(seq, envelope["hash"])
         position = self.positions.get(cause.topic, Position(0))
         if cause.offset >= position.next:

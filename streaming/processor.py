@@ -144,7 +144,9 @@ class Processor:
                 f"{self._journal_topic}/{self.number} ends at {end}, but {self._published.next} "
                 "was reached before: the topic was cut or made anew. Restore it from a copy."
             )
-        published = await self._journal_head(self._published.next, len(waiting) + 1)
+        published: list[Record] = []
+        if end > self._published.next:
+            published = await self._journal_head(self._published.next, len(waiting) + 1)
         agrees = self._follows(published) and all(
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)

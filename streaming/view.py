@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -55,12 +56,18 @@ class EverybodysScope:
 EVERYBODY = EverybodysScope()
 
 
+@cache
+def adapter_of(type_: type[Any]) -> TypeAdapter[Any]:
+    """Return how a dataclass is read from JSON. Building one takes milliseconds: once is enough."""
+    return TypeAdapter(type_)
+
+
 class Codec:
     """Between aggregates and bytes, by their dataclasses."""
 
     def __init__(self, kinds: Mapping[str, type[Any]]) -> None:
         self._names = {type_: name for name, type_ in kinds.items()}
-        self._adapters = {name: TypeAdapter(type_) for name, type_ in kinds.items()}
+        self._adapters = {name: adapter_of(type_) for name, type_ in kinds.items()}
 
     def name(self, kind: type[Any]) -> str:
         """Return the name a kind is stored under."""
@@ -133,7 +140,7 @@ class Memory:
         """Set or (None) delete a value, as part of the current decision."""
         self.current.values[key] = value
 
-    def index(self, name: str, member: str, present: bool) -> None:
+    def index(self, name: str, member: str, *, present: bool) -> None:
         """Add or remove a member of an index, as part of the current decision."""
         self.current.members.setdefault(name, {})[member] = present
 

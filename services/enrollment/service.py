@@ -4,7 +4,7 @@ What is not known yet is waited for under a key of `state.py`; what arrives abou
 while an answer is outstanding waits for the answer (`docs/rules.md`, section 3).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, assert_never
 
@@ -417,20 +417,24 @@ def _hindered(known: Enrollment, hindrance: Hindrance) -> Outcome:
 
 def _rules(view: View, *tables: str) -> PayerRules:
     """Return the tables with the payer's own versions that hold on the business day."""
-    own = [version for table in tables for version in _valid(view, table)]
-    return PayerRules(_TABLES, Overlays(tuple(own)))
+    held = (_publication_in_force(view, table) for table in tables)
+    return PayerRules(_TABLES, Overlays(tuple(data for data in held if data is not None)))
 
 
-def _valid(view: View, table: str) -> list[dict[str, Any]]:
+def _publication_in_force(view: View, table: str) -> Mapping[str, object] | None:
     for publication in reversed(state.publications(view, table, view.day)):
-        data = dict(publication.data)
-        try:
-            publish(_TABLES[table], data)
-        except RulesInvalidError:
-            # Only billing's table is kept unchecked: what billing refused does not hold here.
-            continue
-        return [data]
-    return []
+        # Only billing's table is kept unchecked: what billing refused does not hold here either.
+        if table != rules.GRACE or _is_valid(table, publication.data):
+            return publication.data
+    return None
+
+
+def _is_valid(table: str, data: Mapping[str, object]) -> bool:
+    try:
+        publish(_TABLES[table], data)
+    except RulesInvalidError:
+        return False
+    return True
 
 
 def _effects(decided: Iterable[object]) -> tuple[object, ...]:

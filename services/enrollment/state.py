@@ -1,7 +1,8 @@
 """What enrollment keeps, and what its inputs and facts change in it. Nothing is decided here.
 
-Indexes (of a payer): `open` enrollments by child and group, `periods` by first day, `waiting/<group>`
-in order of tickets, `owed/<provider>` groups that owe a place, `rules/<table>` publications by day.
+Indexes (of a payer): `open` enrollments by child and group, `periods` by first day,
+`waiting/<group>` in order of tickets, `owed/<provider>` groups that owe a place, `rules/<table>`
+publications by day.
 """
 
 from datetime import date
@@ -358,7 +359,9 @@ def _leave_hold(state: State, enrollment_id: EnrollmentId) -> None:
     held = state.get(Enrollment, enrollment_id)
     if held.status is not application.Status.HELD:
         return
-    assert held.held_on is not None and held.held_until is not None and held.terms is not None
+    assert held.held_on is not None
+    assert held.held_until is not None
+    assert held.terms is not None
     state.not_due(HOLD, held.held_until + DAY, enrollment_id)
     if held.terms.auto_accept:
         state.not_due(ACCEPT, held.held_on, enrollment_id)

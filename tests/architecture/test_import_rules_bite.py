@@ -97,5 +97,14 @@ def test_a_breach_is_named(tree: Path, rule: str, path: str, line: str) -> None:
     assert "Contracts: 0 kept, 1 broken." in done.stdout
 
 
+@pytest.mark.parametrize("package", [*PACKAGES[:-1], "tests/auditor"])
+def test_every_folder_of_code_is_a_package(package: str) -> None:
+    """Without `__init__.py` a folder is looked for all over the path, and the rules miss it."""
+    folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+
+    assert folders
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 def test_every_rule_is_broken_once() -> None:
     assert {rule for rule, _, _ in BREACHES} == set(rules())

@@ -1,19 +1,26 @@
-"""The Redis store on an embedded Valkey."""
+"""The Redis store on an embedded Valkey, and on a real Redis."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from redis.asyncio import Redis
 
 from streaming.errors import StoreUnavailableError
 from streaming.redis_store import RedisStore
 from streaming.store import Commit, Committed
 from streaming.valkey import EmbeddedValkey
+from tests.streaming.embedded_servers import kill_server, nothing_left_in
 from tests.streaming.redis_behaviour import RedisBehaviour
 from tests.streaming.store_behaviour import P, V
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path) -> Iterator[None]:
+    with nothing_left_in(tmp_path):
+        yield
 
 
 @pytest.fixture
@@ -24,14 +31,23 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     await valkey.stop()
 
 
-def kill(directory: Path) -> None:
-    os.kill(int((directory / "valkey.pid").read_text()), signal.SIGKILL)
-
-
 class TestRedisStoreOnValkey(RedisBehaviour):
     @pytest.fixture
     def server(self, valkey: EmbeddedValkey) -> Path:
         return valkey.socket_path
+
+
+@pytest.mark.containers
+class TestRedisStoreOnRedis(RedisBehaviour):
+    @pytest.fixture
+    async def server(self, redis_url: str) -> tuple[str, int]:
+        client = Redis.from_url(redis_url)
+        await client.flushall()
+        await client.function_flush()
+        await client.aclose()
+        address = urlsplit(redis_url)
+        assert address.hostname is not None
+        return address.hostname, address.port or 6379
 
 
 async def test_what_was_committed_outlives_a_killed_server(tmp_path: Path) -> None:
@@ -42,7 +58,7 @@ async def test_what_was_committed_outlives_a_killed_server(tmp_path: Path) -> No
         commit = Commit(expected_seq=seq, writes={f"k{seq}": bytes(200)}, outbox=[b"o"])
         assert await store.commit(P, V, epoch, commit) == Committed(seq + 1)
 
-    kill(tmp_path)
+    kill_server(tmp_path)
 
     with pytest.raises(StoreUnavailableError):
         await store.commit(P, V, epoch, Commit(expected_seq=20, writes={"lost": b"1"}))
@@ -74,7 +90,7 @@ async def test_a_kill_in_the_middle_of_commits_loses_none_and_halves_none(tmp_pa
 
     committing = asyncio.create_task(commit_until_it_breaks())
     await asyncio.sleep(0.2)
-    kill(tmp_path)
+    kill_server(tmp_path)
     with pytest.raises(StoreUnavailableError):
         await committing
 

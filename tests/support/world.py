@@ -22,7 +22,7 @@ STEPS_MAX = 100_000
 SURROUNDINGS = (StoreUnavailableError, BusUnavailableError, BehindError, FencedError)
 
 
-class Crash(BaseException):  # noqa: N818 - the process dies: nothing may catch it
+class Crash(BaseException):
     """The process of a partition dies here."""
 
 
@@ -59,7 +59,7 @@ class World:
     # --- publishing ------------------------------------------------------------------------
 
     async def publish(self, *events: Mapping[str, Any]) -> Sequence[Appended]:
-        """Publish CloudEvents to the topics of their sources; a calendar event to each partition."""
+        """Publish events to the topics of their sources; a calendar event to each partition."""
         records = []
         for event in events:
             topic = f"{event['source'].removeprefix('/')}.events.v1"

@@ -1,9 +1,12 @@
-"""A category of certificates of a payer in a period: its nominal, places, budget and what is used."""
+"""A category of certificates in a period: nominal, places, budget, and what of it is used."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from contracts.vocabulary import CertificateNumber, Kopecks, QueueReason
+
+NOTHING = Kopecks(0)
+NOBODY = CertificateNumber("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +29,9 @@ class Category:
 
     limits: Limits | None = None
     holders: int = 0
-    granted_kopecks: Kopecks = Kopecks(0)
+    granted_kopecks: Kopecks = NOTHING
     queued: int = 0
-    raised_up_to: CertificateNumber = CertificateNumber("")
+    raised_up_to: CertificateNumber = NOBODY
 
     @property
     def obstacle(self) -> QueueReason | None:
@@ -47,7 +50,7 @@ class Category:
 
     def after_limits(self, limits: Limits) -> "Category":
         """Return the category after the payer set it anew: what was granted stays granted."""
-        return replace(self, limits=limits, raised_up_to=CertificateNumber(""))
+        return replace(self, limits=limits, raised_up_to=NOBODY)
 
     def after_grant(self, nominal_kopecks: Kopecks) -> "Category":
         """Return the category after one more certificate was funded."""
@@ -63,6 +66,10 @@ class Category:
             self,
             granted_kopecks=Kopecks(self.granted_kopecks + nominal_kopecks - previous_kopecks),
         )
+
+    def after_raise_of(self, number: CertificateNumber) -> "Category":
+        """Return the category after the holder with this number got the nominal in force."""
+        return replace(self, raised_up_to=number)
 
     def after_leaving(self) -> "Category":
         """Return the category after a holder's certificate was closed: the place is free again."""

@@ -15,6 +15,18 @@ class Certificate:
     frozen: bool = False
     closed: bool = False
 
+    def closing_on(self, day: date) -> "Certificate":
+        """Return the certificate after the birth date was corrected."""
+        return replace(self, closes_on=day)
+
+    def after_freeze(self, *, frozen: bool) -> "Certificate":
+        """Return the certificate after it was frozen or freed."""
+        return replace(self, frozen=frozen)
+
+    def after_closing(self) -> "Certificate":
+        """Return the certificate after its end."""
+        return replace(self, closed=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
@@ -52,3 +64,15 @@ class Grant:
             nominal_kopecks=nominal_kopecks,
             turn=None,
         )
+
+    def after_change(self, nominal_kopecks: Kopecks) -> "Grant":
+        """Return the grant with another nominal."""
+        return replace(self, nominal_kopecks=nominal_kopecks)
+
+    def after_correction(self) -> "Grant":
+        """Return the grant after the payer set its nominal by hand."""
+        return replace(self, corrected=True)
+
+    def after_leaving_queue(self) -> "Grant":
+        """Return the grant after its certificate was closed while it waited."""
+        return replace(self, turn=None)

@@ -6,7 +6,7 @@ reason for which the input is refused (docs/rules.md, section 4; docs/events.md,
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TypeAlias
 
 from contracts.vocabulary import (
@@ -98,9 +98,7 @@ def category_of(kind: Decision) -> CategoryId:
 # --- issue -------------------------------------------------------------------------------------
 
 
-def answer_enrollment(
-    case: Case, policy: Policy, enrollment_id: EnrollmentId
-) -> tuple[Fact, ...]:
+def answer_enrollment(case: Case, policy: Policy, enrollment_id: EnrollmentId) -> tuple[Fact, ...]:
     """Return the certificate an enrolled child gets, or why it gets none; nothing if it has one."""
     if case.grant is not None:
         return ()
@@ -243,14 +241,20 @@ def _limits(category: Category) -> Limits:
 
 
 def set_category(
-    period: Period, category: Category, limits: Limits, held: Iterable[Held], day: date
+    period: Period,
+    category: Category,
+    limits: Limits,
+    held: Iterable[Held],
+    *,
+    day: date,
+    grace: timedelta,
 ) -> Answer:
     """Return whether a category may be set; what moves then is due work of its own.
 
     `held` are the nominals that a raise would touch: of holders, not closed, not corrected by
     hand. A raise for which the new budget is too small is refused as a whole.
     """
-    if period.is_closed(day):
+    if period.is_closed(day, grace):
         return InputRefusal.PERIOD_CLOSED
     cost = cost_of_raise(held, limits.nominal_kopecks)
     if cost and category.granted_kopecks + cost > limits.budget_max_kopecks:
@@ -334,31 +338,31 @@ def raise_nominals(
     )
 
 
-def move_queue(
-    category_id: CategoryId,
-    category: Category,
-    period_id: PeriodId,
-    waiting: Iterable[tuple[ChildId, Certificate]],
-) -> tuple[Fact, ...]:
-    """Return who is funded now: the first of the queue first, while there is a vacancy.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A certificate that waits for money and may be funded: neither closed nor frozen."""
 
-    A frozen certificate is passed over and keeps its turn.
-    """
+    child_id: ChildId
+    number: CertificateNumber
+
+
+def move_queue(
+    category_id: CategoryId, category: Category, period_id: PeriodId, waiting: Iterable[Waiting]
+) -> tuple[Fact, ...]:
+    """Return who is funded now: the first of the queue first, while there is a vacancy."""
     facts: list[Fact] = []
-    for child_id, certificate in waiting:
+    for one in waiting:
         if category.obstacle is not None:
             break
-        if certificate.frozen:
-            continue
         nominal = _limits(category).nominal_kopecks
         facts.append(
             CertificateFunded(
-                child_id=child_id,
-                certificate_number=certificate.number,
+                child_id=one.child_id,
+                certificate_number=one.number,
                 category=category_id,
                 period=period_id,
                 nominal_kopecks=nominal,
-                why={"text": texts.funded_at_last(certificate.number, nominal)},
+                why={"text": texts.funded_at_last(one.number, nominal)},
             )
         )
         category = category.after_grant(nominal)

@@ -5,13 +5,9 @@ from datetime import date, timedelta
 
 from contracts.vocabulary import IssueMode
 
-GRACE_DAYS = 10
-"""So many days after its end the nominals of a period may still be changed (docs/rules.md,
-section 4). The number is that of the table `billing.days`, which closes the books."""
-
 PARKING_DAYS = 30
-"""So many days an input waits for a child or a period that is not known yet (docs/rules.md,
-section 2)."""
+"""So many days an input waits for a child or a period that is not known yet. The tables of
+docs/rules.md, section 2, give this number to the services that have one for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +21,9 @@ class Period:
         """Return whether the period is over: its queues end with it."""
         return day > self.ends_on
 
-    def is_closed(self, day: date) -> bool:
+    def is_closed(self, day: date, grace: timedelta) -> bool:
         """Return whether nominals of the period can no longer change."""
-        return day > self.ends_on + timedelta(days=GRACE_DAYS)
+        return day > self.ends_on + grace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ def activate(
     parent_share_kopecks: Kopecks,
 ) -> Effects:
     """Bring an agreement into force: its money is set aside."""
-    assert enrollment.terms is not None and enrollment.span is not None
+    assert enrollment.terms is not None
+    assert enrollment.span is not None
     return (
         AgreementActivated(
             enrollment_id=enrollment.enrollment_id,
@@ -87,7 +88,8 @@ def terminate(
 
 def complete(enrollment: Enrollment) -> Effects:
     """End an agreement that has run its time."""
-    assert enrollment.status is Status.ACTIVE and enrollment.span is not None
+    assert enrollment.status is Status.ACTIVE
+    assert enrollment.span is not None
     return (_ended(enrollment, enrollment.span.ends_on, EndCause.COMPLETED),)
 
 

@@ -293,7 +293,8 @@ def hindrance_to_terminating(enrollment: Enrollment) -> Hindrance | None:
 def accept(enrollment: Enrollment, admission: Admission) -> Effects:
     """Enroll the child on a held place, all checks made anew but the closing of the enrollment."""
     terms = enrollment.terms
-    assert enrollment.status is Status.HELD and terms is not None
+    assert enrollment.status is Status.HELD
+    assert terms is not None
     refusal = (
         _not_linked(enrollment.guardian_id, admission.child)
         or _age(admission.child, admission.rules, admission.day)
@@ -330,7 +331,8 @@ def withdraw(enrollment: Enrollment) -> Effects:
 
 def expire(enrollment: Enrollment) -> Effects:
     """Give up a place nobody accepted in time."""
-    assert enrollment.status is Status.HELD and enrollment.held_until is not None
+    assert enrollment.status is Status.HELD
+    assert enrollment.held_until is not None
     text = wording.hold_expired(enrollment.held_until)
     return _given_up(enrollment, ApplicationRefusal.HOLD_EXPIRED, {"text": text})
 

@@ -1,0 +1,47 @@
+"""What is known of one lesson of one enrollment. `docs/rules.md`, section 6."""
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+from contracts.vocabulary import EnrollmentId, Kopecks, LessonId, Mark, NotCharged, Revision
+from services.billing.domain.facts import ChargeReversed, LessonCharged, LessonNotCharged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """The mark with the highest revision, and what it cost.
+
+    `charged_kopecks` is None if no charge stands; a standing charge may be of nothing.
+    `exhausted_at` orders the lessons that came when all paid ones were used up, by arrival.
+    """
+
+    lesson_date: date
+    mark: Mark
+    revision: Revision
+    charged_kopecks: Kopecks | None = None
+    exhausted_at: int | None = None
+
+
+LessonFact = LessonCharged | LessonNotCharged | ChargeReversed
+
+
+def after(lesson: Lesson | None, fact: LessonFact, arrival: int) -> Lesson:
+    """Return the lesson after a fact about it; `arrival` numbers the facts in their order."""
+    known = Lesson(lesson_date=fact.lesson_date, mark=fact.mark, revision=fact.revision)
+    match fact:
+        case LessonCharged():
+            return replace(known, charged_kopecks=fact.amount_kopecks)
+        case ChargeReversed():
+            return known
+        case LessonNotCharged():
+            standing = lesson.charged_kopecks if lesson is not None else None
+            exhausted_at = None
+            if fact.reason is NotCharged.LESSONS_EXHAUSTED:
+                before = lesson.exhausted_at if lesson is not None else None
+                exhausted_at = arrival if before is None else before
+            return replace(known, charged_kopecks=standing, exhausted_at=exhausted_at)
+
+
+def lesson_id(enrollment_id: EnrollmentId, id_: LessonId) -> str:
+    """Return the id a lesson of an enrollment is kept under."""
+    return f"{enrollment_id}/{id_}"

@@ -1,0 +1,227 @@
+"""What a family reads about its money: plain Russian, with the numbers in it.
+
+Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8).
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+from contracts.vocabulary import DebitBasis, FundsRefusal, Kopecks, Mark, Month, NotCharged
+from rulebook.evaluate import Decision
+from rulebook.explain import why
+from rulebook.wording import counted, day_and_month, full_date, rubles
+from services.billing.domain.months import first_day
+from services.billing.domain.shares import Shares
+
+_MONTHS = (
+    "январь",
+    "февраль",
+    "март",
+    "апрель",
+    "май",
+    "июнь",
+    "июль",
+    "август",
+    "сентябрь",
+    "октябрь",
+    "ноябрь",
+    "декабрь",
+)
+
+_MARKS: Mapping[Mark, str] = {
+    Mark.PRESENT: "ребёнок был на занятии",
+    Mark.ABSENT: "ребёнка не было",
+    Mark.ILL: "ребёнок болел",
+    Mark.EXCUSED: "ребёнок отсутствовал по уважительной причине",
+    Mark.CANCELLED: "организация отменила занятие",
+    Mark.MADE_UP: "занятие проведено взамен пропущенного",
+}
+
+
+def by_table(decision: Decision, text: str) -> Mapping[str, str]:
+    """Return a `why` whose rule is a row of a table."""
+    return {**why(decision), "text": text}
+
+
+def by_rules(text: str) -> Mapping[str, str]:
+    """Return a `why` where no table decides but the rules themselves."""
+    return {"text": text}
+
+
+# --- reserves ----------------------------------------------------------------------------------
+
+
+def reserved(shares: Shares, basis: DebitBasis, starts_on: date, ends_on: date) -> str:
+    """Return who pays how much, and how it is charged."""
+    term = f"с {full_date(starts_on)} по {full_date(ends_on)}"
+    share = shares.certificate_share_kopecks
+    if share == 0:
+        return (
+            f"На сертификате нет свободных средств, поэтому обучение {term} семья оплачивает сама: "
+            f"{rubles(shares.parent_share_kopecks)}."
+        )
+    paid = f"С сертификата забронировано {rubles(share)} за обучение {term}"
+    if shares.parent_share_kopecks:
+        paid += f", семья доплачивает {rubles(shares.parent_share_kopecks)}"
+    if basis is DebitBasis.MONTHLY_CONTRACT:
+        return f"{paid}. Деньги списываются каждый месяц."
+    lessons = counted(shares.lessons, "занятие", "занятия", "занятий")
+    return f"{paid}. Этого хватит на {lessons} по {rubles(shares.lesson_share_kopecks)}."
+
+
+def refused_share_above_consent(shares: Shares, share_max_kopecks: Kopecks) -> str:
+    """Return that the family would pay more than it agreed to, and what it can do."""
+    agreed = (
+        f"в заявлении указано не больше {rubles(share_max_kopecks)}"
+        if share_max_kopecks
+        else "в заявлении нет согласия на доплату"
+    )
+    return (
+        f"Обучение стоит {rubles(shares.total_kopecks)}, с сертификата можно оплатить "
+        f"{rubles(shares.certificate_share_kopecks)}. Семье пришлось бы доплатить "
+        f"{rubles(shares.parent_share_kopecks)}, а {agreed}. "
+        "Подайте новое заявление с согласием на эту доплату или выберите другую программу."
+    )
+
+
+def refused_frame_limit(shares: Shares) -> str:
+    """Return that the provider's agreement with the municipality is used up."""
+    return (
+        f"Для оплаты нужно {rubles(shares.certificate_share_kopecks)}, но сумма, которую "
+        "муниципалитет может оплатить этой организации, уже распределена. "
+        "Деньги на сертификате сохранены: выберите программу другой организации "
+        "или уточните в организации, когда сумму увеличат."
+    )
+
+
+REFUSED_FROZEN = (
+    "Действие сертификата приостановлено, поэтому оплатить обучение с него нельзя. "
+    "Обратитесь в уполномоченный орган муниципалитета и подайте заявление ещё раз, "
+    "когда действие возобновят."
+)
+REFUSED_CLOSED = (
+    "Сертификат закрыт: он действует до 18 лет. "
+    "Обучение можно оплатить без сертификата по договору с организацией."
+)
+
+
+def refused_without_certificate(reason: FundsRefusal, text: str) -> str:
+    """Return why there is no certificate to pay with, in the words of those who refused it."""
+    if text:
+        return text
+    if reason is FundsRefusal.TOO_YOUNG:
+        return "Ребёнок ещё мал для сертификата. Подайте заявление, когда он подрастёт."
+    return "Сертификат выдают только до 18 лет."
+
+
+# --- lessons -----------------------------------------------------------------------------------
+
+
+def charged(
+    decision: Decision, lesson_date: date, amount: Kopecks, left: int, reserved_kopecks: Kopecks
+) -> str:
+    """Return what a lesson cost, why, and what is left of the reserve."""
+    return (
+        f"Списано {rubles(amount)} за занятие {day_and_month(lesson_date)}: "
+        f"{_lowered(decision.says)}. {_left(left, reserved_kopecks)}"
+    )
+
+
+def charged_instead(
+    decision: Decision, lesson_date: date, amount: Kopecks, left: int, reserved_kopecks: Kopecks
+) -> str:
+    """Return that a lesson is charged since another one became free."""
+    text = charged(decision, lesson_date, amount, left, reserved_kopecks)
+    return f"{text} Раньше оплаченных занятий не оставалось, теперь одно освободилось."
+
+
+def reversed_(
+    lesson_date: date, mark: Mark, amount: Kopecks, left: int, reserved_kopecks: Kopecks
+) -> str:
+    """Return what came back for a lesson whose mark was corrected."""
+    return (
+        f"Возвращено {rubles(amount)} за занятие {day_and_month(lesson_date)}: отметку исправили, "
+        f"{_MARKS[mark]}. {_left(left, reserved_kopecks)}"
+    )
+
+
+def reversed_after_end(
+    lesson_date: date, ended_on: date, amount: Kopecks, reserved_kopecks: Kopecks
+) -> str:
+    """Return what came back for a lesson after the end of the agreement."""
+    return (
+        f"Возвращено {rubles(amount)} за занятие {day_and_month(lesson_date)}: "
+        f"договор закончился {full_date(ended_on)}. В брони {rubles(reserved_kopecks)}."
+    )
+
+
+def not_charged(decision: Decision, lesson_date: date, mark: Mark, reason: NotCharged) -> str:
+    """Return why a mark moves no money."""
+    lesson = f"Занятие {day_and_month(lesson_date)}"
+    match reason:
+        case NotCharged.LESSONS_EXHAUSTED:
+            return (
+                f"{lesson} не списано: все оплаченные занятия уже использованы. "
+                "Если одно из них отменят, оно зачтётся за это."
+            )
+        case NotCharged.NO_CERTIFICATE_SHARE:
+            return f"{lesson} не списано: по этому договору с сертификата ничего не оплачивается."
+        case NotCharged.MARK_UNCHANGED:
+            return f"{lesson}: {_MARKS[mark]}. Новая отметка не меняет сумм."
+        case _:
+            return f"{lesson} не списано: {_MARKS[mark]}. {decision.says.rstrip('.')}."
+
+
+def not_charged_monthly(lesson_date: date, mark: Mark) -> str:
+    """Return that a mark is kept where months are charged."""
+    return (
+        f"Занятие {day_and_month(lesson_date)}: {_MARKS[mark]}. "
+        "По этому договору списывается месяц, а не занятие."
+    )
+
+
+# --- months ------------------------------------------------------------------------------------
+
+
+def month_charged(month: Month, amount: Kopecks, reserved_kopecks: Kopecks) -> str:
+    """Return what a month cost and what is left of the reserve."""
+    if amount == 0:
+        return f"За {month_name(month)} с сертификата ничего не списано."
+    return f"Списано {rubles(amount)} за {month_name(month)}. В брони {rubles(reserved_kopecks)}."
+
+
+def month_reversed(month: Month, amount: Kopecks, ended_on: date) -> str:
+    """Return what came back for a month after the end of the agreement."""
+    return (
+        f"Возвращено {rubles(amount)} за {month_name(month)}: "
+        f"договор закончился {full_date(ended_on)}."
+    )
+
+
+def month_adjusted(month: Month, amount: Kopecks, marked: int, cancelled: int) -> str:
+    """Return what came back for lessons the provider cancelled."""
+    if cancelled == 0:
+        return f"За {month_name(month)} отменённых занятий нет, возвращать нечего."
+    lessons = counted(marked, "занятия", "занятий", "занятий")
+    return (
+        f"Возвращено {rubles(amount)} за {month_name(month)}: "
+        f"организация отменила {cancelled} из {lessons}."
+    )
+
+
+def month_name(month: Month) -> str:
+    """Return a month as people write it: `сентябрь 2020 года`."""
+    first = first_day(month)
+    return f"{_MONTHS[first.month - 1]} {first.year} года"
+
+
+def _left(lessons: int, reserved_kopecks: Kopecks) -> str:
+    left = counted(lessons, "занятие", "занятия", "занятий")
+    return f"Осталось {left} и {rubles(reserved_kopecks)} в брони."
+
+
+def _lowered(says: str) -> str:
+    """Return the words of a row so that they go on a sentence."""
+    words = says.strip().rstrip(".")
+    is_abbreviation = words[1:2].isupper()
+    return words if is_abbreviation else words[:1].lower() + words[1:]
