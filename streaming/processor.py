@@ -18,7 +18,7 @@ from streaming.journal import JournalEnd
 from streaming.merging import Merge
 from streaming.outbox import unpack
 from streaming.partition import Partition
-from streaming.positions import unpack_positions
+from streaming.positions import Position, unpack_positions
 from streaming.reading import Listening, Read
 from streaming.service import Service
 from streaming.store import Behind, Committed, Fenced, Standing, Store
@@ -33,7 +33,7 @@ FAULTS_PER_DECISION_MAX = 1_000
 OUTBOX_ENTRIES_MAX = 100_000
 POLL_SECONDS = 0.5
 BLOCKED_POLL_SECONDS = 0.02
-"""How long to wait for a topic that may hold an earlier record than the others."""
+"""How long to wait at a time where something is known to come, or the end to become known."""
 
 
 class UndecidableError(Exception):
@@ -87,6 +87,7 @@ class Processor:
         self._reader: Reader | None = None
         self._merge: Merge | None = None
         self._reads: deque[Read] = deque()
+        self._unchecked: dict[str, Position] = {}
         self.is_idle = False
 
     # --- taking over and healing -----------------------------------------------------------
@@ -146,7 +147,9 @@ class Processor:
             )
         published: list[Record] = []
         if end > self._published.next:
-            published = await self._journal_head(self._published.next, len(waiting) + 1)
+            published = await self._head(
+                self._journal_topic, self._published.next, len(waiting) + 1
+            )
         agrees = self._follows(published) and all(
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)
@@ -178,14 +181,15 @@ class Processor:
         expected = (self._published.seq + 1, self._published.hash)
         return (first.get("journalseq"), first.get("prevhash")) == expected
 
-    async def _journal_head(self, start: int, records_max: int) -> list[Record]:
-        reader = await self._bus.reader(self.number, {self._journal_topic: start})
+    async def _head(self, topic: str, start: int, records_max: int) -> list[Record]:
+        """Return the first records of a topic from `start` on."""
+        reader = await self._bus.reader(self.number, {topic: start})
         found: list[Record] = []
         try:
             while len(found) < records_max:
-                polled = await reader.poll([self._journal_topic], records_max, POLL_SECONDS)
-                found.extend(polled.records.get(self._journal_topic, ()))
-                if self._journal_topic in polled.ended:
+                polled = await reader.poll([topic], records_max, BLOCKED_POLL_SECONDS)
+                found.extend(polled.records.get(topic, ()))
+                if topic in polled.ended:
                     break
         finally:
             await reader.close()
@@ -208,7 +212,9 @@ class Processor:
         folded = 0
         try:
             while True:
-                polled = await reader.poll([self._journal_topic], FOLD_RECORDS_MAX, POLL_SECONDS)
+                polled = await reader.poll(
+                    [self._journal_topic], FOLD_RECORDS_MAX, BLOCKED_POLL_SECONDS
+                )
                 records = polled.records.get(self._journal_topic, ())
                 for record in records:
                     await self._attempt(lambda record=record: self.partition.fold(record))  # type: ignore[misc]
@@ -225,10 +231,13 @@ class Processor:
         self._telemetry.folded(self.service.name, self.number, folded)
 
     async def _open_reader(self) -> None:
-        starts = await self._bus.starts(list(self.partition.listening))
-        positions: dict[str, int] = {}
-        for topic in self.partition.listening:
-            start = starts[(topic, self.number)]
+        """Read on where the positions say; begin with the last applied records, to check them."""
+        topics = list(self.partition.listening)
+        starts, ends = await self._bus.starts(topics), await self._bus.ends(topics)
+        read_from: dict[str, int] = {}
+        self._unchecked = {}
+        for topic in topics:
+            start, end = starts[(topic, self.number)], ends[(topic, self.number)]
             position = self.partition.positions.get(topic)
             if position is None:
                 if start > 0 and self.partition.end.seq == 0:
@@ -237,33 +246,30 @@ class Processor:
                         "no journal says what became of them. Set retention.ms=-1; restore them, "
                         "or start with topics that are whole."
                     )
-                positions[topic] = start
-            elif position.last >= start and position.hash:
-                await self._check_last(topic, position.last, position.hash)
-                positions[topic] = position.next
-            else:
-                positions[topic] = max(position.next, start)
-        self._reader = await self._bus.reader(self.number, positions)
-        self._merge = Merge(self._reader, positions)
-
-    async def _check_last(self, topic: str, offset: int, digest: str) -> None:
-        """Check that the last applied record is still what it was; it may be gone by retention."""
-        reader = await self._bus.reader(self.number, {topic: offset})
-        try:
-            polled = await reader.poll([topic], 1, POLL_SECONDS)
-        finally:
-            await reader.close()
-        for record in polled.records.get(topic, ())[:1]:
-            if record.offset == offset and not self.partition.is_record(record, digest):
+                read_from[topic] = start
+                continue
+            if end < position.next:
                 raise HaltError(
-                    f"{topic}/{self.number}: the record at {offset} is not the one that was "
-                    "applied. The topic was made anew: restore it, or start a new installation."
+                    f"{topic}/{self.number} ends at {end}, but it was read up to {position.next}. "
+                    "The topic was made anew: restore it, or start a new installation."
                 )
-        ends = await self._bus.ends([topic])
-        if ends[(topic, self.number)] <= offset:
+            read_from[topic] = max(position.next, start)
+            if position.hash and position.last >= start:
+                # It may also be gone by retention: that is no alarm.
+                read_from[topic] = position.last
+                self._unchecked[topic] = position
+        self._reader = await self._bus.reader(self.number, read_from)
+        self._merge = Merge(self._reader, read_from)
+
+    def _check_last(self, record: Record) -> None:
+        """Check that the record that was applied last is still what it was."""
+        position = self._unchecked.pop(record.topic, None)
+        if position is None or record.offset != position.last:
+            return
+        if not self.partition.is_record(record, position.hash):
             raise HaltError(
-                f"{topic}/{self.number} ends before {offset}, which was applied already. The "
-                "topic was made anew: restore it, or start a new installation."
+                f"{record.topic}/{self.number}: the record at {record.offset} is not the one that "
+                "was applied. The topic was made anew: restore it, or start a new installation."
             )
 
     # --- deciding --------------------------------------------------------------------------
@@ -329,6 +335,8 @@ class Processor:
             records = merge.take(records_max)
         if not records:
             return
+        for record in records if self._unchecked else ():
+            self._check_last(record)
         self._reads.extend(self.partition.read(record) for record in records)
         keys = self.partition.prefetch(self._reads)
         if keys:

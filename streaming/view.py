@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -56,10 +55,14 @@ class EverybodysScope:
 EVERYBODY = EverybodysScope()
 
 
-@cache
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def adapter_of(type_: type[Any]) -> TypeAdapter[Any]:
     """Return how a dataclass is read from JSON. Building one takes milliseconds: once is enough."""
-    return TypeAdapter(type_)
+    if type_ not in _ADAPTERS:
+        _ADAPTERS[type_] = TypeAdapter(type_)
+    return _ADAPTERS[type_]
 
 
 class Codec:
