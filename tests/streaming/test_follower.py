@@ -1,0 +1,170 @@
+"""Following journals into read models."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from contracts.certificates import CertificateRefused
+from contracts.envelope import Envelope
+from contracts.payers import CertificateFreezeSet
+from contracts.registry import EVENTS
+from streaming.bus import Outgoing
+from streaming.errors import FencedError, HaltError
+from streaming.follower import Follower, Models, Projection
+from streaming.memory import MemoryBus
+from streaming.memory_store import MemoryStore
+from streaming.telemetry import Telemetry
+from tests.support.mini_service import mini_service
+from tests.support.world import World, day, event
+
+P = "25701000"
+TOPIC = "certificates.events.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """How many answers a child got, and what was asked last."""
+
+    count: int = 0
+    asked: str = ""
+
+
+def projection() -> Projection:
+    projected = Projection(
+        name="cabinet",
+        state_version=1,
+        kinds={"answers": Answers},
+        events=EVENTS,
+        topics=(TOPIC,),
+    )
+
+    @projected.of(CertificateRefused)
+    def answered(fact: CertificateRefused, envelope: Envelope, models: Models) -> None:
+        key = f"{envelope.partitionkey}/{fact.child_id}"
+        known = models.find(Answers, key) or Answers()
+        models.put(key, replace(known, count=known.count + 1))
+        models.add("answered", fact.child_id)
+
+    @projected.of_input("certificates", CertificateFreezeSet)
+    def asked(data: CertificateFreezeSet, envelope: Envelope, models: Models) -> None:
+        key = f"{envelope.partitionkey}/{data.child_id}"
+        known = models.find(Answers, key) or Answers()
+        models.put(key, replace(known, asked=data.reason))
+
+    return projected
+
+
+def freeze(child_id: str, revision: int, reason: str) -> dict[str, Any]:
+    data = {"child_id": child_id, "frozen": True, "reason": reason, "revision": revision}
+    return event("payers.certificate-freeze-set", P, child_id, data)
+
+
+async def world_with_answers(number: int) -> World:
+    world = World([mini_service()], partitions=1)
+    registered = {
+        "child_id": "child-1",
+        "birth_date": "2010-01-01",
+        "guardian_ids": ["guard-1"],
+        "benefits": [],
+        "revision": 1,
+    }
+    await world.publish(day("2020-08-30"))
+    await world.publish(event("navigator.child-registered", P, "child-1", registered))
+    for revision in range(1, number + 1):
+        await world.publish(freeze("child-1", revision, f"reason {revision}"))
+    await world.publish(freeze("child-1", number + 1, "closed"))
+    await world.settle()
+    return world
+
+
+async def caught_up(world: World, store: MemoryStore) -> Follower:
+    follower = Follower(projection(), 0, world.bus, store, Telemetry())
+    await follower.take_over()
+    await read_on(follower)
+    return follower
+
+
+async def read_on(follower: Follower) -> None:
+    while await follower.step(0.0):
+        pass
+
+
+async def models_of(store: MemoryStore) -> Mapping[str, Any]:
+    kept = await store.dump(0, 1)
+    return {key: json.loads(value) if value else None for key, value in kept.items()}
+
+
+EXPECTED = {
+    f"key/answers/{P}/child-1": {"count": 3, "asked": "reason 3"},
+    "index/answered/child-1": None,
+}
+
+
+async def test_facts_and_accepted_inputs_are_projected_and_refused_ones_are_not() -> None:
+    world, store = await world_with_answers(3), MemoryStore()
+    await caught_up(world, store)
+
+    assert await models_of(store) == EXPECTED
+    standing = await store.standing(0, 1)
+    assert standing.fields["day"] == b"2020-08-30"
+
+
+async def test_it_goes_on_where_it_was_and_counts_nothing_twice() -> None:
+    world, store = await world_with_answers(3), MemoryStore()
+    await caught_up(world, store)
+    await caught_up(world, store)
+
+    assert await models_of(store) == EXPECTED
+
+
+async def test_models_that_went_back_or_were_wiped_are_read_again() -> None:
+    world, store = await world_with_answers(3), MemoryStore()
+    await caught_up(world, store)
+    store.wipe()
+    await caught_up(world, store)
+
+    assert await models_of(store) == EXPECTED
+
+
+async def test_models_of_another_installation_are_dropped() -> None:
+    other, store = await world_with_answers(7), MemoryStore()
+    await caught_up(other, store)
+    world = await world_with_answers(3)
+    world.log.identity = "another"
+    await caught_up(world, store)
+
+    assert await models_of(store) == EXPECTED
+
+
+async def test_a_paused_follower_that_wakes_up_is_fenced() -> None:
+    world, store = await world_with_answers(1), MemoryStore()
+    paused = await caught_up(world, store)
+    await caught_up(world, store)
+    await world.publish(freeze("child-1", 9, "later"))
+    await world.settle()
+
+    with pytest.raises(FencedError):
+        await read_on(paused)
+    assert await paused.is_fenced()
+
+
+async def test_a_hole_stops_it() -> None:
+    world, store = await world_with_answers(3), MemoryStore()
+    records = world.log.log(TOPIC, 0).records
+    del records[3]
+
+    with pytest.raises(HaltError, match="records are missing"):
+        await caught_up(world, store)
+
+
+async def test_a_record_that_stands_twice_counts_once() -> None:
+    world, store = await world_with_answers(3), MemoryStore()
+    again = world.log.log(TOPIC, 0).records[-2]
+    bus = MemoryBus(1, world.log)
+    await bus.publish([Outgoing(TOPIC, 0, again.key, again.value, again.headers)])
+    await caught_up(world, store)
+
+    assert await models_of(store) == EXPECTED

@@ -1,0 +1,161 @@
+"""The host: owns what it is given, waits out its surroundings, halts on defects, stops cleanly."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streaming.errors import (
+    BehindError,
+    BusUnavailableError,
+    FencedError,
+    HaltError,
+    StoreUnavailableError,
+)
+from streaming.health import answer
+from streaming.host import BACKOFF_SECONDS_MAX, FAILURES_BEFORE_HALT, Backoff, Host
+from streaming.memory import MemoryBus, MemoryLog, MemoryOwnership
+from streaming.processor import UndecidableError
+from streaming.telemetry import Telemetry
+
+Step = Callable[[], Coroutine[None, None, bool]]
+
+
+class ScriptedOwner:
+    """An owner of a partition that does what a script says, then idles."""
+
+    def __init__(self, script: list[BaseException | bool], seen: list[str], fenced: bool) -> None:
+        self._script = script
+        self._seen = seen
+        self._fenced = fenced
+
+    async def take_over(self) -> None:
+        self._seen.append("take over")
+
+    async def step(self) -> bool:
+        await asyncio.sleep(0.001)
+        if not self._script:
+            return False
+        happens = self._script.pop(0)
+        if isinstance(happens, BaseException):
+            self._seen.append(type(happens).__name__)
+            raise happens
+        self._seen.append("step")
+        return happens
+
+    async def still_owner(self) -> bool:
+        return True
+
+    async def is_fenced(self) -> bool:
+        return self._fenced
+
+    async def close(self) -> None:
+        self._seen.append("close")
+
+
+@asynccontextmanager
+async def hosted(
+    *scripts: list[BaseException | bool], fenced: bool = False, bus: MemoryBus | None = None
+) -> AsyncIterator[tuple[Host, list[list[str]], Telemetry]]:
+    """Run a host of one service whose partitions have these scripts."""
+    seen: list[list[str]] = [[] for _ in scripts]
+    telemetry = Telemetry()
+    host = Host(
+        bus or MemoryBus(len(scripts)),
+        {"billing": lambda p: ScriptedOwner(scripts[p], seen[p], fenced)},
+        telemetry,
+    )
+    task = asyncio.create_task(host.run())
+    try:
+        yield host, seen, telemetry
+    finally:
+        host.stop()
+        async with asyncio.timeout(5):
+            await task
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("error", [BusUnavailableError, StoreUnavailableError, BehindError])
+async def test_an_error_of_the_surroundings_is_waited_out(error: type[Exception]) -> None:
+    async with hosted([True, error("away"), error("away"), True]) as (host, seen, telemetry):
+        await eventually(lambda: seen[0].count("step") == 2)
+
+    assert seen[0].count("take over") == 3
+    assert seen[0][-1] == "close"
+    assert telemetry.registry.get_sample_value("pfdo_retries_total", {"service": "billing"}) == 2
+    assert host.halted == {}
+
+
+async def test_a_defect_halts_its_partition_after_three_identical_failures_and_no_other() -> None:
+    defect = [UndecidableError("attendance.events.v1 0/7") for _ in range(5)]
+    async with hosted([*defect], [True] * 50) as (host, seen, _):
+        await eventually(lambda: ("billing", 0) in host.halted and seen[1].count("step") == 50)
+
+    assert seen[0].count("UndecidableError") == FAILURES_BEFORE_HALT
+    assert "attendance.events.v1 0/7" in host.halted["billing", 0]
+    assert set(host.halted) == {("billing", 0)}
+
+
+async def test_what_a_person_must_look_at_is_not_tried_again() -> None:
+    async with hosted([HaltError("a hole"), True]) as (host, seen, telemetry):
+        await eventually(lambda: bool(host.halted))
+        await asyncio.sleep(0.1)
+        labels = {"service": "billing", "partition": "0"}
+        halted = telemetry.registry.get_sample_value("pfdo_partition_halted", labels)
+
+    assert host.halted == {("billing", 0): "a hole"}
+    assert halted == 1
+    assert seen[0].count("take over") == 1
+
+
+async def test_who_was_replaced_leaves() -> None:
+    async with hosted([FencedError("newer")], fenced=True) as (_, seen, _telemetry):
+        await eventually(lambda: "FencedError" in seen[0])
+        await asyncio.sleep(0.2)
+
+    assert seen[0].count("take over") == 1
+
+
+async def test_who_was_fenced_by_its_own_late_time_out_goes_on() -> None:
+    async with hosted([FencedError("own"), True], fenced=False) as (_, seen, _telemetry):
+        await eventually(lambda: "step" in seen[0])
+
+    assert seen[0].count("take over") == 2
+
+
+async def test_partitions_are_shared_and_given_back() -> None:
+    log = MemoryLog(2)
+    async with hosted([], [], bus=MemoryBus(2, log)) as (host, seen, telemetry):
+        await eventually(lambda: host.is_ready and host.owned["billing"] == {0, 1})
+        assert answer("/health/ready", host, telemetry)[0] == 200
+        other = MemoryOwnership(log, "billing")
+        await eventually(lambda: host.owned["billing"] == {0} and "close" in seen[1])
+        await other.close()
+        await eventually(lambda: host.owned["billing"] == {0, 1} and seen[1][-1] == "take over")
+
+    assert seen[0][-1] == seen[1][-1] == "close"
+
+
+async def test_it_is_not_ready_before_it_owns_anything() -> None:
+    telemetry = Telemetry()
+    host = Host(MemoryBus(1), {"billing": lambda p: ScriptedOwner([], [], False)}, telemetry)
+
+    assert answer("/health/live", host, telemetry)[0] == 200
+    assert answer("/health/ready", host, telemetry)[0] == 503
+    assert answer("/elsewhere", host, telemetry)[0] == 404
+    assert b"pfdo_decisions" in answer("/metrics", host, telemetry)[2]
+
+
+def test_pauses_grow_up_to_a_limit_and_never_in_step() -> None:
+    backoff = Backoff()
+    pauses = [backoff.next_seconds() for _ in range(30)]
+
+    assert pauses[0] <= 0.05
+    assert all(BACKOFF_SECONDS_MAX / 2 <= pause <= BACKOFF_SECONDS_MAX for pause in pauses[10:])
+    assert len(set(pauses)) == len(pauses)
