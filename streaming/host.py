@@ -28,6 +28,8 @@ STANDING_CHECK_SECONDS = 1.0
 TROUBLE_ALARM_SECONDS = 60.0
 LEFT_PARTITION_RETRY_SECONDS = 15.0
 STOP_SECONDS_MAX = 20.0
+STEP_SECONDS_MAX = 60.0
+"""A step that takes longer hangs (clients can, after a broker's restart): take over again."""
 BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 5.0
 
@@ -185,8 +187,8 @@ class Host:
                 )
                 if failures[error.place] >= FAILURES_BEFORE_HALT:
                     await self._halt(place, f"{error}, {failures[error.place]} times", leaving)
-            except (BusUnavailableError, StoreUnavailableError, BehindError) as error:
-                self._trouble(place, str(error))
+            except (BusUnavailableError, StoreUnavailableError, BehindError, TimeoutError) as error:
+                self._trouble(place, str(error) or f"no step ended in {STEP_SECONDS_MAX} s")
             finally:
                 self.ready.discard(place)
                 await owner.close()
@@ -205,7 +207,8 @@ class Host:
         checked = time.monotonic()
         while not self._left(leaving):
             started = time.monotonic()
-            worked = await owner.step()
+            async with asyncio.timeout(STEP_SECONDS_MAX):
+                worked = await owner.step()
             self.in_trouble_since.pop(place, None)
             backoff.attempts = 0
             if worked:

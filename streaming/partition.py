@@ -264,12 +264,12 @@ class Partition:
             revision = split_key(arrived.natural_key)[1]
             answer = known.answer(revision, short(arrived.data_sha256))
             if answer is not None:
-                if reaction.decides:
+                if reaction.decides(arrived.event):
                     self._conclude_copy(arrived, answer, today)
                 return
         view = View(self.memory, payer=arrived.payer, day=today, scope=read.scope or EVERYBODY)
         outcome = reaction.handler(arrived.event, view)
-        self._conclude(arrived, outcome, today, decides=reaction.decides)
+        self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
 
     def _arrived(self, read: Read, decoded: Decoded) -> Arrived:
         envelope = decoded.envelope
@@ -380,7 +380,7 @@ class Partition:
         outcome = reaction.handler(arrived.event, view)
         if given_up and isinstance(outcome, Wait):
             raise ValueError(f"{parked.type} was given up and wants to wait for {outcome.key}")
-        self._conclude(arrived, outcome, today, decides=reaction.decides)
+        self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
 
     def _scope(self, parked: Parked) -> Scope:
         listened = self.listening.get(parked.topic)

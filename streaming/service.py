@@ -79,7 +79,7 @@ Prefetch: TypeAlias = Callable[[Any], Iterable[tuple[type[Any], str]]]
 class Reaction:
     """What a service does about one type of event."""
 
-    decides: bool
+    decides: Callable[[Any], bool]
     handler: Handler
     prefetch: Prefetch | None
 
@@ -117,19 +117,25 @@ class Service:
     due_work: dict[str, DueWork] = field(default_factory=dict)
 
     def decides(
-        self, event: type[Event], prefetch: Prefetch | None = None
+        self,
+        event: type[Event],
+        prefetch: Prefetch | None = None,
+        when: Callable[[Event], bool] | None = None,
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
-        """Register who decides `event`: every record of it gets exactly one decision here."""
-        return self._react(event, decides=True, prefetch=prefetch)
+        """Register who decides `event`: every record of it gets exactly one decision here.
+
+        With `when`, only those for which it holds are decided here; the others are noted.
+        """
+        return self._react(event, decides=when or _always, prefetch=prefetch)
 
     def notes(
         self, event: type[Event], prefetch: Prefetch | None = None
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         """Register what is done about an event that another service decides or publishes."""
-        return self._react(event, decides=False, prefetch=prefetch)
+        return self._react(event, decides=_never, prefetch=prefetch)
 
     def _react(
-        self, event: type[Event], *, decides: bool, prefetch: Prefetch | None
+        self, event: type[Event], *, decides: Callable[[Any], bool], prefetch: Prefetch | None
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         def register(handler: Callable[[Event, View], Outcome]) -> Callable[[Event, View], Outcome]:
             if event.type in self.reactions:
@@ -184,3 +190,11 @@ class Service:
             return handler
 
         return register
+
+
+def _always(_event: object) -> bool:
+    return True
+
+
+def _never(_event: object) -> bool:
+    return False

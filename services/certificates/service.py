@@ -167,7 +167,7 @@ def certificate_freeze_set(event: CertificateFreezeSet, view: View) -> Outcome:
     return _outcome(answer)
 
 
-@certificates.decides(RulesPublished)
+@certificates.decides(RulesPublished, when=lambda event: event.table in rules.OWN_TABLES)
 def rules_published(event: RulesPublished, view: View) -> Outcome:
     """Take a payer's rows of our tables if they are whole; note billing's days, as billing does."""
     del view
