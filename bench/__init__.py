@@ -1,0 +1,1 @@
+"""Benchmarks on a real Kafka and Redis, as ratios in one run on one machine."""

@@ -1,0 +1,129 @@
+"""The load: one municipality with active agreements, and marks of lessons to charge."""
+
+from collections.abc import Iterator
+from typing import Any
+
+PAYER = "25701000"
+LESSONS_MAX = 1_000
+"""Lessons of a group; a child's lessons are charged as long as they last."""
+
+
+def event(
+    type_: str, subject: str, data: dict[str, Any], payer: str | None = PAYER
+) -> dict[str, Any]:
+    """Return a CloudEvent of a source."""
+    made = {
+        "specversion": "1.0",
+        "id": f"{type_}:{subject}:{data.get('lesson_id', data.get('revision', 0))}",
+        "source": f"/{type_.partition('.')[0]}",
+        "type": f"{type_}.v1",
+        "time": "2020-09-01T10:00:00+08:00",
+        "subject": subject,
+        "data": data,
+    }
+    return made if payer is None else made | {"partitionkey": payer}
+
+
+def day(date: str) -> dict[str, Any]:
+    """Return the event that opens a business day."""
+    return event("calendar.day-opened", date, {"date": date}, None) | {"id": f"day-{date}"}
+
+
+def beginning(children: int) -> list[list[dict[str, Any]]]:
+    """Return segments after which `children` agreements are active on 2020-12-31."""
+    period = {
+        "period": "2020",
+        "starts_on": "2020-01-01",
+        "ends_on": "2020-12-31",
+        "basis": "Benchmark",
+    }
+    category = {
+        "category": "general",
+        "period": "2020",
+        "unit": "RUB",
+        "nominal_kopecks": 10_000_000,
+        "places_max": 1_000_000,
+        "budget_max_kopecks": 10**12,
+        "revision": 1,
+    }
+    provider = {"provider_id": "prov-1", "title": "Кружок", "state": "active", "revision": 1}
+    group = {
+        "group_id": "grp-1",
+        "provider_id": "prov-1",
+        "programme_id": "prog-1",
+        "title": "Шахматы",
+        "registry": "certified",
+        "direction": "science",
+        "age_min": 5,
+        "age_max": 17,
+        "capacity": children,
+        "starts_on": "2020-09-01",
+        "ends_on": "2020-12-31",
+        "lessons_total": LESSONS_MAX,
+        "price_kopecks": 9_000_000,
+        "normative_kopecks": 9_000_000,
+        "enrollment_open": True,
+        "auto_accept": True,
+        "revision": 1,
+    }
+    frame = {
+        "provider_id": "prov-1",
+        "period": "2020",
+        "state": "signed",
+        "limit_kopecks": None,
+        "revision": 1,
+    }
+    return [
+        [day("2020-08-31")],
+        [
+            event("payers.period-opened", "2020", period),
+            event("payers.category-set", "general", category),
+            event("payers.frame-agreement-set", "prov-1", frame),
+            event("navigator.provider-registered", "prov-1", provider),
+            event("navigator.group-published", "grp-1", group),
+        ],
+        [_child(number) for number in range(children)],
+        [_application(number) for number in range(children)],
+        [day("2020-12-31")],
+    ]
+
+
+def _child(number: int) -> dict[str, Any]:
+    child_id = f"child-{number:06d}"
+    data = {
+        "child_id": child_id,
+        "birth_date": "2010-01-01",
+        "guardian_ids": [f"guard-{number:06d}"],
+        "benefits": [],
+        "revision": 1,
+    }
+    return event("navigator.child-registered", child_id, data)
+
+
+def _application(number: int) -> dict[str, Any]:
+    data = {
+        "enrollment_id": f"enr-{number:06d}",
+        "child_id": f"child-{number:06d}",
+        "guardian_id": f"guard-{number:06d}",
+        "group_id": "grp-1",
+        "group_home": PAYER,
+        "parent_share_max_kopecks": 0,
+        "consents": ["application", "terms", "personal-data"],
+        "waitlist_ok": False,
+    }
+    return event("navigator.application-submitted", f"enr-{number:06d}", data)
+
+
+def marks(children: int) -> Iterator[dict[str, Any]]:
+    """Yield marks that are each charged: lesson after lesson, all children in turn."""
+    for lesson in range(1, LESSONS_MAX):
+        for number in range(children):
+            data = {
+                "enrollment_id": f"enr-{number:06d}",
+                "lesson_id": f"les-{lesson:04d}",
+                "lesson_date": f"2020-{9 + lesson % 4:02d}-{1 + lesson % 28:02d}",
+                "mark": "present",
+                "evidence": "journal",
+                "revision": 1,
+            }
+            yield event("attendance.lesson-marked", f"enr-{number:06d}", data)
