@@ -67,8 +67,9 @@ class Reader(Protocol):
     ) -> Polled:
         """Return what waits in `topics` (a subset of the reader's), at most `records_max` in all.
 
-        Comes back as soon as there is a record, or after `timeout_seconds` without one.
-        Raises BusUnavailableError.
+        Comes back as soon as there is a record or a topic has newly turned out to be at its end,
+        or after `timeout_seconds`. Raises BusUnavailableError (close this reader then), and
+        HaltError if the records at a position are no longer kept or never were.
         """
         ...
 
@@ -134,7 +135,10 @@ class Bus(Protocol):
         ...
 
     async def ends(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
-        """Return the offset after the last record that can be read, by (topic, partition)."""
+        """Return the offset after the last record, by (topic, partition).
+
+        Everything appended before the question lies before it, rounds under way too.
+        """
         ...
 
     async def reader(self, partition: int, positions: Mapping[str, int]) -> Reader:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -186,9 +186,7 @@ class KafkaBus:
     async def stop(self) -> None:
         """Let go of everything that was opened."""
         await asyncio.gather(*(opened.close() for opened in list(self._opened)))
-        with suppress(TimeoutError, KafkaError, OSError):
-            async with asyncio.timeout(STOP_SECONDS_MAX):
-                await self.broker.stop()
+        await _within(STOP_SECONDS_MAX, self.broker.stop())
         publisher, self._publisher = self._publisher, None
         offsets, self._offsets = self._offsets, None
         admin, self._admin = self._admin, None
@@ -753,11 +751,17 @@ def _size(fetched: Any) -> int:
     )
 
 
-async def _within(seconds: float, stopping: Awaitable[Any]) -> None:
-    """Wait for a client to stop, but not longer; what goes wrong then no longer matters."""
-    with suppress(TimeoutError, KafkaError, OSError):
-        async with asyncio.timeout(seconds):
-            await stopping
+async def _within(seconds: float, stopping: Coroutine[Any, Any, Any]) -> None:
+    """Wait for a client to stop, but not longer; what goes wrong then no longer matters.
+
+    In a task of its own: aiokafka lets the cancellation of its inner tasks come out to the caller,
+    who would take it for his own.
+    """
+    task = asyncio.create_task(stopping)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    _, unfinished = await asyncio.wait([task], timeout=seconds)
+    for hanging in unfinished:
+        hanging.cancel()
 
 
 def _end_of_sender(producer: Any) -> BaseException | None:
@@ -772,5 +776,6 @@ async def _stop_producer(producer: Any) -> None:
     producer._message_accumulator.fail_all(KafkaError("the producer was closed"))  # noqa: SLF001
     if sender.sender_task is not None:
         sender.sender_task.cancel()
-    await _within(STOP_SECONDS_MAX, producer.stop())
+    # The client first: what its sender still waits for then fails instead of timing out.
     await _within(STOP_SECONDS_MAX, producer.client.close())
+    await _within(STOP_SECONDS_MAX, producer.stop())

@@ -62,6 +62,8 @@ from services.enrollment.state import enrollment
 from streaming.service import Effects, Outcome, Refuse, Send, Wait
 from streaming.view import View
 
+__all__ = ["enrollment"]
+
 SERVED_AT_ONCE_MAX = 50
 """So many of a waiting list are served in one decision; the rest follows in further ones."""
 
@@ -337,7 +339,7 @@ def policy_set(event: PolicySet, view: View) -> Outcome:
     return NOTED
 
 
-@enrollment.decides(RulesPublished)
+@enrollment.decides(RulesPublished, when=lambda event: event.table not in _OTHERS)
 def rules_published(event: RulesPublished, view: View) -> Outcome:
     """Check what a payer publishes for one of our tables; unknown tables are refused here."""
     del view

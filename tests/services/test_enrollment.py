@@ -21,10 +21,10 @@ from contracts.vocabulary import (
     PlaceAnswer,
 )
 from rulebook.explain import why
-from services.enrollment import service as handlers
 from services.enrollment import state as kept
 from services.enrollment import wire
 from services.enrollment.domain import commands, facts, rules
+from services.enrollment.service import enrollment
 from streaming.bus import Outgoing
 from streaming.memory_store import MemoryStore
 from streaming.routing import partition_of
@@ -32,7 +32,6 @@ from tests.domain.enrollment_samples import RULES, TERMS
 from tests.support.world import World, day, event
 
 PAYER, OTHER, HOME = "25701000", "25714000", "25703000"
-ENROLLMENT = handlers.enrollment
 ALL = ["application", "terms", "personal-data"]
 
 
@@ -40,7 +39,7 @@ class Town:
     """A payer with a period and a frame agreement, a provider, and whoever applies."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.world = World([ENROLLMENT], seed=seed)
+        self.world = World([enrollment], seed=seed)
         self._billing: Counter[int] = Counter()
         self._sent = 0
 
@@ -615,6 +614,21 @@ async def test_the_list_goes_on_after_a_pause(before: Any, after: Any) -> None:
     assert town.life("enr-two")[-1] == "place-held"
 
 
+async def test_after_a_pause_all_groups_of_the_provider_go_on() -> None:
+    town = await Town().open()
+    await town.tell(town.group(group_id="grp-draughts"))
+    for number, group_id in enumerate(("grp-chess", "grp-draughts")):
+        await town.apply(f"enr-{number}-in", group_id=group_id)
+        await town.apply(f"enr-{number}-waits", OTHER, group_id=group_id)
+    await town.tell(town.provider("suspended", 2))
+    for number in range(2):
+        await town.tell(town.about("application-withdrawn", f"enr-{number}-in"))
+
+    await town.tell(town.provider("active", 3))
+
+    assert [town.life(f"enr-{number}-waits")[-1] for number in range(2)] == ["place-held"] * 2
+
+
 async def test_more_places_serve_the_list_and_fewer_take_none_away() -> None:
     town = await Town().open()
     for number in range(4):
@@ -1071,7 +1085,7 @@ def test_every_fact_and_command_has_a_sample_a_contract_and_an_effect() -> None:
     every = set(get_args(facts.Fact)) | set(get_args(commands.Command))
 
     assert every == set(CONTRACTS) == {type(sample) for sample in SAMPLES}
-    assert set(ENROLLMENT.evolvers) == set(get_args(facts.Fact))
+    assert set(enrollment.evolvers) == set(get_args(facts.Fact))
     assert all(kind.__dataclass_params__.frozen for kind in kept.KINDS.values())
 
 

@@ -491,7 +491,7 @@ class Watched:
     async def reaches(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds."""
         async with asyncio.timeout(SOON_SECONDS):
-            while not condition():  # noqa: ASYNC110
+            while not condition():
                 await asyncio.sleep(0.02)
 
     async def _watch(self, ownership: Ownership) -> None:

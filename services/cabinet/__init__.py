@@ -1,0 +1,1 @@
+"""The cabinet: what families, payers and machines see. Owns nothing it cannot rebuild."""

@@ -1,0 +1,38 @@
+"""The cabinet as a process of its own: read models, pages and API."""
+
+import asyncio
+import sys
+
+from services.cabinet.app import PROJECTION, create_app, serving
+from streaming.errors import StreamingError
+from streaming.installation import open_installation
+from streaming.process import make_host, running, until_signal
+from streaming.settings import Settings, load_settings
+from streaming.telemetry import Telemetry, configure_logs
+
+
+async def serve(settings: Settings) -> None:
+    """Run the cabinet until SIGTERM or SIGINT; stops cleanly."""
+    telemetry = Telemetry()
+    async with open_installation(settings) as installation:
+        host = await make_host(installation, telemetry, [], [PROJECTION])
+        app = await create_app(installation, host, telemetry, settings)
+        async with running(host) as task, serving(app, settings.http_host, settings.port) as port:
+            telemetry.log.info("serving", service=PROJECTION.name, port=port)
+            await until_signal(task)
+    telemetry.log.info("stopped", service=PROJECTION.name)
+
+
+def main() -> int:
+    """Run the cabinet. Return its exit code."""
+    configure_logs()
+    try:
+        asyncio.run(serve(load_settings()))
+    except StreamingError as error:
+        Telemetry().log.error("cannot run", service=PROJECTION.name, error=str(error))
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

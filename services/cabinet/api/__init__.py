@@ -1,0 +1,1 @@
+"""What machines ask and send: `/api/v1/…`."""

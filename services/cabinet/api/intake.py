@@ -1,0 +1,215 @@
+"""`POST /api/v1/events`: events of sources that have no way to Kafka.
+
+Everything is checked before anything is published; 202 is given when the bus has it for good.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from contracts.envelope import CONTENT_TYPE, RECORD_BYTES_MAX
+from contracts.registry import EVENTS
+from contracts.sources import Sources
+from contracts.topics import source_topic
+from contracts.vocabulary import DeadLetterReason as Reason
+from contracts.vocabulary import PayerCode
+from services.cabinet.api import shapes
+from services.cabinet.api.problems import ProblemError
+from streaming.bus import Appended, Bus, Outgoing, Record
+from streaming.decoding import Decoded, Defect, decode
+from streaming.routing import partition_of
+
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+BATCH_EVENTS_MAX = 500
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+AT_ONCE_MAX = 32
+"""So many requests are taken at once; who comes then is asked to come again."""
+ACKNOWLEDGED_SECONDS_MAX = 15
+
+_NOT_READABLE = frozenset(
+    {
+        Reason.EMPTY,
+        Reason.TOMBSTONE,
+        Reason.NOT_UTF8,
+        Reason.NOT_JSON,
+        Reason.NOT_OBJECT,
+        Reason.DUPLICATE_KEY,
+        Reason.TOO_DEEP,
+        Reason.BAD_NUMBER,
+    }
+)
+_HEADERS = (("content-type", CONTENT_TYPE.encode()),)
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+
+
+def router(bus: Bus, sources: Sources) -> APIRouter:
+    """Return the path that takes events."""
+    api = APIRouter(prefix="/api/v1", tags=["send"])
+    running = asyncio.Semaphore(AT_ONCE_MAX)
+    problems: dict[int | str, dict[str, Any]] = {
+        status: {"model": shapes.Problem, "description": description}
+        for status, description in {
+            400: "No readable JSON",
+            413: f"An event above {RECORD_BYTES_MAX} bytes, or a batch above its limits",
+            415: "Neither a structured CloudEvent nor a batch of them",
+            422: "No event of a source that may send it",
+            429: "Too much at once",
+            503: "The bus did not acknowledge; send again, under the same ids",
+        }.items()
+    }
+    content: dict[str, Any] = {
+        CONTENT_TYPE: {"schema": {"type": "object"}},
+        BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": {"type": "object"}}},
+    }
+
+    @api.post(
+        "/events",
+        status_code=202,
+        response_model=shapes.AcceptedEvents,
+        responses=problems,
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
+    async def events(request: Request) -> Response:
+        """Publish one CloudEvent in structured mode, or a batch, to the topics of their sources.
+
+        Either all events of a batch are published or, where one of them is refused, none.
+        """
+        if running.locked():
+            raise ProblemError(429, "Too many requests are being taken. Come again.")
+        async with running:
+            decoded = list(_decoded(await _values(request), sources))
+            outgoing = [_outgoing(value, each, bus, sources) for value, each in decoded]
+            try:
+                async with asyncio.timeout(ACKNOWLEDGED_SECONDS_MAX):
+                    appended = await bus.publish(outgoing)
+            except TimeoutError as error:
+                raise ProblemError(503, "The bus did not acknowledge in time.") from error
+        accepted = [
+            _accepted(each, place) for (_, each), place in zip(decoded, appended, strict=True)
+        ]
+        body = orjson.dumps({"events": accepted})
+        return Response(body, 202, media_type="application/json")
+
+    return api
+
+
+async def _values(request: Request) -> list[bytes]:
+    """Return the bytes of each event, as they were sent."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == CONTENT_TYPE:
+        return [await _body(request, RECORD_BYTES_MAX)]
+    if content_type == BATCH_CONTENT_TYPE:
+        return _elements(await _body(request, BATCH_BYTES_MAX))
+    raise ProblemError(
+        415,
+        f"Send {CONTENT_TYPE} or {BATCH_CONTENT_TYPE}.",
+        reason=Reason.BAD_ENVELOPE,
+    )
+
+
+async def _body(request: Request, bytes_max: int) -> bytes:
+    """Return the body, of which never more is read than allowed."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bytes_max:
+            detail = f"More than {bytes_max} bytes."
+            raise ProblemError(413, detail, reason=Reason.TOO_LARGE)
+    return bytes(body)
+
+
+def _elements(body: bytes) -> list[bytes]:
+    """Return the bytes of each element of a JSON array; what is in them is read later."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProblemError(400, "The batch is not UTF-8.", reason=Reason.NOT_UTF8) from error
+    try:
+        found = list(_cut(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ProblemError(400, "The batch is no JSON array.", reason=Reason.NOT_JSON) from error
+    if not found:
+        raise ProblemError(400, "The batch is empty.", reason=Reason.EMPTY)
+    if len(found) > BATCH_EVENTS_MAX:
+        detail = f"{len(found)} events, {BATCH_EVENTS_MAX} are allowed."
+        raise ProblemError(413, detail, reason=Reason.TOO_LARGE)
+    return found
+
+
+def _cut(text: str) -> Iterator[bytes]:
+    at = _over_space(text, 0)
+    if text[at : at + 1] != "[":
+        raise json.JSONDecodeError("no array", text, at)
+    at = _over_space(text, at + 1)
+    while text[at : at + 1] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        yield text[at:end].encode()
+        at = _over_space(text, end)
+        if text[at : at + 1] == ",":
+            at = _over_space(text, at + 1)
+            if text[at : at + 1] != "]":
+                continue
+        elif text[at : at + 1] == "]":
+            continue
+        raise json.JSONDecodeError("no end of the array", text, at)
+    if _over_space(text, at + 1) != len(text):
+        raise json.JSONDecodeError("more after the array", text, at)
+
+
+def _over_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return space.end() if space is not None else at
+
+
+def _decoded(values: list[bytes], sources: Sources) -> Iterator[tuple[bytes, Decoded]]:
+    for index, value in enumerate(values):
+        record = Record("", 0, 0, 0, None, value)
+        try:
+            decoded = decode(record, EVENTS)
+            _check_source(decoded, sources)
+        except Defect as defect:
+            raise ProblemError(
+                _status(defect.reason), defect.detail, reason=defect.reason, index=index
+            ) from defect
+        yield value, decoded
+
+
+def _status(reason: Reason) -> int:
+    if reason is Reason.TOO_LARGE:
+        return 413
+    return 400 if reason in _NOT_READABLE else 422
+
+
+def _check_source(decoded: Decoded, sources: Sources) -> None:
+    envelope = decoded.envelope
+    source = sources.by_name.get(envelope.source.removeprefix("/"))
+    if source is None:
+        raise Defect(Reason.SOURCE_MISMATCH, "source is none that may send events here")
+    payer = envelope.partitionkey
+    if not source.may_send(envelope.type) or (
+        payer is not None and not source.may_speak_for_payer(PayerCode(payer))
+    ):
+        raise Defect(Reason.OUT_OF_SCOPE, f"{envelope.source} may not send this")
+
+
+def _outgoing(value: bytes, decoded: Decoded, bus: Bus, sources: Sources) -> Outgoing:
+    envelope = decoded.envelope
+    key = (envelope.partitionkey or "").encode()
+    topic = source_topic(sources.by_name[envelope.source.removeprefix("/")]).name
+    return Outgoing(topic, partition_of(key, bus.partitions), key, value, _HEADERS)
+
+
+def _accepted(decoded: Decoded, place: Appended) -> dict[str, Any]:
+    return {
+        "id": decoded.envelope.id,
+        "topic": place.topic,
+        "partition": place.partition,
+        "offset": place.offset,
+        "status": f"/api/v1/events/{place.topic}/{place.partition}/{place.offset}",
+    }

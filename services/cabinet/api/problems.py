@@ -1,0 +1,112 @@
+"""Errors as machines read them: `application/problem+json` (RFC 9457), without internals."""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from contracts.vocabulary import DeadLetterReason
+from streaming.errors import BusUnavailableError, StoreUnavailableError
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "2"
+
+_TITLES = {
+    400: "This is no readable JSON",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    406: "Not available in that form",
+    413: "Too large",
+    415: "Another content type is needed",
+    422: "This cannot be accepted",
+    429: "Too much at once",
+    500: "A defect",
+    503: "Not available at the moment",
+}
+
+
+class ProblemError(Exception):
+    """An answer that is a problem. `reason` is of the closed list of `docs/events.md`."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        reason: DeadLetterReason | None = None,
+        index: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.reason = reason
+        self.index = index
+
+    def response(self) -> Response:
+        """Return the answer."""
+        more: dict[str, Any] = {}
+        if self.reason is not None:
+            more["reason"] = self.reason.value
+        if self.index is not None:
+            more["index"] = self.index
+        return problem(self.status, self.detail, **more)
+
+
+def problem(status: int, detail: str, **more: Any) -> Response:
+    """Return a problem as RFC 9457 has it; 429 and 503 say when to come again."""
+    body = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Not possible"),
+        "status": status,
+        "detail": detail,
+        **more,
+    }
+    again = {"retry-after": RETRY_AFTER_SECONDS} if status in (429, 503) else None
+    return Response(orjson.dumps(body), status, media_type=CONTENT_TYPE, headers=again)
+
+
+def unavailable(error: StoreUnavailableError | BusUnavailableError) -> Response:
+    """Return that store or bus cannot be reached; which and where is not the caller's to know."""
+    what = "bus" if isinstance(error, BusUnavailableError) else "store"
+    return problem(503, f"The {what} cannot be reached. Try again later.")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer errors of the API as problems; pages answer theirs before they come here."""
+
+    @app.exception_handler(ProblemError)
+    async def _problem(request: Request, error: ProblemError) -> Response:
+        del request
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        del request
+        answer = problem(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        del request
+        first = error.errors()[0]
+        name = ".".join(str(step) for step in first["loc"])
+        return problem(422, f"{name}: {first['msg']}")
+
+    @app.exception_handler(StoreUnavailableError)
+    async def _store(request: Request, error: StoreUnavailableError) -> Response:
+        del request
+        return unavailable(error)
+
+    @app.exception_handler(BusUnavailableError)
+    async def _bus(request: Request, error: BusUnavailableError) -> Response:
+        del request
+        return unavailable(error)
+
+    @app.exception_handler(Exception)
+    async def _defect(request: Request, error: Exception) -> Response:
+        del request, error
+        return problem(500, "Something went wrong on our side.")

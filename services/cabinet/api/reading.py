@@ -1,0 +1,117 @@
+"""`GET /api/v1/…`: the same as `pfdo show`, with an ETag, and `as_of` where there are balances."""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.cabinet.api import shapes
+from services.cabinet.api.problems import ProblemError
+from services.cabinet.queries import EXPORTS, Answer, Queries
+
+Id = Annotated[str, Path(max_length=120, pattern=r"^[A-Za-z0-9-]+$")]
+What = Annotated[str, Query(description=f"Kinds, comma between: {','.join(EXPORTS)}")]
+EVERYTHING = ",".join(EXPORTS)
+MISSING: dict[int | str, dict[str, Any]] = {
+    404: {"model": shapes.Problem, "description": "There is none"}
+}
+
+
+def router(queries: Queries) -> APIRouter:
+    """Return the paths that read."""
+    api = APIRouter(prefix="/api/v1", tags=["read"])
+
+    @api.get("/certificates/{id}", response_model=shapes.CertificateAnswer, responses=MISSING)
+    async def certificate(request: Request, id: Id) -> Response:  # noqa: A002 - names the path
+        """Return a certificate by the id of its child or by its number."""
+        standings = await queries.as_of()
+        return _found(request, await queries.certificate(id), standings, queries)
+
+    @api.get("/enrollments/{id}", response_model=shapes.EnrollmentAnswer, responses=MISSING)
+    async def enrollment(request: Request, id: Id) -> Response:  # noqa: A002
+        """Return an enrollment, from application to end."""
+        standings = await queries.as_of()
+        return _found(request, await queries.enrollment(id), standings, queries)
+
+    @api.get("/groups/{id}", response_model=shapes.GroupShape, responses=MISSING)
+    async def group(request: Request, id: Id) -> Response:  # noqa: A002
+        """Return the places and the waiting list of a group."""
+        return _found(request, await queries.group(id))
+
+    @api.get("/payers/{code}", response_model=shapes.PayerAnswer, responses=MISSING)
+    async def payer(request: Request, code: Id) -> Response:
+        """Return the categories of a payer with holders, budget and queues."""
+        standings = await queries.as_of()
+        return _found(request, await queries.payer(code), standings, queries)
+
+    @api.get("/providers/{id}", response_model=shapes.ProviderShape, responses=MISSING)
+    async def provider(request: Request, id: Id) -> Response:  # noqa: A002
+        """Return what is owed to a provider, invoiced and settled."""
+        return _found(request, await queries.provider(id))
+
+    @api.get("/invoices/{id}", response_model=shapes.InvoiceShape, responses=MISSING)
+    async def invoice(request: Request, id: Id) -> Response:  # noqa: A002
+        """Return an invoice with its lines."""
+        return _found(request, await queries.invoice(id))
+
+    @api.get("/export", response_model=shapes.ExportShape, response_model_exclude_none=True)
+    async def export(request: Request, what: What = EVERYTHING) -> Response:
+        """Return everything that can be shown."""
+        kinds = _kinds(what.split(","))
+        return _json(request, await queries.export(kinds))
+
+    @api.get("/events/{topic}/{partition}/{offset}", response_model=shapes.EventStatus)
+    async def status(
+        topic: Annotated[str, Path(max_length=120, pattern=r"^[a-z0-9.-]+$")],
+        partition: Annotated[int, Path(ge=0, le=999)],
+        offset: Annotated[int, Path(ge=0, le=10**15)],
+    ) -> Response:
+        """Return what became of an event that was sent; it is undecided until it was read."""
+        known = await queries.decided(topic, partition, offset)
+        undecided = {"decision": "undecided", "reason": None, "decided_by": None}
+        place = {"topic": topic, "partition": partition, "offset": offset}
+        body = orjson.dumps(place | (known or undecided))
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+    return api
+
+
+def _kinds(asked: Iterable[str]) -> list[str]:
+    kinds = list(dict.fromkeys(asked))
+    for kind in kinds:
+        if kind not in EXPORTS:
+            raise ProblemError(422, f"what: there is no {kind!r}; there are {', '.join(EXPORTS)}")
+    return kinds
+
+
+def _found(
+    request: Request,
+    answer: Answer | None,
+    standings: list[Answer] | None = None,
+    queries: Queries | None = None,
+) -> Response:
+    if answer is None:
+        raise ProblemError(404, "There is nothing under this id.")
+    more: Answer = {}
+    if standings is not None and queries is not None:
+        as_of = dict(standings[queries.partition_of(answer["payer"])])
+        del as_of["seq"]
+        more["as_of"] = as_of
+    return _json(request, answer, more)
+
+
+def _json(
+    request: Request, answer: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> Response:
+    """Return the answer, or 304 where the asker has it; `more` does not make it another one."""
+    body = orjson.dumps(answer)
+    etag = f'W/"{sha256(body).hexdigest()[:32]}"'
+    headers = {"etag": etag, "cache-control": "private, no-cache"}
+    known = {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}
+    if etag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    if more:
+        body = orjson.dumps({**answer, **more})
+    return Response(body, media_type="application/json", headers=headers)

@@ -1,0 +1,1 @@
+"""What parents see: Russian, rendered here, nothing from another host."""

@@ -1,0 +1,366 @@
+"""What a family's page shows, made of the answer of `Queries.family`. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from typing import Any
+
+from rulebook.wording import counted, full_date, rubles
+from services.cabinet.pages import wording
+
+ENTRIES_SHOWN = 6
+MESSAGES_SHOWN = 4
+RECENT = timedelta(days=14)
+"""So long a refusal or an end stands among what goes on, not among what is over."""
+
+BAR_WIDTH = 1000
+"""Of the picture of a purse; every part that holds money is seen, however small."""
+BAR_PART_MIN = 12
+
+_OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
+_ORDER = ("PLACE_HELD", "ENROLLED", "REGISTERED", "WAITLISTED", "ACTIVE")
+# Told twice: the certificate's fact and billing's answer, or the step before the one that matters.
+_TOLD_BY_OTHERS = {
+    "account-opened": ("certificate-issued", "certificate-renewed", "certificate-funded"),
+    "nominal-applied": ("certificate-funded", "certificate-renewed"),
+    "nominal-changed": ("nominal-applied",),
+    "funds-refused": ("enrollment-cancelled",),
+    "application-registered": ("application-waitlisted", "place-held", "application-refused"),
+    "place-held": ("child-enrolled",),
+    "child-enrolled": ("agreement-activated", "enrollment-cancelled"),
+    "funds-reserved": ("agreement-activated",),
+}
+_SIGNS = {
+    "lesson-charged": "−",
+    "month-charged": "−",
+    "period-expired": "−",
+    "charge-reversed": "+",
+    "month-reversed": "+",
+    "month-adjusted": "+",
+    "account-opened": "+",
+}
+_TONES = {
+    "lesson-charged": "out",
+    "month-charged": "out",
+    "period-expired": "out",
+    "charge-reversed": "in",
+    "month-reversed": "in",
+    "month-adjusted": "in",
+    "account-opened": "in",
+    "certificate-issued": "in",
+    "certificate-funded": "in",
+    "certificate-renewed": "in",
+    "reserve-released": "in",
+    "application-refused": "bad",
+    "enrollment-cancelled": "bad",
+    "certificate-refused": "bad",
+    "certificate-frozen": "bad",
+    "funds-refused": "bad",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A part of the picture of a purse: where it stands, of `BAR_WIDTH`, and what it says."""
+
+    name: str
+    label: str
+    kopecks: int
+    x: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a child's history."""
+
+    key: str
+    title: str
+    text: str
+    group: str
+    when: str
+    amount: str
+    free: str
+    tone: str
+
+
+def family_page(family: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the template of a family shows."""
+    today = family["business_day"]
+    children = [_child(child, today) for child in family["children"]]
+    messages = _messages(family["messages"], today)
+    now = wording.day(today)
+    return {
+        "guardian_id": family["guardian_id"],
+        "today": full_date(now) if now is not None else "",
+        "children": children,
+        "messages": messages[:MESSAGES_SHOWN],
+        "older_messages": messages[MESSAGES_SHOWN:],
+    }
+
+
+def _child(child: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+    titles = {each["enrollment_id"]: each["title"] or "" for each in child["enrollments"]}
+    enrollments = sorted(child["enrollments"], key=_place_in_list)
+    going = [each for each in enrollments if _goes_on(each, today)]
+    over = [each for each in enrollments if not _goes_on(each, today)]
+    history = _history(child["history"], titles, today)
+    return {
+        "id": child["child_id"],
+        "payer": child["payer"],
+        "age": wording.age(child["birth_date"], today),
+        "certificate": _certificate(child["certificate"], today),
+        "no_certificate": _why_none(child),
+        "enrollments": [_enrollment(each, today) for each in going],
+        "over": [_enrollment(each, today) for each in over],
+        "history": history[:ENTRIES_SHOWN],
+        "older": history[ENTRIES_SHOWN:],
+    }
+
+
+# --- the certificate ---------------------------------------------------------------------------
+
+
+def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> dict[str, Any] | None:
+    if certificate is None:
+        return None
+    periods = certificate["periods"]
+    current = _current(periods, today)
+    words, tone = wording.CERTIFICATE_STATES[certificate["state"]]
+    if certificate["state"] == "ACTIVE" and current and current["state"] == "ACCOUNTING":
+        words, tone = wording.WITHOUT_MONEY
+    return {
+        "number": wording.number(certificate["certificate_number"]),
+        "state": words,
+        "tone": tone,
+        "current": _period(current, certificate["state"]) if current else None,
+        "others": [_period(each, certificate["state"]) for each in periods if each is not current],
+    }
+
+
+def _current(periods: Sequence[Mapping[str, Any]], today: str | None) -> Mapping[str, Any] | None:
+    """Return the period of the day, else the next one, else the last."""
+    day = today or ""
+    running = [each for each in periods if each["valid_until"] >= day]
+    if running:
+        return min(running, key=lambda each: str(each["valid_from"]))
+    return max(periods, key=lambda each: str(each["valid_until"]), default=None)
+
+
+def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
+    category = period["category"]
+    valid_from, valid_until = map(date.fromisoformat, (period["valid_from"], period["valid_until"]))
+    return {
+        "period": period["period"],
+        "category": wording.CATEGORIES.get(category, category),
+        "funded": period["state"] == "FUNDED",
+        "from": full_date(valid_from),
+        "until": full_date(valid_until),
+        "nominal": rubles(period["nominal_kopecks"]),
+        "free": rubles(period["balance_kopecks"]),
+        "slices": purse_picture(period),
+        "said": _said(period),
+        "queue": _queue(period, state),
+    }
+
+
+def _queue(period: Mapping[str, Any], state: str) -> str:
+    position = period["queue_position"]
+    if position is None:
+        return (
+            "Сертификат пока без денег: на кружок по нему записаться можно, "
+            "но платить за занятия придётся самим."
+        )
+    turn = "Ваша очередь следующая." if position == 1 else f"Место в очереди: {position}."
+    if state == "FROZEN":
+        return f"{turn} Пока сертификат приостановлен, очередь его пропускает, место сохраняется."
+    return f"{turn} Как только у муниципалитета появится возможность, деньги поступят сами."
+
+
+def _said(period: Mapping[str, Any]) -> str:
+    """Return the picture of the purse in words, for those who do not see it."""
+    parts = [
+        f"{label}: {rubles(period[name])}"
+        for name, label in (
+            ("balance_kopecks", "свободно"),
+            ("reserved_kopecks", "забронировано"),
+            ("paid_kopecks", "потрачено"),
+            ("expired_kopecks", "сгорело"),
+        )
+        if period[name] or name != "expired_kopecks"
+    ]
+    return f"Номинал {rubles(period['nominal_kopecks'])}; " + "; ".join(parts)
+
+
+def purse_picture(period: Mapping[str, Any]) -> list[Slice]:
+    """Return the parts of a purse beside each other: spent, reserved, free, expired."""
+    parts = [
+        ("paid", "потрачено", period["paid_kopecks"]),
+        ("reserved", "забронировано", period["reserved_kopecks"]),
+        ("free", "свободно", period["balance_kopecks"]),
+        ("expired", "сгорело", period["expired_kopecks"]),
+    ]
+    shown = [part for part in parts if part[2] > 0]
+    nominal = sum(kopecks for _, _, kopecks in shown)
+    widths = [max(BAR_PART_MIN, kopecks * BAR_WIDTH // nominal) for _, _, kopecks in shown]
+    if widths:
+        # What small parts took more, or rounding left, is the widest part's.
+        widest = widths.index(max(widths))
+        widths[widest] += BAR_WIDTH - sum(widths)
+    slices, x = [], 0
+    for (name, label, kopecks), width in zip(shown, widths, strict=True):
+        slices.append(Slice(name=name, label=label, kopecks=kopecks, x=x, width=width))
+        x += width
+    return slices
+
+
+def _why_none(child: Mapping[str, Any]) -> str:
+    if child["certificate"] is not None:
+        return ""
+    for entry in child["history"]:
+        if entry["kind"] == "certificate-refused":
+            return str(entry["text"])
+    return (
+        "Сертификата пока нет. Он оформится сам, когда организация примет заявление "
+        "в кружок, или по заявлению в Навигаторе."
+    )
+
+
+# --- enrollments -------------------------------------------------------------------------------
+
+
+def _place_in_list(enrollment: Mapping[str, Any]) -> tuple[int, str]:
+    state = enrollment["state"]
+    place = _ORDER.index(state) if state in _ORDER else len(_ORDER)
+    return place, enrollment["enrollment_id"]
+
+
+def _goes_on(enrollment: Mapping[str, Any], today: str | None) -> bool:
+    if enrollment["state"] not in _OVER:
+        return True
+    since, now = wording.day(enrollment["since"]), wording.day(today)
+    return since is not None and now is not None and now - since <= RECENT
+
+
+def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+    state, tone = wording.STATES[enrollment["state"]]
+    lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
+    by_month = enrollment["debit_basis"] == "MONTHLY_CONTRACT"
+    has_money = enrollment["certificate_share_kopecks"] is not None
+    shown = has_money and not by_month and enrollment["state"] == "ACTIVE" and lessons
+    return {
+        "id": enrollment["enrollment_id"],
+        "title": enrollment["title"] or f"Группа {enrollment['group_id']}",
+        "provider": enrollment["provider_title"] or "",
+        "state": state,
+        "tone": tone,
+        "next": wording.next_step(enrollment, today),
+        "span": _span(enrollment, today),
+        "left": counted(lessons - charged, "занятие", "занятия", "занятий") if shown else "",
+        "of": str(lessons) if shown else "",
+        "left_share": round(100 * (lessons - charged) / lessons) if shown else 0,
+        "by_month": by_month and enrollment["state"] == "ACTIVE",
+        "money": _money(enrollment) if has_money else [],
+    }
+
+
+def _span(enrollment: Mapping[str, Any], today: str | None) -> str:
+    if enrollment["starts_on"] is None:
+        return ""
+    ends = enrollment["ended_on"] or enrollment["ends_on"]
+    return (
+        f"{wording.short_date(enrollment['starts_on'], today)} — {wording.short_date(ends, today)}"
+    )
+
+
+def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    parts = [
+        ("по сертификату", enrollment["certificate_share_kopecks"]),
+        ("доплата семьи", enrollment["parent_share_kopecks"]),
+        ("уже списано", enrollment["charged_kopecks"]),
+        ("забронировано", enrollment["reserved_kopecks"]),
+    ]
+    return [(label, rubles(kopecks)) for label, kopecks in parts if kopecks or label[0] != "д"]
+
+
+# --- history and messages ----------------------------------------------------------------------
+
+
+def _history(
+    entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str], today: str | None
+) -> list[Line]:
+    lines: list[Line] = []
+    moved = _moves_of_balance(entries)
+    for _, of_day in groupby(entries, key=lambda entry: entry["day"]):
+        found = list(of_day)
+        told = {(entry["kind"], entry["enrollment_id"]) for entry in found}
+        lines += [
+            _line(entry, titles, today, is_balance_told=id(entry) in moved)
+            for entry in found
+            if not any(
+                (kind, entry["enrollment_id"]) in told
+                for kind in _TOLD_BY_OTHERS.get(entry["kind"], ())
+            )
+        ]
+    return lines
+
+
+def _moves_of_balance(entries: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return which entries, the latest first, left another balance than the one before."""
+    moved, before = set(), None
+    for entry in reversed(entries):
+        after = entry["balance_kopecks"]
+        if after is not None and after != before:
+            moved.add(id(entry))
+            before = after
+    return moved
+
+
+def _line(
+    entry: Mapping[str, Any],
+    titles: Mapping[str, str],
+    today: str | None,
+    *,
+    is_balance_told: bool,
+) -> Line:
+    kind, amount, free = entry["kind"], entry["amount_kopecks"], entry["balance_kopecks"]
+    lesson = wording.short_date(entry["lesson_date"], today)
+    title = wording.KINDS.get(kind, kind)
+    if lesson:
+        title = f"{title} {lesson}" if kind == "lesson-charged" else f"{title}: занятие {lesson}"
+    return Line(
+        key=f"{entry['at']}|{kind}|{entry['enrollment_id']}|{entry['lesson_id']}|{amount}|{free}",
+        title=title,
+        text=entry["text"],
+        group=titles.get(entry["enrollment_id"] or "", ""),
+        when=wording.short_date(entry["day"], today),
+        amount="" if amount is None else f"{_SIGNS.get(kind, '')}{rubles(amount)}",
+        free=rubles(free) if is_balance_told else "",
+        tone=_TONES.get(kind, "still"),
+    )
+
+
+def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[dict[str, Any]]:
+    """Return messages; one text that went by several channels is shown once."""
+    shown: dict[tuple[str, ...], dict[str, Any]] = {}
+    for message in messages:
+        known = shown.setdefault(tuple(message["event_ids"]), _message(message, today))
+        known["channels"].append(wording.CHANNELS.get(message["channel"], message["channel"]))
+    return [each | {"channels": ", ".join(sorted(each["channels"]))} for each in shown.values()]
+
+
+def _message(message: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+    entries = message["entries"]
+    kinds = {entry["kind"] for entry in entries}
+    title = wording.TEMPLATES.get(message["category"], "Сообщение")
+    if len(kinds) == 1:
+        title = wording.KINDS.get(entries[0]["kind"], title)
+    return {
+        "title": title,
+        "texts": list(dict.fromkeys(entry["text"] for entry in entries)),
+        "more": max(0, message["facts"] - len(entries)),
+        "when": wording.short_date(message["day"], today),
+        "failed": message["state"] == "failed",
+        "channels": [],
+    }

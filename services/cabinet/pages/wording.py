@@ -1,0 +1,160 @@
+"""What the parents' page says: states, reasons and what happens next, in plain Russian. Pure."""
+
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+from rulebook.wording import NO_BREAK_SPACE, counted, day_and_month, full_date, rubles
+
+STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "REGISTERED": ("Заявление принято", "wait"),
+        "WAITLISTED": ("В листе ожидания", "wait"),
+        "PLACE_HELD": ("Место держится", "wait"),
+        "ENROLLED": ("Одобрено", "wait"),
+        "ACTIVE": ("Договор действует", "good"),
+        "ENDED": ("Договор закончен", "over"),
+        "REFUSED": ("Отказ", "bad"),
+        "CANCELLED": ("Не состоялось", "bad"),
+    }
+)
+"""State of an enrollment: words and tone."""
+
+CERTIFICATE_STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "ACTIVE": ("Действует", "good"),
+        "FROZEN": ("Приостановлен", "wait"),
+        "CLOSED": ("Закрыт", "over"),
+    }
+)
+
+WITHOUT_MONEY = ("Пока без денег", "wait")
+"""State of a certificate that holds no money in the period at hand."""
+
+CATEGORIES: Mapping[str, str] = MappingProxyType({"general": "общая", "special": "особая"})
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "application-refused": "Отказ по заявлению",
+        "application-waitlisted": "Лист ожидания",
+        "application-registered": "Заявление принято",
+        "place-held": "Место держится за ребёнком",
+        "child-enrolled": "Заявление одобрено",
+        "agreement-activated": "Договор заключён",
+        "enrollment-cancelled": "Зачисление не состоялось",
+        "enrollment-ended": "Договор закончен",
+        "certificate-issued": "Сертификат выдан",
+        "certificate-renewed": "Сертификат продлён",
+        "certificate-queued": "Очередь на деньги",
+        "certificate-funded": "Деньги поступили",
+        "certificate-refused": "Сертификат не выдан",
+        "certificate-frozen": "Сертификат приостановлен",
+        "certificate-unfrozen": "Сертификат снова действует",
+        "certificate-closed": "Сертификат закрыт",
+        "nominal-changed": "Номинал изменился",
+        "nominal-applied": "Номинал изменился",
+        "account-opened": "Деньги поступили",
+        "funds-reserved": "Забронировано",
+        "funds-refused": "Деньги не забронированы",
+        "lesson-charged": "Списано за занятие",
+        "lesson-not-charged": "Не списано",
+        "charge-reversed": "Списание отменено",
+        "month-charged": "Списано за месяц",
+        "month-reversed": "Списание отменено",
+        "month-adjusted": "Возврат за месяц",
+        "reserve-released": "Бронь снята",
+        "period-expired": "Период закончился",
+    }
+)
+"""Title of each fact of a child's history."""
+
+TEMPLATES: Mapping[str, str] = MappingProxyType(
+    {
+        "application": "О заявлении",
+        "certificate": "О сертификате",
+        "agreement": "О договоре",
+        "debit": "О списаниях",
+    }
+)
+CHANNELS: Mapping[str, str] = MappingProxyType(
+    {"cabinet": "в кабинете", "email": "по почте", "sms": "по СМС", "push": "в приложении"}
+)
+
+
+def day(text: str | None) -> date | None:
+    """Return the date of its ISO form."""
+    return None if text is None else date.fromisoformat(text)
+
+
+def short_date(text: str | None, today: str | None) -> str:
+    """Return a date, with its year where that is not the present one."""
+    then, now = day(text), day(today)
+    if then is None:
+        return ""
+    return day_and_month(then) if now is not None and then.year == now.year else full_date(then)
+
+
+def age(birth_date: str | None, today: str | None) -> str:
+    """Return how old a child is: ``9 лет``."""
+    born, now = day(birth_date), day(today)
+    if born is None or now is None:
+        return ""
+    years = now.year - born.year - ((now.month, now.day) < (born.month, born.day))
+    return counted(max(years, 0), "год", "года", "лет")
+
+
+def number(certificate_number: str) -> str:
+    """Return a certificate number as it is read aloud: ``703 000015 7``."""
+    digits = certificate_number
+    return NO_BREAK_SPACE.join((digits[:3], digits[3:9], digits[9:]))
+
+
+def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
+    """Return what happens next with an enrollment, and by when."""
+    starts = _when(enrollment["starts_on"])
+    ends = _when(enrollment["ends_on"])
+    match enrollment["state"]:
+        case "REGISTERED":
+            return "Узнаём, есть ли место в группе. Делать ничего не нужно, ответ появится здесь."
+        case "WAITLISTED":
+            return _waiting(enrollment["waiting_position"])
+        case "PLACE_HELD":
+            return (
+                f"Организация должна принять заявление до {_when(enrollment['held_until'])}. "
+                "Если ответа не будет, место освободится и заявление нужно будет подать снова."
+            )
+        case "ENROLLED":
+            return "Место есть. Бронируем деньги на сертификате — обычно это занимает минуты."
+        case "ACTIVE":
+            begun = today is not None and (enrollment["starts_on"] or "") <= today
+            if not begun:
+                return f"Занятия с {starts} по {ends}. Деньги спишутся только за занятия."
+            return f"Договор действует до {ends}."
+        case "ENDED":
+            return _ended(enrollment)
+        case _:
+            return str(enrollment["text"] or "")
+
+
+def _waiting(position: int | None) -> str:
+    where = "Мест пока нет." if position is None else f"Вы {position}-й в очереди."
+    if position == 1:
+        where = "Вы первый в очереди."
+    return f"{where} Как только место освободится, оно достанется вам — мы сообщим."
+
+
+def _ended(enrollment: Mapping[str, Any]) -> str:
+    text = f"Последний день — {_when(enrollment['ended_on'])}."
+    left = enrollment["reserved_kopecks"]
+    if left:
+        text += (
+            f" Ещё забронировано {rubles(left)}: когда организация сдаст последние отметки, "
+            "остаток вернётся на баланс."
+        )
+    return text
+
+
+def _when(text: str | None) -> str:
+    then = day(text)
+    return "" if then is None else full_date(then)

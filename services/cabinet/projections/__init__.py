@@ -1,0 +1,16 @@
+"""What the cabinet makes of the journals. Pure: the runtime loads, folds and saves.
+
+Importing this package registers all projectors in `cabinet`.
+"""
+
+from services.cabinet.projections import (
+    certificates,
+    enrollments,
+    groups,
+    messages,
+    money,
+    rules,
+)
+from services.cabinet.projections.projection import cabinet
+
+__all__ = ["cabinet", "certificates", "enrollments", "groups", "messages", "money", "rules"]

@@ -1,0 +1,255 @@
+"""Certificates, categories and their queues, from the journal of certificates; periods too."""
+
+from dataclasses import replace
+
+from contracts.certificates import (
+    CertificateClosed,
+    CertificateFrozen,
+    CertificateFunded,
+    CertificateIssued,
+    CertificateQueued,
+    CertificateRefused,
+    CertificateRenewed,
+    CertificateUnfrozen,
+    NominalChanged,
+)
+from contracts.envelope import Envelope
+from contracts.navigator import CertificateRequested
+from contracts.payers import CategorySet, CertificateFreezeSet, PeriodOpened
+from contracts.vocabulary import CertificateState, Service
+from rulebook.wording import rubles
+from services.cabinet.projections.models import (
+    CATEGORIES,
+    CERTIFICATES,
+    GRANTS,
+    NUMBERS,
+    PAYERS,
+    PERIODS,
+    Category,
+    Certificate,
+    Grant,
+    Period,
+    beginning,
+    member,
+    numbered,
+    queue,
+    under,
+)
+from services.cabinet.projections.projection import (
+    About,
+    accepts,
+    cabinet,
+    decides,
+    payer_of,
+    seq_of,
+    tell,
+)
+from streaming.follower import Models
+
+decides(Service.CERTIFICATES, CertificateRequested)
+decides(Service.CERTIFICATES, CertificateFreezeSet)
+
+
+@accepts(Service.ENROLLMENT, PeriodOpened)
+def period_opened(event: PeriodOpened, envelope: Envelope, models: Models) -> None:
+    """A payer has a period."""
+    payer = payer_of(envelope)
+    models.put(under(payer, event.period), Period(starts_on=event.starts_on, ends_on=event.ends_on))
+    models.add(PAYERS, payer)
+    models.add(PERIODS, member(payer, event.period))
+
+
+@accepts(Service.CERTIFICATES, CategorySet)
+def category_set(event: CategorySet, envelope: Envelope, models: Models) -> None:
+    """A payer set nominal, places and budget of a category."""
+    payer = payer_of(envelope)
+    _put_category(
+        models,
+        payer,
+        event.period,
+        event.category,
+        replace(
+            _category(models, payer, event.period, event.category),
+            nominal_kopecks=event.nominal_kopecks,
+            places_max=event.places_max,
+            budget_max_kopecks=event.budget_max_kopecks,
+        ),
+    )
+
+
+@cabinet.of(CertificateIssued)
+def certificate_issued(fact: CertificateIssued, envelope: Envelope, models: Models) -> None:
+    """A child has its first certificate."""
+    payer = payer_of(envelope)
+    models.put(under(payer, fact.child_id), Certificate(number=fact.certificate_number))
+    models.add(CERTIFICATES, member(fact.child_id, payer))
+    models.add(NUMBERS, member(fact.certificate_number, payer, fact.child_id))
+    _granted(fact, envelope, models)
+
+
+@cabinet.of(CertificateRenewed)
+def certificate_renewed(fact: CertificateRenewed, envelope: Envelope, models: Models) -> None:
+    """The certificate holds in one more period."""
+    _granted(fact, envelope, models)
+
+
+def _granted(
+    fact: CertificateIssued | CertificateRenewed, envelope: Envelope, models: Models
+) -> None:
+    payer = payer_of(envelope)
+    models.put(
+        under(payer, fact.child_id, fact.period),
+        Grant(
+            category=fact.category,
+            state=fact.state.value,
+            nominal_kopecks=fact.nominal_kopecks,
+            valid_from=fact.valid_from,
+            valid_until=fact.valid_until,
+        ),
+    )
+    models.add(GRANTS, member(payer, fact.child_id, fact.period))
+    if fact.state is CertificateState.FUNDED:
+        _hold(models, payer, fact.period, fact.category, fact.nominal_kopecks)
+    tell(envelope, models, fact.child_id, fact.why.text)
+
+
+@cabinet.of(CertificateQueued)
+def certificate_queued(fact: CertificateQueued, envelope: Envelope, models: Models) -> None:
+    """The certificate waits for money of its category."""
+    payer = payer_of(envelope)
+    grant, id_ = _grant(fact.child_id, fact.period, envelope, models)
+    turn = member(numbered(seq_of(envelope)), fact.child_id)
+    models.put(id_, replace(grant, category=fact.category, turn=turn))
+    models.add(queue(payer, fact.period, fact.category), turn)
+    _put_category(
+        models,
+        payer,
+        fact.period,
+        fact.category,
+        _category(models, payer, fact.period, fact.category),
+    )
+    tell(envelope, models, fact.child_id, fact.why.text)
+
+
+@cabinet.of(CertificateFunded)
+def certificate_funded(fact: CertificateFunded, envelope: Envelope, models: Models) -> None:
+    """The certificate has money now."""
+    payer = payer_of(envelope)
+    grant, id_ = _grant(fact.child_id, fact.period, envelope, models)
+    _off_queue(models, payer, fact.period, grant)
+    models.put(
+        id_,
+        replace(
+            grant,
+            category=fact.category,
+            state=CertificateState.FUNDED.value,
+            nominal_kopecks=fact.nominal_kopecks,
+            turn=None,
+        ),
+    )
+    _hold(models, payer, fact.period, fact.category, fact.nominal_kopecks)
+    tell(envelope, models, fact.child_id, fact.why.text)
+
+
+@cabinet.of(CertificateRefused)
+def certificate_refused(fact: CertificateRefused, envelope: Envelope, models: Models) -> None:
+    """The child gets no certificate; the family reads why."""
+    about = About(enrollment_id=fact.enrollment_id)
+    tell(envelope, models, fact.child_id, fact.why.text, about)
+
+
+@cabinet.of(CertificateFrozen)
+def certificate_frozen(fact: CertificateFrozen, envelope: Envelope, models: Models) -> None:
+    """The certificate gets no reserve from now on."""
+    _freeze(fact.child_id, envelope, models, frozen=True)
+    reason = fact.reason.rstrip(".")
+    text = f"Сертификат приостановлен: {reason}. Новые договоры по нему пока не заключаются."
+    tell(envelope, models, fact.child_id, text)
+
+
+@cabinet.of(CertificateUnfrozen)
+def certificate_unfrozen(fact: CertificateUnfrozen, envelope: Envelope, models: Models) -> None:
+    """The freeze was lifted."""
+    _freeze(fact.child_id, envelope, models, frozen=False)
+    text = f"Сертификат снова действует: {fact.reason.rstrip('.')}."
+    tell(envelope, models, fact.child_id, text)
+
+
+def _freeze(child_id: str, envelope: Envelope, models: Models, *, frozen: bool) -> None:
+    known, id_ = _certificate(child_id, envelope, models)
+    models.put(id_, replace(known, frozen=frozen))
+
+
+@cabinet.of(NominalChanged)
+def nominal_changed(fact: NominalChanged, envelope: Envelope, models: Models) -> None:
+    """The nominal moved by a difference; what the category granted moves with it."""
+    payer = payer_of(envelope)
+    grant, id_ = _grant(fact.child_id, fact.period, envelope, models)
+    models.put(id_, replace(grant, nominal_kopecks=fact.nominal_kopecks))
+    category = _category(models, payer, fact.period, grant.category)
+    moved = category.granted_kopecks + fact.nominal_kopecks - fact.previous_kopecks
+    changed = replace(category, granted_kopecks=moved)
+    _put_category(models, payer, fact.period, grant.category, changed)
+    text = (
+        f"Номинал сертификата был {rubles(fact.previous_kopecks)}, стал "
+        f"{rubles(fact.nominal_kopecks)}. {fact.reason.rstrip('.')}."
+    )
+    tell(envelope, models, fact.child_id, text)
+
+
+@cabinet.of(CertificateClosed)
+def certificate_closed(fact: CertificateClosed, envelope: Envelope, models: Models) -> None:
+    """The certificate came to its end: places are free again, what was granted is not."""
+    payer = payer_of(envelope)
+    known, id_ = _certificate(fact.child_id, envelope, models)
+    models.put(id_, replace(known, closed=True))
+    for entry in models.members(GRANTS, *beginning(payer, fact.child_id)):
+        period = entry.rpartition("|")[2]
+        grant, grant_id = _grant(fact.child_id, period, envelope, models)
+        if grant.turn is not None:
+            _off_queue(models, payer, period, grant)
+            models.put(grant_id, replace(grant, turn=None))
+        elif grant.state == CertificateState.FUNDED:
+            category = _category(models, payer, period, grant.category)
+            freed = replace(category, holders=category.holders - 1)
+            _put_category(models, payer, period, grant.category, freed)
+    text = "Сертификат закрыт: ребёнку исполнилось 18 лет."
+    tell(envelope, models, fact.child_id, text)
+
+
+def _certificate(child_id: str, envelope: Envelope, models: Models) -> tuple[Certificate, str]:
+    id_ = under(payer_of(envelope), child_id)
+    known = models.find(Certificate, id_)
+    if known is None:
+        raise LookupError(f"{envelope.type} {envelope.id}: {child_id} has no certificate")
+    return known, id_
+
+
+def _grant(child_id: str, period: str, envelope: Envelope, models: Models) -> tuple[Grant, str]:
+    id_ = under(payer_of(envelope), child_id, period)
+    grant = models.find(Grant, id_)
+    if grant is None:
+        raise LookupError(f"{envelope.type} {envelope.id}: {child_id} has nothing in {period}")
+    return grant, id_
+
+
+def _category(models: Models, payer: str, period: str, category: str) -> Category:
+    return models.find(Category, under(payer, period, category)) or Category()
+
+
+def _put_category(models: Models, payer: str, period: str, category: str, value: Category) -> None:
+    models.put(under(payer, period, category), value)
+    models.add(CATEGORIES, member(payer, period, category))
+
+
+def _hold(models: Models, payer: str, period: str, category: str, nominal: int) -> None:
+    known = _category(models, payer, period, category)
+    held = replace(
+        known, holders=known.holders + 1, granted_kopecks=known.granted_kopecks + nominal
+    )
+    _put_category(models, payer, period, category, held)
+
+
+def _off_queue(models: Models, payer: str, period: str, grant: Grant) -> None:
+    if grant.turn is not None:
+        models.discard(queue(payer, period, grant.category), grant.turn)

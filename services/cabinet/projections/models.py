@@ -1,0 +1,338 @@
+"""What the cabinet keeps, and under which names.
+
+Journals are read in the order of their appends, which between two journals of one moment says
+little. So each model is fed by one journal alone; what belongs together is joined when it is asked
+for (`queries.py`). Lists are indexes: no model grows with children, lessons or days.
+
+Ids are the payer's (docs/rules.md, section 2), so everything stands under payer and id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+LISTED_FACTS_MAX = 20
+"""So many of the facts a message tells of are kept; a digest may gather more."""
+
+LINES_PER_PAGE = 50
+"""So many lines of an invoice are kept together."""
+
+TURN_MAX = 10**15 - 1
+"""Greatest number of a journal record: fifteen digits (docs/events.md, section 1)."""
+
+
+# --- from the journal of enrollment ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A child as its payer knows it."""
+
+    birth_date: date
+    guardian_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An application and what became of it, its agreement included."""
+
+    child_id: str
+    guardian_id: str
+    group_id: str
+    group_home: str
+    state: str
+    since: date | None
+    """The business day of the last change."""
+    submitted_on: date | None
+    reason: str | None = None
+    text: str | None = None
+    title: str | None = None
+    provider_id: str | None = None
+    held_until: date | None = None
+    starts_on: date | None = None
+    ends_on: date | None = None
+    ended_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group with its numbers. `asking` is whom the next step is about."""
+
+    provider_id: str
+    title: str
+    starts_on: date
+    ends_on: date
+    enrollment_open: bool
+    capacity: int = 0
+    taken: int = 0
+    waiting: int = 0
+    asking: str | None = None
+    asking_payer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """An enrollment's entry in the waiting list of a group."""
+
+    group_id: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider in its municipality."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """An accounting period of a payer."""
+
+    starts_on: date
+    ends_on: date
+
+
+# --- from the journal of certificates ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The certificate of a child, in all periods."""
+
+    number: str
+    frozen: bool = False
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a certificate grants in a period. `turn` is its entry in the queue of its category."""
+
+    category: str
+    state: str
+    nominal_kopecks: int
+    valid_from: date
+    valid_until: date
+    turn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """A category of a payer in a period; nobody set it yet where the limits lack."""
+
+    nominal_kopecks: int | None = None
+    places_max: int | None = None
+    budget_max_kopecks: int | None = None
+    holders: int = 0
+    granted_kopecks: int = 0
+
+
+# --- from the journal of billing ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """The money of a certificate in a period."""
+
+    nominal_kopecks: int
+    balance_kopecks: int
+    reserved_kopecks: int
+    paid_kopecks: int
+    expired_kopecks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """The money of an enrollment. Shares stand once money was set aside."""
+
+    child_id: str
+    period: str
+    debit_basis: str | None = None
+    total_kopecks: int | None = None
+    certificate_share_kopecks: int | None = None
+    parent_share_kopecks: int | None = None
+    lessons: int | None = None
+    lesson_share_kopecks: int | None = None
+    lessons_charged: int = 0
+    reserved_kopecks: int = 0
+    charged_kopecks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a payer owes a provider, in whole."""
+
+    charged_kopecks: int = 0
+    invoiced_kopecks: int = 0
+    settled_kopecks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """An invoice; its lines stand apart, in so many pages."""
+
+    provider_id: str
+    month: str
+    amount_kopecks: int
+    settled: bool = False
+    pages: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLine:
+    """What one enrollment adds to an invoice."""
+
+    line_reference: str
+    enrollment_id: str
+    amount_kopecks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoicePage:
+    """Some lines of an invoice."""
+
+    lines: tuple[InvoiceLine, ...]
+
+
+# --- from several, each record by itself -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that happened to a child, as the family reads it. Its id is that of the fact."""
+
+    at: str
+    day: date | None
+    kind: str
+    text: str
+    child_id: str
+    enrollment_id: str | None = None
+    lesson_id: str | None = None
+    lesson_date: date | None = None
+    amount_kopecks: int | None = None
+    balance_kopecks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message to someone by one channel."""
+
+    recipient_id: str
+    channel: str
+    category: str
+    template: str
+    not_before: str
+    at: str
+    day: date | None
+    event_ids: tuple[str, ...]
+    facts: int
+    state: str = "due"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What became of one input record."""
+
+    service: str
+    decision: str
+    reason: str | None = None
+
+
+KINDS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "child": Child,
+        "application": Application,
+        "group": Group,
+        "turn": Turn,
+        "provider": Provider,
+        "period": Period,
+        "certificate": Certificate,
+        "grant": Grant,
+        "category": Category,
+        "purse": Purse,
+        "reserve": Reserve,
+        "account": Account,
+        "invoice": Invoice,
+        "invoice-page": InvoicePage,
+        "entry": Entry,
+        "message": Message,
+        "decided": Decided,
+    }
+)
+"""Read models by the name they are stored under; ids are made by `under`."""
+
+
+# --- names -------------------------------------------------------------------------------------
+
+CHILDREN_OF = "children-of"
+"""guardian | payer | child"""
+GUARDIANS = "guardians"
+"""guardian"""
+APPLICATIONS = "applications"
+"""enrollment | payer"""
+APPLICATIONS_OF = "applications-of"
+"""payer | child | enrollment"""
+GROUPS = "groups"
+"""group | payer of its home"""
+PROVIDERS = "providers"
+"""provider | payer of its home"""
+PAYERS = "payers"
+"""payer"""
+PERIODS = "periods"
+"""payer | period"""
+CATEGORIES = "categories"
+"""payer | period | category"""
+CERTIFICATES = "certificates"
+"""child | payer"""
+NUMBERS = "numbers"
+"""number | payer | child"""
+GRANTS = "grants"
+"""payer | child | period"""
+ACCOUNTS = "accounts"
+"""provider | payer"""
+INVOICES = "invoices"
+"""invoice | payer"""
+HISTORY = "history"
+"""payer | child | day | rank of the journal and number in it | id of the fact"""
+MESSAGES = "messages"
+"""recipient | number in the journal, backwards | message"""
+
+
+def waiting_list(payer: str, group_id: str) -> str:
+    """Return the index of who waits for a group: number in the journal | child's payer | id."""
+    return f"waiting/{payer}/{group_id}"
+
+
+def queue(payer: str, period: str, category: str) -> str:
+    """Return the index of who waits for money of a category: number in the journal | child."""
+    return f"queue/{payer}/{period}/{category}"
+
+
+def under(*names: str) -> str:
+    """Return the id a model stands under."""
+    return "/".join(names)
+
+
+def member(*parts: str) -> str:
+    """Return an entry of an index. Ids hold no bar (docs/events.md, section 1)."""
+    return "|".join(parts)
+
+
+def beginning(*parts: str) -> tuple[str, str]:
+    """Return start and end of the entries that begin with these parts, and have more."""
+    start = member(*parts)
+    # "}" is the letter after "|".
+    return f"{start}|", f"{start}}}"
+
+
+def numbered(seq: int) -> str:
+    """Return the number of a record so that text sorts as numbers do."""
+    return f"{seq:015d}"
+
+
+def numbered_backwards(seq: int) -> str:
+    """Return the number of a record so that the latest sorts first."""
+    return f"{TURN_MAX - seq:015d}"

@@ -1,0 +1,718 @@
+"""What the cabinet knows, as plain dictionaries: for the HTTP API, the pages and `pfdo show`.
+
+The shapes are those of `docs/interfaces.md`; what is not there answers None. Sums are kopecks.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import date
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar
+
+import orjson
+
+from services.cabinet.projections import cabinet
+from services.cabinet.projections.models import (
+    ACCOUNTS,
+    APPLICATIONS,
+    APPLICATIONS_OF,
+    CATEGORIES,
+    CERTIFICATES,
+    CHILDREN_OF,
+    GRANTS,
+    GROUPS,
+    GUARDIANS,
+    HISTORY,
+    INVOICES,
+    MESSAGES,
+    NUMBERS,
+    PAYERS,
+    PERIODS,
+    PROVIDERS,
+    Account,
+    Application,
+    Category,
+    Certificate,
+    Child,
+    Decided,
+    Entry,
+    Grant,
+    Group,
+    Invoice,
+    InvoicePage,
+    Message,
+    Provider,
+    Purse,
+    Reserve,
+    Turn,
+    beginning,
+    queue,
+    under,
+    waiting_list,
+)
+from streaming.routing import partition_of
+from streaming.store import Count, Range, Store
+from streaming.view import Codec
+
+PAGE_MEMBERS = 1_000
+CHILDREN_AT_ONCE = 50
+GUARDIANS_LISTED_MAX = 60
+MESSAGES_LISTED_MAX = 60
+EXPORTS = ("certificates", "enrollments", "groups", "providers", "payers", "invoices")
+
+Answer: TypeAlias = dict[str, Any]
+Model = TypeVar("Model")
+
+_MONEY_MOVED = frozenset(
+    {
+        "account-opened",
+        "charge-reversed",
+        "funds-reserved",
+        "lesson-charged",
+        "month-adjusted",
+        "month-charged",
+        "month-reversed",
+        "nominal-applied",
+        "period-expired",
+        "reserve-released",
+    }
+)
+"""Facts that move money on a certificate; a child's history has others beside them."""
+
+
+class Part:
+    """The read models of one partition."""
+
+    def __init__(self, store: Store, number: int, codec: Codec) -> None:
+        self._store = store
+        self._codec = codec
+        self.number = number
+
+    async def find(self, kind: type[Model], id_: str) -> Model | None:
+        """Return one model, or None."""
+        return (await self.all(kind, [id_]))[0]
+
+    async def all(self, kind: type[Model], ids: Sequence[str]) -> list[Model | None]:
+        """Return models in the order of their ids, in one round trip."""
+        if not ids:
+            return []
+        keys = [f"{self._codec.name(kind)}/{id_}" for id_ in ids]
+        loaded = await self._store.load(self.number, cabinet.state_version, keys)
+        return [
+            None if value is None else self._codec.decode(key, value)
+            for key, value in zip(keys, loaded.values, strict=True)
+        ]
+
+    async def members(self, index: str, start: str = "", end: str | None = None) -> list[str]:
+        """Return all entries of an index from `start` to before `end`."""
+        return [member async for page in self.pages(index, start, end) for member in page]
+
+    async def pages(
+        self, index: str, start: str = "", end: str | None = None, members_max: int = PAGE_MEMBERS
+    ) -> AsyncIterator[list[str]]:
+        """Yield the entries of an index in pages."""
+        while True:
+            page = await self.first(index, start, end, members_max)
+            if page:
+                yield page
+            if len(page) < members_max:
+                return
+            start = f"{page[-1]}\0"
+
+    async def first(self, index: str, start: str, end: str | None, members_max: int) -> list[str]:
+        """Return the first entries of an index from `start` to before `end`."""
+        asked = Range(index, start, end, members_max)
+        loaded = await self._store.load(self.number, cabinet.state_version, (), [asked])
+        return list(loaded.ranges[0])
+
+    async def counts(self, asked: Sequence[Count]) -> list[int]:
+        """Return how many entries there are, in one round trip."""
+        if not asked:
+            return []
+        loaded = await self._store.load(self.number, cabinet.state_version, (), (), asked)
+        return list(loaded.counts)
+
+    async def standing(self) -> Answer:
+        """Return up to which journal records the models go: at least what is read after this."""
+        standing = await self._store.standing(self.number, cabinet.state_version)
+        positions = orjson.loads(standing.fields.get("positions", b"{}"))
+        day = standing.fields.get("day")
+        return {
+            "partition": self.number,
+            "business_day": None if day is None else day.decode(),
+            "seq": standing.seq,
+            "journals": {
+                topic: positions[topic][3] if topic in positions else 0 for topic in cabinet.topics
+            },
+        }
+
+
+class Queries:
+    """Questions about one installation.
+
+    Each goes to the partition it belongs to; where the payer is not known, to all of them at once.
+    """
+
+    def __init__(self, store: Store, partitions: int) -> None:
+        codec = Codec(cabinet.kinds)
+        self._parts = [Part(store, number, codec) for number in range(partitions)]
+
+    # --- what `pfdo show` shows ----------------------------------------------------------------
+
+    async def certificate(self, id_: str) -> Answer | None:
+        """Return a certificate by the id of its child or by its number, or None."""
+        found = await self._place(CERTIFICATES, id_)
+        if found is None:
+            numbered = await self._place(NUMBERS, id_)
+            if numbered is None:
+                return None
+            part, rest = numbered
+            payer, child_id = rest.split("|")
+        else:
+            part, payer = found
+            child_id = id_
+        return (await self._certificates(part, [(child_id, payer)])).get(child_id)
+
+    async def enrollment(self, id_: str) -> Answer | None:
+        """Return an enrollment, from application to end, or None."""
+        found = await self._place(APPLICATIONS, id_)
+        if found is None:
+            return None
+        part, payer = found
+        return (await self._enrollments(part, [(id_, payer)])).get(id_)
+
+    async def group(self, id_: str) -> Answer | None:
+        """Return the places and the waiting list of a group, or None."""
+        found = await self._place(GROUPS, id_)
+        if found is None:
+            return None
+        part, home = found
+        return (await self._groups(part, [(id_, home)])).get(id_)
+
+    async def payer(self, code: str) -> Answer | None:
+        """Return the categories of a payer with holders, budget and queues, or None."""
+        part = self._part_of(code)
+        if not await part.first(PAYERS, code, f"{code}\0", 1):
+            return None
+        return (await self._payers(part, [code])).get(code)
+
+    async def provider(self, id_: str) -> Answer | None:
+        """Return what is owed to a provider, invoiced and settled, payer by payer, or None."""
+        home, owed = await asyncio.gather(
+            self._place(PROVIDERS, id_), self._everywhere(lambda part: _accounts(part, id_))
+        )
+        payers = sorted(
+            (account for accounts in owed for account in accounts), key=lambda each: each["payer"]
+        )
+        if home is None and not payers:
+            return None
+        return {"provider_id": id_, "payers": payers}
+
+    async def invoice(self, id_: str) -> Answer | None:
+        """Return an invoice with its lines, or None."""
+        found = await self._place(INVOICES, id_)
+        if found is None:
+            return None
+        part, payer = found
+        return (await self._invoices(part, [(id_, payer)])).get(id_)
+
+    async def export(self, what: Iterable[str] = EXPORTS) -> dict[str, dict[str, Answer]]:
+        """Return everything that can be shown, by kind and id. Raises KeyError for other kinds.
+
+        Providers are those a payer owed something. Of an id that two payers use, the one of the
+        lower code is shown, as `show` does.
+        """
+        exporters: Mapping[str, Callable[[], Awaitable[dict[str, Answer]]]] = {
+            "certificates": lambda: self._export(CERTIFICATES, self._certificates),
+            "enrollments": lambda: self._export(APPLICATIONS, self._enrollments),
+            "groups": lambda: self._export(GROUPS, self._groups),
+            "providers": self._export_providers,
+            "payers": self._export_payers,
+            "invoices": lambda: self._export(INVOICES, self._invoices),
+        }
+        return {kind: await exporters[kind]() for kind in what}
+
+    # --- what the API and the pages need besides -----------------------------------------------
+
+    async def as_of(self) -> list[Answer]:
+        """Return for each partition up to which journal records the models go."""
+        return await self._everywhere(lambda part: part.standing())
+
+    def partition_of(self, payer: str) -> int:
+        """Return the partition of a payer."""
+        return self._part_of(payer).number
+
+    async def decided(self, topic: str, partition: int, offset: int) -> Answer | None:
+        """Return what became of an input record, or None as long as it is not decided."""
+        if not 0 <= partition < len(self._parts):
+            return None
+        id_ = under(topic, str(partition), str(offset))
+        known = await self._parts[partition].find(Decided, id_)
+        if known is None:
+            return None
+        return {"decision": known.decision, "reason": known.reason, "decided_by": known.service}
+
+    async def guardians(
+        self, beginning_with: str = "", guardians_max: int = GUARDIANS_LISTED_MAX
+    ) -> list[Answer]:
+        """Return guardians by the beginning of their id, with how many children each has."""
+        end = f"{beginning_with}\U0010ffff" if beginning_with else None
+        found = await self._everywhere(
+            lambda part: part.first(GUARDIANS, beginning_with, end, guardians_max)
+        )
+        ids = sorted({guardian_id for ids in found for guardian_id in ids})[:guardians_max]
+        asked = [Count(CHILDREN_OF, *beginning(guardian_id)) for guardian_id in ids]
+        counted = await self._everywhere(lambda part: part.counts(asked))
+        return [
+            {"guardian_id": guardian_id, "children": sum(numbers)}
+            for guardian_id, numbers in zip(ids, zip(*counted, strict=True), strict=True)
+        ]
+
+    async def family(self, guardian_id: str) -> Answer | None:
+        """Return the children of a guardian with all a parent may know, or None if there is none.
+
+        Beside what `certificate` and `enrollment` say: each child's history, the latest first,
+        and the guardian's messages.
+        """
+        standings = await self.as_of()
+        parts = await self._everywhere(lambda part: self._children(part, guardian_id))
+        children = [child for found in parts for child in found]
+        if not children:
+            return None
+        messages = await self._everywhere(lambda part: _messages(part, guardian_id))
+        partitions = sorted({self.partition_of(child["payer"]) for child in children})
+        days = [standings[number]["business_day"] for number in partitions]
+        return {
+            "guardian_id": guardian_id,
+            "business_day": max((day for day in days if day), default=None),
+            "partitions": partitions,
+            "children": sorted(children, key=lambda child: (child["child_id"], child["payer"])),
+            "messages": sorted(
+                (message for found in messages for message in found),
+                key=lambda message: (message["day"] or "", message["not_before"]),
+                reverse=True,
+            ),
+        }
+
+    # --- certificates --------------------------------------------------------------------------
+
+    async def _certificates(
+        self, part: Part, places: Sequence[tuple[str, str]]
+    ) -> dict[str, Answer]:
+        standing = await part.standing()
+        certificates = await part.all(Certificate, [under(payer, id_) for id_, payer in places])
+        answers: dict[str, Answer] = {}
+        for (child_id, payer), certificate in zip(places, certificates, strict=True):
+            if certificate is None:
+                continue
+            periods, enrollments, movements = await asyncio.gather(
+                _periods(part, payer, child_id, standing["business_day"]),
+                part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
+                _history(part, payer, child_id),
+            )
+            answers[child_id] = {
+                "certificate_number": certificate.number,
+                "child_id": child_id,
+                "payer": payer,
+                "state": _state(certificate),
+                "periods": periods,
+                "enrollments": [_last(entry) for entry in enrollments],
+                "movements": [_movement(each) for each in movements if each.kind in _MONEY_MOVED],
+            }
+        return answers
+
+    # --- enrollments and groups ----------------------------------------------------------------
+
+    async def _enrollments(
+        self, part: Part, places: Sequence[tuple[str, str]]
+    ) -> dict[str, Answer]:
+        found = await self._applications(part, places)
+        return {id_: _enrollment(id_, payer, *models) for (id_, payer), models in found.items()}
+
+    async def _applications(
+        self, part: Part, places: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[Application, Reserve | None, Group | None]]:
+        ids = [under(payer, id_) for id_, payer in places]
+        applications, reserves = await asyncio.gather(
+            part.all(Application, ids), part.all(Reserve, ids)
+        )
+        known = {
+            place: (application, reserve)
+            for place, application, reserve in zip(places, applications, reserves, strict=True)
+            if application is not None
+        }
+        groups = await self._groups_of([application for application, _ in known.values()])
+        return {
+            place: (
+                application,
+                reserve,
+                groups.get((application.group_home, application.group_id)),
+            )
+            for place, (application, reserve) in known.items()
+        }
+
+    async def _groups_of(
+        self, applications: Iterable[Application]
+    ) -> dict[tuple[str, str], Group | None]:
+        wanted = sorted({(each.group_home, each.group_id) for each in applications})
+        by_part = [
+            (self._parts[number], list(places))
+            for number, places in groupby(
+                sorted(wanted, key=lambda place: self.partition_of(place[0])),
+                key=lambda place: self.partition_of(place[0]),
+            )
+        ]
+        found = await asyncio.gather(
+            *(part.all(Group, [under(*place) for place in places]) for part, places in by_part)
+        )
+        return {
+            place: group
+            for (_, places), groups in zip(by_part, found, strict=True)
+            for place, group in zip(places, groups, strict=True)
+        }
+
+    async def _groups(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        groups = await part.all(Group, [under(home, id_) for id_, home in places])
+        answers: dict[str, Answer] = {}
+        for (id_, home), group in zip(places, groups, strict=True):
+            if group is not None:
+                line = await part.members(waiting_list(home, id_)) if group.waiting else []
+                answers[id_] = {
+                    "group_id": id_,
+                    "capacity": group.capacity,
+                    "taken": group.taken,
+                    "waiting": [_last(entry) for entry in line],
+                }
+        return answers
+
+    # --- payers, providers, invoices -----------------------------------------------------------
+
+    async def _payers(self, part: Part, codes: Sequence[str]) -> dict[str, Answer]:
+        return {code: await _payer(part, code) for code in codes}
+
+    async def _export_payers(self) -> dict[str, Answer]:
+        return await self._export(PAYERS, lambda part, ids: self._payers(part, _first_of(ids)))
+
+    async def _export_providers(self) -> dict[str, Answer]:
+        parts = await self._everywhere(lambda part: part.members(ACCOUNTS))
+        ids = sorted({entry.partition("|")[0] for entries in parts for entry in entries})
+        found = [await self.provider(id_) for id_ in ids]
+        return {answer["provider_id"]: answer for answer in found if answer is not None}
+
+    async def _invoices(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        ids = [under(payer, id_) for id_, payer in places]
+        answers: dict[str, Answer] = {}
+        for (id_, payer), invoice in zip(places, await part.all(Invoice, ids), strict=True):
+            if invoice is not None:
+                pages = await part.all(
+                    InvoicePage, [under(payer, id_, str(page)) for page in range(invoice.pages)]
+                )
+                answers[id_] = {
+                    "invoice_id": id_,
+                    "payer": payer,
+                    "provider_id": invoice.provider_id,
+                    "month": invoice.month,
+                    "amount_kopecks": invoice.amount_kopecks,
+                    "settled": invoice.settled,
+                    "lines": [
+                        {
+                            "line_reference": line.line_reference,
+                            "enrollment_id": line.enrollment_id,
+                            "amount_kopecks": line.amount_kopecks,
+                        }
+                        for page in pages
+                        if page is not None
+                        for line in page.lines
+                    ],
+                }
+        return answers
+
+    # --- families ------------------------------------------------------------------------------
+
+    async def _children(self, part: Part, guardian_id: str) -> list[Answer]:
+        entries = await part.members(CHILDREN_OF, *beginning(guardian_id))
+        places = [(child_id, payer) for _, payer, child_id in map(_split, entries)]
+        if not places:
+            return []
+        children = await part.all(Child, [under(payer, id_) for id_, payer in places])
+        certificates = await self._certificates(part, places)
+        return [
+            {
+                "child_id": child_id,
+                "payer": payer,
+                "birth_date": None if child is None else child.birth_date.isoformat(),
+                "certificate": certificates.get(child_id),
+                "enrollments": await self._of_child(part, payer, child_id),
+                "history": [
+                    _entry(each) for each in reversed(await _history(part, payer, child_id))
+                ],
+            }
+            for (child_id, payer), child in zip(places, children, strict=True)
+        ]
+
+    async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
+        entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
+        found = await self._applications(part, [(_last(entry), payer) for entry in entries])
+        titles = await self._provider_titles(found)
+        return [
+            _enrollment(id_, payer, application, reserve, group)
+            | {
+                "title": application.title or (group.title if group else None),
+                "provider_title": titles.get(id_),
+                "guardian_id": application.guardian_id,
+                "submitted_on": _iso(application.submitted_on),
+                "since": _iso(application.since),
+                "held_until": _iso(application.held_until),
+                "text": application.text,
+                "debit_basis": reserve.debit_basis if reserve else None,
+                "lesson_share_kopecks": reserve.lesson_share_kopecks if reserve else None,
+                "group_starts_on": _iso(group.starts_on) if group else None,
+                "waiting_position": await self._waiting_position(id_, application),
+            }
+            for (id_, _), (application, reserve, group) in found.items()
+        ]
+
+    async def _provider_titles(
+        self, found: Mapping[tuple[str, str], tuple[Application, Reserve | None, Group | None]]
+    ) -> dict[str, str]:
+        """Return the titles of providers, by enrollment; they are known in the group's home."""
+        titles = {}
+        for (id_, _), (application, _, group) in found.items():
+            provider_id = application.provider_id or (group.provider_id if group else None)
+            if provider_id is not None:
+                part = self._part_of(application.group_home)
+                provider = await part.find(Provider, under(application.group_home, provider_id))
+                if provider is not None:
+                    titles[id_] = provider.title
+        return titles
+
+    async def _waiting_position(self, id_: str, application: Application) -> int | None:
+        if application.state != "WAITLISTED":
+            return None
+        part = self._part_of(application.group_home)
+        turn = await part.find(Turn, under(application.group_home, id_))
+        if turn is None:
+            return None
+        line = waiting_list(application.group_home, turn.group_id)
+        return (await part.counts([Count(line, "", turn.member)]))[0] + 1
+
+    # --- finding the partition -----------------------------------------------------------------
+
+    def _part_of(self, payer: str) -> Part:
+        return self._parts[partition_of(payer.encode(), len(self._parts))]
+
+    async def _everywhere(self, ask: Callable[[Part], Awaitable[Model]]) -> list[Model]:
+        return list(await asyncio.gather(*(ask(part) for part in self._parts)))
+
+    async def _place(self, index: str, id_: str) -> tuple[Part, str] | None:
+        """Return where an id stands and the rest of its entry, of the lowest payer's code."""
+        found = await self._everywhere(lambda part: part.first(index, *beginning(id_), 1))
+        places = [
+            (entry.partition("|")[2], part.number)
+            for part, entries in zip(self._parts, found, strict=True)
+            for entry in entries
+        ]
+        if not places:
+            return None
+        rest, number = min(places)
+        return self._parts[number], rest
+
+    async def _export(
+        self,
+        index: str,
+        load: Callable[[Part, Sequence[tuple[str, str]]], Awaitable[dict[str, Answer]]],
+    ) -> dict[str, Answer]:
+        found: dict[str, Answer] = {}
+        payers: dict[str, str] = {}
+        for part in self._parts:
+            async for page in part.pages(index, members_max=CHILDREN_AT_ONCE):
+                places: dict[str, str] = {}
+                for id_, _, payer in (entry.partition("|") for entry in page):
+                    if id_ not in payers or payer < payers[id_]:
+                        places[id_] = payers[id_] = payer
+                found |= await load(part, sorted(places.items()))
+        return dict(sorted(found.items()))
+
+
+# --- one model after the other -----------------------------------------------------------------
+
+
+def _split(entry: str) -> list[str]:
+    return entry.split("|")
+
+
+def _last(entry: str) -> str:
+    return entry.rpartition("|")[2]
+
+
+def _first_of(places: Iterable[tuple[str, str]]) -> list[str]:
+    return [id_ for id_, _ in places]
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _state(certificate: Certificate) -> str:
+    if certificate.closed:
+        return "CLOSED"
+    return "FROZEN" if certificate.frozen else "ACTIVE"
+
+
+async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:
+    periods = [_last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
+    ids = [under(payer, child_id, period) for period in periods]
+    grants, purses = await asyncio.gather(part.all(Grant, ids), part.all(Purse, ids))
+    return [
+        await _period(part, payer, period, grant, purse, day)
+        for period, grant, purse in zip(periods, grants, purses, strict=True)
+        if grant is not None
+    ]
+
+
+async def _period(
+    part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, day: str | None
+) -> Answer:
+    position = None
+    # The queue ends with the period (docs/rules.md, section 4).
+    if grant.turn is not None and (day is None or day <= grant.valid_until.isoformat()):
+        asked = Count(queue(payer, period, grant.category), "", grant.turn)
+        position = (await part.counts([asked]))[0] + 1
+    if purse is None:
+        # Billing has not opened the account yet: all that is granted is there.
+        purse = Purse(
+            nominal_kopecks=grant.nominal_kopecks,
+            balance_kopecks=grant.nominal_kopecks,
+            reserved_kopecks=0,
+            paid_kopecks=0,
+            expired_kopecks=0,
+        )
+    return {
+        "period": period,
+        "category": grant.category,
+        "state": grant.state,
+        "queue_position": position,
+        "nominal_kopecks": purse.nominal_kopecks,
+        "balance_kopecks": purse.balance_kopecks,
+        "reserved_kopecks": purse.reserved_kopecks,
+        "paid_kopecks": purse.paid_kopecks,
+        "expired_kopecks": purse.expired_kopecks,
+        "valid_from": grant.valid_from.isoformat(),
+        "valid_until": grant.valid_until.isoformat(),
+    }
+
+
+async def _history(part: Part, payer: str, child_id: str) -> list[Entry]:
+    entries = await part.members(HISTORY, *beginning(payer, child_id))
+    found: list[Entry] = []
+    for first in range(0, len(entries), PAGE_MEMBERS):
+        ids = [_last(entry) for entry in entries[first : first + PAGE_MEMBERS]]
+        found += [entry for entry in await part.all(Entry, ids) if entry is not None]
+    return found
+
+
+def _movement(entry: Entry) -> Answer:
+    return {
+        "at": entry.at,
+        "kind": entry.kind,
+        "amount_kopecks": entry.amount_kopecks,
+        "enrollment_id": entry.enrollment_id,
+        "lesson_id": entry.lesson_id,
+        "balance_kopecks": entry.balance_kopecks,
+        "text": entry.text,
+    }
+
+
+def _entry(entry: Entry) -> Answer:
+    return _movement(entry) | {"day": _iso(entry.day), "lesson_date": _iso(entry.lesson_date)}
+
+
+def _enrollment(
+    id_: str, payer: str, application: Application, reserve: Reserve | None, group: Group | None
+) -> Answer:
+    provider_id = application.provider_id or (group.provider_id if group else None)
+    return {
+        "enrollment_id": id_,
+        "child_id": application.child_id,
+        "payer": payer,
+        "state": application.state,
+        "group_id": application.group_id,
+        "provider_id": provider_id,
+        "starts_on": _iso(application.starts_on),
+        "ends_on": _iso(application.ends_on),
+        "ended_on": _iso(application.ended_on),
+        "certificate_share_kopecks": reserve.certificate_share_kopecks if reserve else None,
+        "parent_share_kopecks": reserve.parent_share_kopecks if reserve else None,
+        "lessons": reserve.lessons if reserve else None,
+        "lessons_charged": reserve.lessons_charged if reserve else 0,
+        "reserved_kopecks": reserve.reserved_kopecks if reserve else 0,
+        "charged_kopecks": reserve.charged_kopecks if reserve else 0,
+        "reason": application.reason,
+    }
+
+
+async def _payer(part: Part, code: str) -> Answer:
+    periods = [_last(entry) for entry in await part.members(PERIODS, *beginning(code))]
+    places = [_split(entry) for entry in await part.members(CATEGORIES, *beginning(code))]
+    categories = await part.all(Category, [under(*place) for place in places])
+    queued = await part.counts([Count(queue(*place)) for place in places])
+    of_period: dict[str, list[Answer]] = {period: [] for period in periods}
+    for (_, period, name), category, waiting in zip(places, categories, queued, strict=True):
+        if category is not None:
+            of_period.setdefault(period, []).append(
+                {
+                    "category": name,
+                    "nominal_kopecks": category.nominal_kopecks,
+                    "places_max": category.places_max,
+                    "holders": category.holders,
+                    "budget_max_kopecks": category.budget_max_kopecks,
+                    "granted_kopecks": category.granted_kopecks,
+                    "queued": waiting,
+                }
+            )
+    return {
+        "payer": code,
+        "periods": [
+            {"period": period, "categories": found} for period, found in sorted(of_period.items())
+        ],
+    }
+
+
+async def _accounts(part: Part, provider_id: str) -> list[Answer]:
+    payers = [_last(e) for e in await part.members(ACCOUNTS, *beginning(provider_id))]
+    accounts = await part.all(Account, [under(payer, provider_id) for payer in payers])
+    return [
+        {
+            "payer": payer,
+            "charged_kopecks": account.charged_kopecks,
+            "invoiced_kopecks": account.invoiced_kopecks,
+            "settled_kopecks": account.settled_kopecks,
+        }
+        for payer, account in zip(payers, accounts, strict=True)
+        if account is not None
+    ]
+
+
+async def _messages(part: Part, recipient_id: str) -> list[Answer]:
+    entries = await part.first(MESSAGES, *beginning(recipient_id), MESSAGES_LISTED_MAX)
+    ids = [under(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
+    messages = [each for each in await part.all(Message, ids) if each is not None]
+    facts = sorted({id_ for message in messages for id_ in message.event_ids})
+    told = dict(zip(facts, await part.all(Entry, facts), strict=True))
+    return [
+        {
+            "at": message.at,
+            "day": _iso(message.day),
+            "not_before": message.not_before,
+            "channel": message.channel,
+            "category": message.category,
+            "template": message.template,
+            "state": message.state,
+            "facts": message.facts,
+            "entries": [
+                _entry(entry) for id_ in message.event_ids if (entry := told[id_]) is not None
+            ],
+            "event_ids": list(message.event_ids),
+        }
+        for message in messages
+    ]
