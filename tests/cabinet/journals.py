@@ -91,9 +91,7 @@ class Journals:
             "data": body,
         }
         value = json.dumps(record, ensure_ascii=False).encode()
-        await self.bus.publish(
-            [Outgoing(f"{service}.events.v1", partition, payer.encode(), value)]
-        )
+        await self.bus.publish([Outgoing(f"{service}.events.v1", partition, payer.encode(), value)])
         return str(record["id"])
 
     async def noted(

@@ -16,7 +16,8 @@ RECENT = timedelta(days=14)
 
 BAR_WIDTH = 1000
 """Of the picture of a purse; every part that holds money is seen, however small."""
-BAR_PART_MIN = 12
+BAR_PART_MIN = 16
+BAR_GAP = 6
 
 _OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
 _ORDER = ("PLACE_HELD", "ENROLLED", "REGISTERED", "WAITLISTED", "ACTIVE")

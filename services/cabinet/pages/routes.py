@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from rulebook.wording import counted, rubles
-from services.cabinet.pages.family import BAR_WIDTH, family_page
+from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH, family_page
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.queries import GUARDIANS_LISTED_MAX, Answer, Queries
 from streaming.errors import StoreUnavailableError
@@ -49,7 +49,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["rubles"] = rubles
-    environment.globals["bar_width"] = BAR_WIDTH
+    environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
     return environment
 
 
