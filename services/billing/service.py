@@ -1,0 +1,505 @@
+"""Which event leads to which decision. Nothing is decided here.
+
+Marks wait for their reserve, enrollments for what certificates answers (`docs/rules.md`,
+sections 5 to 8).
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from contracts.attendance import LessonMarked
+from contracts.certificates import (
+    CertificateClosed,
+    CertificateFrozen,
+    CertificateFunded,
+    CertificateIssued,
+    CertificateRefused,
+    CertificateRenewed,
+    CertificateUnfrozen,
+    NominalChanged,
+)
+from contracts.enrollment import (
+    ApplicationRefused,
+    ChildEnrolled,
+    EnrollmentCancelled,
+    EnrollmentEnded,
+)
+from contracts.payers import (
+    FrameAgreementSet,
+    InvoicePaid,
+    NominalCorrected,
+    PeriodOpened,
+    PolicySet,
+    RulesPublished,
+)
+from contracts.vocabulary import (
+    ChildId,
+    DebitBasis,
+    EnrollmentId,
+    InputRefusal,
+    LessonId,
+    Month,
+    NominalCause,
+    PayerCode,
+    PeriodId,
+    ProviderId,
+)
+from rulebook.errors import RulesInvalidError
+from rulebook.evaluate import Decision
+from rulebook.loading import Rulebook
+from rulebook.overlay import NO_OVERLAYS, Overlays, PayerRules, publish
+from services.billing import state, wire
+from services.billing.domain import account as accounts
+from services.billing.domain import charging, ending, reserving, rules
+from services.billing.domain import provider as providers
+from services.billing.domain.account import (
+    Account,
+    Certificate,
+    NoAgreement,
+    NoCertificate,
+    Period,
+    account_id,
+)
+from services.billing.domain.charging import MarkLesson, NotYet
+from services.billing.domain.ending import Standing, StandingMonth
+from services.billing.domain.facts import ChargeReversed
+from services.billing.domain.frame import Frame, frame_id
+from services.billing.domain.lesson import Lesson, lesson_id
+from services.billing.domain.month import MonthBook, book_id
+from services.billing.domain.months import first_day, following, month_of, previous_month
+from services.billing.domain.provider import LINES_PER_PART_MAX, Invoice, Owed, Provider
+from services.billing.domain.purse import Purse
+from services.billing.domain.reserve import Reserve, Status
+from services.billing.domain.rules import Publication, Versions, publication_id
+from services.billing.state import ADJUST, DAY, EXPIRY, INVOICE, MONTH, RELEASE, Policy, billing
+from streaming.service import Effects, Later, Outcome, Refuse, Wait, WaitForDay
+from streaming.view import View
+
+__all__ = ["billing"]
+
+NOTED: tuple[object, ...] = ()
+RULES = Rulebook.load("services.billing")
+_OWN = ("billing.charging", "billing.days")
+
+
+def _rules(view: View, *tables: str) -> PayerRules:
+    """Return the rules of the payer; its own versions of `tables` are looked up."""
+    publications = []
+    for table in tables:
+        versions = view.find(Versions, table)
+        for valid_from, published in () if versions is None else versions.known:
+            id_ = publication_id(table, valid_from, published)
+            publications.append(view.get(Publication, id_).data)
+    overlays = Overlays.from_data(publications) if publications else NO_OVERLAYS
+    return RULES.for_payer(overlays)
+
+
+def _days(view: View) -> rules.Days:
+    return rules.days(_rules(view, rules.DAYS), view.day)
+
+
+# --- payers ------------------------------------------------------------------------------------
+
+
+@billing.notes(PeriodOpened)
+def period_opened(event: PeriodOpened, view: View) -> Outcome:
+    """Note a period."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(PolicySet)
+def policy_set(event: PolicySet, view: View) -> Outcome:
+    """Note how agreements are charged."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(FrameAgreementSet)
+def frame_agreement_set(event: FrameAgreementSet, view: View) -> Outcome:
+    """Note a limit."""
+    del event, view
+    return NOTED
+
+
+@billing.decides(RulesPublished, when=lambda event: event.table in _OWN)
+def rules_published(event: RulesPublished, view: View) -> Outcome:
+    """Take a payer's rows of our tables if they are whole."""
+    if event.table not in _OWN:
+        return None
+    versions = view.find(Versions, event.table) or Versions()
+    if len(versions.known) >= rules.VERSIONS_MAX:
+        return Refuse(
+            InputRefusal.RULES_INVALID, f"{event.table} has {rules.VERSIONS_MAX} versions already"
+        )
+    try:
+        publish(RULES.table(event.table), event.to_data())
+    except RulesInvalidError as error:
+        return Refuse(InputRefusal.RULES_INVALID, error.russian)
+    return NOTED
+
+
+@billing.decides(NominalCorrected)
+def nominal_corrected(event: NominalCorrected, view: View) -> Outcome:
+    """Set a nominal by hand, or say why not."""
+    account = view.find(Account, account_id(event.child_id, event.period))
+    period = view.find(Period, event.period)
+    fact = accounts.correct_nominal(
+        event.child_id,
+        event.period,
+        account,
+        is_closed=period is not None and period.is_closed(view.day, _days(view).grace_days),
+        nominal_kopecks=event.nominal_kopecks,
+    )
+    return Refuse(fact) if isinstance(fact, InputRefusal) else (fact,)
+
+
+@billing.decides(InvoicePaid)
+def invoice_paid(event: InvoicePaid, view: View) -> Outcome:
+    """Settle an invoice."""
+    invoice = view.find(Invoice, event.invoice_id)
+    if invoice is None:
+        return Refuse(
+            InputRefusal.UNKNOWN_INVOICE, f"no invoice {event.invoice_id} was issued to this payer"
+        )
+    return (providers.settle(event.invoice_id, invoice, event.paid_on, event.payment_reference),)
+
+
+# --- certificates ------------------------------------------------------------------------------
+
+
+def _open(event: CertificateIssued | CertificateRenewed, view: View) -> Outcome:
+    if view.find(Period, event.period) is None:
+        return Wait(state.period_key(event.period))
+    if view.find(Account, account_id(event.child_id, event.period)) is not None:
+        return None
+    return (
+        accounts.open_account(
+            event.child_id, event.certificate_number, event.period, event.nominal_kopecks
+        ),
+    )
+
+
+@billing.notes(CertificateIssued)
+def certificate_issued(event: CertificateIssued, view: View) -> Outcome:
+    """Open the account of a certificate."""
+    return _open(event, view)
+
+
+@billing.notes(CertificateRenewed)
+def certificate_renewed(event: CertificateRenewed, view: View) -> Outcome:
+    """Open the account of a further period."""
+    return _open(event, view)
+
+
+@billing.notes(CertificateFunded)
+def certificate_funded(event: CertificateFunded, view: View) -> Outcome:
+    """Give an account its nominal."""
+    account = view.get(Account, account_id(event.child_id, event.period))
+    difference = event.nominal_kopecks - account.purse.nominal_kopecks
+    return (
+        accounts.move_nominal(
+            event.child_id, event.period, account, difference, NominalCause.FUNDED
+        ),
+    )
+
+
+@billing.notes(NominalChanged)
+def nominal_changed(event: NominalChanged, view: View) -> Outcome:
+    """Follow a raise; what only repeats a correction made here is noted."""
+    account = view.get(Account, account_id(event.child_id, event.period))
+    difference = event.nominal_kopecks - event.previous_kopecks
+    if difference == 0 or difference in account.echoes:
+        return NOTED
+    return (
+        accounts.move_nominal(
+            event.child_id, event.period, account, difference, NominalCause.CHANGED
+        ),
+    )
+
+
+@billing.notes(CertificateFrozen)
+def certificate_frozen(event: CertificateFrozen, view: View) -> Outcome:
+    """Note that it may not be used."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(CertificateUnfrozen)
+def certificate_unfrozen(event: CertificateUnfrozen, view: View) -> Outcome:
+    """Note that it may be used again."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(CertificateClosed)
+def certificate_closed(event: CertificateClosed, view: View) -> Outcome:
+    """Note that it may not be used any more."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(CertificateRefused)
+def certificate_refused(event: CertificateRefused, view: View) -> Outcome:
+    """Note the answer for an enrollment."""
+    del view
+    return None if event.enrollment_id is None else NOTED
+
+
+# --- enrollment --------------------------------------------------------------------------------
+
+
+@billing.notes(
+    ChildEnrolled,
+    prefetch=lambda event: [
+        (NoCertificate, event.enrollment_id),
+        (Certificate, event.child_id),
+        (Account, account_id(event.child_id, event.period)),
+    ],
+)
+def child_enrolled(event: ChildEnrolled, view: View) -> Outcome:
+    """Set money aside, or say why not, once certificates has answered."""
+    command = wire.to_reserve(event)
+    no_certificate = view.find(NoCertificate, event.enrollment_id)
+    if no_certificate is not None:
+        return (reserving.refuse_without_certificate(command, no_certificate),)
+    account = view.find(Account, account_id(event.child_id, event.period))
+    if account is None:
+        return Wait(state.certificate_key(event.child_id))
+    policy = view.find(Policy, event.period)
+    fact = reserving.decide(
+        command,
+        view.get(Certificate, event.child_id),
+        account,
+        view.find(Frame, frame_id(command.provider_id, event.period)) or Frame(),
+        DebitBasis.ATTENDED_LESSONS if policy is None else policy.debit_basis,
+    )
+    return (fact,)
+
+
+@billing.notes(ApplicationRefused)
+def application_refused(event: ApplicationRefused, view: View) -> Outcome:
+    """Note that there will be no marks."""
+    del event, view
+    return NOTED
+
+
+@billing.notes(EnrollmentCancelled)
+def enrollment_cancelled(event: EnrollmentCancelled, view: View) -> Outcome:
+    """Give back at once what was set aside."""
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None or reserve.status is not Status.HELD:
+        return NOTED
+    return (ending.cancel(event.enrollment_id, reserve, _purse(view, reserve)),)
+
+
+@billing.notes(EnrollmentEnded)
+def enrollment_ended(event: EnrollmentEnded, view: View) -> Outcome:
+    """Take back what was charged for days after the end."""
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None:
+        return None
+    purse = _purse(view, reserve)
+    if reserve.is_monthly:
+        standing = tuple(_months_after(event, reserve, view))
+        return ending.end_months(event.enrollment_id, reserve, purse, event.ended_on, standing)
+    return ending.reverse_lessons(
+        event.enrollment_id, reserve, purse, event.ended_on, tuple(_lessons_after(event, view))
+    )
+
+
+def _lessons_after(event: EnrollmentEnded, view: View) -> Iterator[Standing]:
+    index = state.charged_index(event.enrollment_id)
+    for member in view.members(index, f"{event.ended_on + DAY}|"):
+        id_ = LessonId(member.partition("|")[2])
+        yield Standing(lesson_id=id_, lesson=view.get(Lesson, lesson_id(event.enrollment_id, id_)))
+
+
+def _months_after(event: EnrollmentEnded, reserve: Reserve, view: View) -> Iterator[StandingMonth]:
+    for month in reserve.months[: reserve.months_charged]:
+        if month.opens_on > event.ended_on:
+            book = view.get(MonthBook, book_id(event.enrollment_id, month.month))
+            yield StandingMonth(month=month.month, book=book)
+
+
+def _purse(view: View, reserve: Reserve) -> Purse:
+    return view.get(Account, account_id(reserve.child_id, reserve.period)).purse
+
+
+# --- attendance --------------------------------------------------------------------------------
+
+
+def _of_mark(event: LessonMarked) -> Iterable[tuple[type[Any], str]]:
+    return (
+        (Reserve, event.enrollment_id),
+        (Lesson, lesson_id(event.enrollment_id, event.lesson_id)),
+        (Versions, rules.CHARGING),
+    )
+
+
+@billing.decides(LessonMarked, prefetch=_of_mark)
+def lesson_marked(event: LessonMarked, view: View) -> Outcome:
+    """Charge a lesson, or not, or take a charge back."""
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None:
+        return _without_reserve(event, view)
+    command = wire.to_mark(event)
+    lesson = view.find(Lesson, lesson_id(event.enrollment_id, event.lesson_id))
+    book = None
+    if reserve.is_monthly:
+        book = view.find(MonthBook, book_id(event.enrollment_id, month_of(event.lesson_date)))
+    hindrance = charging.hindrance(
+        command,
+        reserve,
+        lesson,
+        today=view.day,
+        is_month_adjusted=book is not None and book.adjusted,
+        may_speak=view.scope.covers_provider(reserve.provider_id),
+    )
+    if isinstance(hindrance, NotYet):
+        return WaitForDay(hindrance.day)
+    if hindrance is not None:
+        return Refuse(hindrance)
+    rule = _charging(view, command)
+    fact = charging.decide(command, reserve, lesson, _purse(view, reserve), rule)
+    if isinstance(fact, ChargeReversed) and reserve.exhausted > 0:
+        return (fact, *_instead(event.enrollment_id, reserve.moving(fact), fact.purse, view))
+    return (fact,)
+
+
+def _without_reserve(event: LessonMarked, view: View) -> Outcome:
+    if view.find(NoAgreement, event.enrollment_id) is not None:
+        return Refuse(
+            InputRefusal.AGREEMENT_NOT_ACTIVE, f"{event.enrollment_id} led to no agreement"
+        )
+    if view.given_up:
+        return Refuse(InputRefusal.UNKNOWN_ENROLLMENT, f"no enrollment {event.enrollment_id} here")
+    until = view.first_day + timedelta(days=_days(view).parking_days)
+    return Wait(state.reserve_key(event.enrollment_id), until)
+
+
+def _charging(view: View, command: MarkLesson) -> Decision:
+    return rules.charging(_rules(view, rules.CHARGING), command.lesson_date, command.mark)
+
+
+def _instead(
+    enrollment_id: EnrollmentId, reserve: Reserve, purse: Purse, view: View
+) -> Iterator[object]:
+    """The first lesson that found all paid ones used up takes the place that became free."""
+    for member in view.members(state.exhausted_index(enrollment_id)):
+        id_ = LessonId(member.partition("|")[2])
+        lesson = view.get(Lesson, lesson_id(enrollment_id, id_))
+        command = charging.command_of(enrollment_id, id_, lesson)
+        rule = _charging(view, command)
+        if rules.is_charged(rule):
+            yield charging.charge(command, reserve, purse, rule, is_instead=True)
+            return
+
+
+# --- days --------------------------------------------------------------------------------------
+
+
+@billing.due(MONTH, rank=4)
+def charge_month(ref: str, view: View) -> Effects:
+    """Charge the months that have opened."""
+    reserve = view.get(Reserve, ref)
+    enrollment_id = EnrollmentId(ref)
+    return ending.charge_months(enrollment_id, reserve, _purse(view, reserve), view.day)
+
+
+@billing.due(RELEASE, rank=5)
+def release(ref: str, view: View) -> Effects | Later:
+    """Release what is left when the days for corrections are over."""
+    reserve = view.get(Reserve, ref)
+    if reserve.status is not Status.HELD or reserve.is_monthly:
+        return NOTED
+    released_on = reserve.last_day + timedelta(days=_days(view).grace_days) + DAY
+    if view.day < released_on:
+        return Later(released_on)
+    return (ending.release(EnrollmentId(ref), reserve, _purse(view, reserve)),)
+
+
+@billing.due(EXPIRY, rank=6)
+def expire(ref: str, view: View) -> Effects | Later:
+    """Let expire what a period leaves over."""
+    _, child_id, period_id = ref.split("/", 2)
+    account = view.get(Account, f"{child_id}/{period_id}")
+    expires_on = view.get(Period, period_id).ends_on + timedelta(days=_days(view).grace_days) + DAY
+    if view.day < expires_on:
+        return Later(expires_on)
+    if not account.purse.may_expire:
+        return NOTED
+    return (accounts.expire(ChildId(child_id), PeriodId(period_id), account),)
+
+
+@billing.due(ADJUST, rank=7)
+def adjust(ref: str, view: View) -> Effects | Later:
+    """Give back what a provider cancelled in a charged month, just before the invoices."""
+    enrollment_id, month, planned_on = ref.split("/")
+    wait = _wait_for_invoices(planned_on, view)
+    if wait is not None:
+        return wait
+    book = view.get(MonthBook, book_id(EnrollmentId(enrollment_id), Month(month)))
+    reserve = view.get(Reserve, enrollment_id)
+    if book.adjusted or book.charged_kopecks == 0:
+        return NOTED
+    return (
+        ending.adjust_month(
+            EnrollmentId(enrollment_id), reserve, _purse(view, reserve), Month(month), book
+        ),
+    )
+
+
+@billing.due(INVOICE, rank=8)
+def invoice(ref: str, view: View) -> Effects | Later:
+    """Make the invoice of a provider for all up to the previous month, part by part."""
+    provider_id, _, planned_on = ref.rpartition("/")
+    wait = _wait_for_invoices(planned_on, view)
+    if wait is not None:
+        return wait
+    month = previous_month(view.day)
+    provider = view.get(Provider, provider_id)
+    since = provider.uninvoiced.since
+    if since is None:
+        return NOTED
+    if since > month:
+        return Later(first_day(following(since)))
+    id_ = providers.invoice_id(PayerCode(view.payer), ProviderId(provider_id), month)
+    owed = tuple(_owed(provider_id, month, view))
+    begun = view.find(Invoice, id_)
+    if begun is None or begun.is_complete:
+        begun = providers.begin(ProviderId(provider_id), provider, month, len(owed))
+    if begun is None:
+        return Later(first_day(following(month_of(view.day))))
+    return (providers.issue_next(id_, begun, owed[:LINES_PER_PART_MAX]),)
+
+
+def _owed(provider_id: str, month: Month, view: View) -> Iterator[Owed]:
+    index, start = state.uninvoiced_index(provider_id), ""
+    while members := view.members(index, start):
+        for member in members:
+            reserve = view.get(Reserve, member)
+            since = reserve.uninvoiced.since
+            if since is not None and since <= month:
+                # Also what was charged and taken back: an accountant looks for its line.
+                yield Owed(
+                    enrollment_id=EnrollmentId(member),
+                    certificate_number=reserve.certificate_number,
+                    sum=reserve.uninvoiced.up_to(month),
+                )
+        start = f"{members[-1]}\0"
+
+
+def _wait_for_invoices(planned_on: str, view: View) -> Later | None:
+    """Return the day to wait for if invoices are not made today.
+
+    They are made once a month; what was planned after that waits for the next month.
+    """
+    invoice_day = _days(view).invoice_day
+    planned = state.day_of(planned_on)
+    if month_of(planned) == month_of(view.day) and planned.day >= invoice_day:
+        return Later(first_day(following(month_of(view.day))))
+    if view.day.day < invoice_day:
+        return Later(view.day.replace(day=invoice_day))
+    return None

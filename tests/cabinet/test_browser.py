@@ -1,0 +1,108 @@
+"""The parents' page in a real browser: what is seen, and a debit that arrives by itself."""
+
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from services.cabinet.app import serving
+from tests.cabinet import story
+from tests.cabinet.clients import app_of
+from tests.cabinet.journals import Journals, purse
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = (390, 844)
+DESK = (1280, 900)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
+]
+
+
+@pytest.fixture
+async def journals() -> Journals:
+    """A cabinet that knows the whole story."""
+    told = await Journals().start()
+    await story.tell_all(told)
+    await told.follow()
+    return told
+
+
+@asynccontextmanager
+async def family_page(
+    journals: Journals, size: tuple[int, int] = PHONE, *, scripts: bool = True
+) -> AsyncIterator[Page]:
+    """Open the family's page; whatever the browser complains about fails the test."""
+    complaints: list[str] = []
+    async with (
+        serving(app_of(journals), "127.0.0.1", 0) as port,
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as browser,
+    ):
+        context = await browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, java_script_enabled=scripts
+        )
+        page = await context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"http://127.0.0.1:{port}/families/{story.GUARDIAN}")
+        yield page
+        assert complaints == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+async def test_the_certificate_is_seen_and_nothing_runs_over_the_edge(
+    journals: Journals, size: tuple[int, int]
+) -> None:
+    async with family_page(journals, size) as page:
+        balance = page.locator(f"#{story.ELDER} .balance b")
+        bar = page.locator(f"#{story.ELDER} svg.bar")
+
+        assert await balance.inner_text() == "1\u00a0956,04\u00a0₽"
+        assert await bar.locator("rect").count() == 3
+        box = await bar.bounding_box()
+        assert box is not None
+        assert box["height"] >= 20
+        assert await page.evaluate("document.documentElement.scrollWidth") == size[0]
+
+
+async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
+    journals: Journals,
+) -> None:
+    async with family_page(journals) as page:
+        await page.evaluate("window.stillTheSamePage = true")
+        await page.locator(f"#older-{story.ELDER} summary").click()
+        await page.wait_for_timeout(500)
+        assert await page.get_by_text("16\u00a0сентября").count() == 0
+
+        started = time.monotonic()
+        await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+        await journals.follow()
+        await page.get_by_text("Списано за занятие 16\u00a0сентября").wait_for(timeout=4000)
+
+        assert time.monotonic() - started < 2
+        assert await page.evaluate("window.stillTheSamePage")
+        assert await page.locator(f"#older-{story.ELDER}").get_attribute("open") is not None
+        assert "Осталось 29\u00a0занятий" in await page.locator(f"#{story.ELDER}").inner_text()
+        assert "Обновлено" in await page.locator("[data-status]").inner_text()
+
+
+async def test_the_page_is_whole_without_javascript(journals: Journals) -> None:
+    async with family_page(journals, scripts=False) as page:
+        text = await page.locator("main").inner_text()
+
+        assert "1\u00a0956,04\u00a0₽" in text
+        assert "Робототехника" in text

@@ -1,0 +1,271 @@
+"""The parents' pages: what they show, to whom, and that nothing strange gets in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.cabinet.app import make_app, serving
+from services.cabinet.pages import wording
+from services.cabinet.pages.family import BAR_PART_MIN, BAR_WIDTH, family_page, purse_picture
+from streaming.errors import SettingError, StoreUnavailableError
+from streaming.host import Host
+from streaming.memory_store import MemoryStore
+from streaming.telemetry import Telemetry
+from tests.cabinet import story
+from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.journals import Journals, input_of, purse
+
+FAMILY = f"/families/{story.GUARDIAN}"
+
+
+@pytest.fixture
+async def journals() -> Journals:
+    """A cabinet that knows the whole story."""
+    told = await Journals().start()
+    await story.tell_all(told)
+    await told.follow()
+    return told
+
+
+@pytest.fixture
+async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that cabinet, in the sandbox."""
+    async with client_of(app_of(journals)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param("1\u00a0956,04\u00a0₽", id="the balance"),
+        pytest.param("701\u00a0000015\u00a07", id="the number"),
+        pytest.param("до 31\u00a0декабря 2020\u00a0года", id="the term"),
+        pytest.param("10\u00a0000,00\u00a0₽", id="the nominal"),
+        pytest.param("Осталось <b>30\u00a0занятий</b> из 32", id="lessons left"),
+        pytest.param("Ребёнок болел, занятие не посещено. Деньги не списаны.", id="no debit, why"),
+        pytest.param("Организация исправила отметку", id="a reversal, why"),
+        pytest.param("+251,49\u00a0₽", id="what came back"),
+        pytest.param("принять заявление до 25\u00a0сентября 2020\u00a0года", id="next, by when"),
+        pytest.param("Вы первый в очереди.", id="place in the waiting list"),
+        pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
+        pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
+        pytest.param("Отправлено в кабинете, по почте", id="a message"),
+        pytest.param("Учебный режим", id="that people are invented"),
+    ],
+)
+async def test_a_family_sees(client: httpx.AsyncClient, seen: str) -> None:
+    page = await client.get(FAMILY)
+
+    assert page.status_code == 200
+    assert seen in page.text
+
+
+async def test_a_step_is_not_told_beside_the_one_that_followed_it(journals: Journals) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    elder = family_page(family)["children"][0]
+
+    titles = [line.title for line in elder["history"] + elder["older"]]
+    assert "Договор заключён" in titles
+    assert "Забронировано" not in titles
+    assert "Заявление одобрено" not in titles
+    assert "Заявление принято" not in titles
+
+
+@pytest.mark.parametrize("path", ["/", FAMILY, "/families/guardian-99999"])
+async def test_pages_take_nothing_from_elsewhere_and_run_no_script_of_strangers(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    page = await client.get(path)
+
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http:" not in page.text
+    assert "https:" not in page.text
+    assert " style=" not in page.text
+    assert page.headers["cache-control"] == "no-store"
+    assert "Учебный режим" in page.text
+
+
+async def test_what_others_wrote_is_text_not_markup(journals: Journals) -> None:
+    published = story.group("grp-666", "<script>alert(1)</script>")
+    await journals.fact(
+        "enrollment.group-changed",
+        story.places("grp-666", 12),
+        input_=input_of("navigator.group-published", published),
+    )
+    await story.apply_for(journals, "enr-00666", story.ELDER, "grp-666")
+    await journals.follow()
+    async with client_of(app_of(journals)) as client:
+        page = await client.get(FAMILY)
+        search = await client.get("/", params={"q": '"><script>alert(2)</script>'})
+
+    assert "&lt;script&gt;alert(1)" in page.text
+    assert "<script>alert" not in page.text + search.text
+
+
+async def test_families_are_found_by_the_beginning_of_their_id(client: httpx.AsyncClient) -> None:
+    everybody = await client.get("/")
+    nobody = await client.get("/", params={"q": "guardian-9"})
+
+    assert f'href="{FAMILY}"' in everybody.text
+    assert "2\u00a0ребёнка" in everybody.text
+    assert f'href="{FAMILY}"' not in nobody.text
+    assert "Никого с номером" in nobody.text
+
+
+async def test_a_family_that_is_not_there_is_404(client: httpx.AsyncClient) -> None:
+    page = await client.get("/families/guardian-99999")
+
+    assert page.status_code == 404
+    assert "Такой семьи нет" in page.text
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), (FAMILY, 403), (f"{FAMILY}/live", 403)])
+async def test_outside_the_sandbox_no_family_is_shown(
+    journals: Journals, path: str, status: int
+) -> None:
+    async with client_of(app_of(journals, sandbox=False)) as client:
+        page = await client.get(path)
+
+    assert page.status_code == status
+    assert "Вход ещё не настроен" in page.text
+    assert "guardian" not in page.text
+    assert "Учебный режим" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/", FAMILY])
+async def test_a_store_that_is_gone_is_told_kindly(journals: Journals, path: str) -> None:
+    def gone(point: object) -> None:
+        raise StoreUnavailableError("redis at 10.0.0.7")
+
+    assert isinstance(journals.store, MemoryStore)
+    journals.store.fault = gone
+    async with client_of(app_of(journals)) as client:
+        page = await client.get(path)
+
+    assert page.status_code == 503
+    assert "ничего не потеряно" in page.text
+    assert "10.0.0.7" not in page.text
+
+
+# --- the picture of a purse --------------------------------------------------------------------
+
+sums = st.integers(min_value=0, max_value=10**12)
+
+
+@given(paid=sums, reserved=sums, balance=sums, expired=sums)
+def test_every_part_of_a_purse_is_seen_and_together_they_fill_the_picture(
+    paid: int, reserved: int, balance: int, expired: int
+) -> None:
+    slices = purse_picture(
+        {
+            "paid_kopecks": paid,
+            "reserved_kopecks": reserved,
+            "balance_kopecks": balance,
+            "expired_kopecks": expired,
+        }
+    )
+
+    assert sum(each.kopecks for each in slices) == paid + reserved + balance + expired
+    assert all(each.width >= BAR_PART_MIN for each in slices)
+    assert sum(each.width for each in slices) == (BAR_WIDTH if slices else 0)
+    assert [each.x for each in slices] == [
+        sum(before.width for before in slices[:at]) for at in range(len(slices))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "today", "expected"),
+    [
+        ("2010-09-14", "2020-09-13", "9\u00a0лет"),
+        ("2010-09-14", "2020-09-14", "10\u00a0лет"),
+        ("2012-02-29", "2021-02-28", "8\u00a0лет"),
+        ("2012-02-29", "2021-03-01", "9\u00a0лет"),
+        ("1999-01-01", None, ""),
+    ],
+)
+def test_age_is_counted_in_full_years(birth_date: str, today: str | None, expected: str) -> None:
+    assert wording.age(birth_date, today) == expected
+
+
+# --- live --------------------------------------------------------------------------------------
+
+
+async def test_a_change_is_told_within_two_seconds_and_what_is_others_is_not(
+    journals: Journals,
+) -> None:
+    app = app_of(journals)
+    async with (
+        serving(app, "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+    ):
+        page = await client.get(FAMILY)
+        live = page.text.partition('data-live="')[2].partition('"')[0]
+        async with client.stream("GET", live) as stream:
+            lines = stream.aiter_lines()
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            await until(lines, ": listening")
+            await story.register_child(journals, "child-00900", "2012-01-01", ["guardian-00900"])
+            await journals.follow()
+            with pytest.raises(TimeoutError):
+                await until(lines, "event: changed", seconds=1.2)
+        async with client.stream("GET", live) as stream:
+            lines = stream.aiter_lines()
+            await until(lines, ": listening")
+            await asyncio.sleep(0.4)
+            await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+            await journals.follow()
+            await until(lines, "event: changed", seconds=2)
+
+
+async def test_a_page_that_is_older_than_the_facts_is_told_at_once(journals: Journals) -> None:
+    app = app_of(journals)
+    async with (
+        serving(app, "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        client.stream("GET", f"{FAMILY}/live?version=older") as stream,
+    ):
+        await until(stream.aiter_lines(), "event: changed", seconds=2)
+
+
+async def test_the_server_stops_while_somebody_listens(journals: Journals) -> None:
+    app = app_of(journals)
+    client = httpx.AsyncClient(timeout=10)
+    async with asyncio.timeout(5):
+        async with serving(app, "127.0.0.1", 0) as port:
+            url = f"http://127.0.0.1:{port}{FAMILY}/live"
+            stream = await client.send(client.build_request("GET", url), stream=True)
+        await stream.aclose()
+        await client.aclose()
+
+
+async def test_a_port_that_is_taken_is_named_with_the_remedy(journals: Journals) -> None:
+    app = make_app(
+        journals.store,
+        journals.bus,
+        journals.sources,
+        Host(journals.bus, {}, Telemetry()),
+        Telemetry(),
+        sandbox=True,
+    )
+
+    async with serving(app, "127.0.0.1", 0) as port:
+        with pytest.raises(SettingError, match=rf"127.0.0.1:{port} .*PFDO_PORT"):
+            async with serving(app, "127.0.0.1", port):
+                pass
+
+
+async def until(lines: AsyncIterator[str], wanted: str, seconds: float = 5) -> None:
+    """Read lines until the wanted one. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        async for line in lines:
+            if line == wanted:
+                return
+    raise AssertionError(f"the stream ended without {wanted!r}")

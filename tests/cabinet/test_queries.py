@@ -1,0 +1,150 @@
+"""What the cabinet answers: shapes, what is not there, and that all ways say the same."""
+
+import pytest
+from pydantic import BaseModel
+
+from services.cabinet.api import shapes
+from services.cabinet.queries import EXPORTS
+from tests.cabinet import story
+from tests.cabinet.journals import PAYER, Journals
+
+SHAPES: dict[str, type[BaseModel]] = {
+    "certificates": shapes.CertificateShape,
+    "enrollments": shapes.EnrollmentShape,
+    "groups": shapes.GroupShape,
+    "providers": shapes.ProviderShape,
+    "payers": shapes.PayerShape,
+    "invoices": shapes.InvoiceShape,
+}
+
+
+@pytest.fixture
+async def journals() -> Journals:
+    """A cabinet that knows the whole story."""
+    told = await Journals().start()
+    await story.tell_all(told)
+    await told.follow()
+    return told
+
+
+async def test_what_is_not_there_is_none(journals: Journals) -> None:
+    queries = journals.queries
+
+    assert await queries.certificate("child-99999") is None
+    assert await queries.certificate("child-0002") is None, "the beginning of an id is no id"
+    assert await queries.enrollment("enr-99999") is None
+    assert await queries.group("grp-999") is None
+    assert await queries.payer("99999999") is None
+    assert await queries.provider("prov-999") is None
+    assert await queries.invoice("inv-none") is None
+    assert await queries.family("guardian-99999") is None
+    assert await queries.decided("attendance.events.v1", 99, 0) is None
+
+
+async def test_a_certificate_is_found_by_child_and_by_number(journals: Journals) -> None:
+    by_child = await journals.queries.certificate(story.ELDER)
+    by_number = await journals.queries.certificate(story.NUMBER)
+
+    assert by_child is not None
+    assert by_child == by_number
+
+
+async def test_export_says_what_show_says_in_the_shapes_of_the_api(journals: Journals) -> None:
+    queries = journals.queries
+    show = {
+        "certificates": queries.certificate,
+        "enrollments": queries.enrollment,
+        "groups": queries.group,
+        "providers": queries.provider,
+        "payers": queries.payer,
+        "invoices": queries.invoice,
+    }
+
+    exported = await queries.export()
+
+    assert tuple(exported) == EXPORTS
+    assert set(exported["enrollments"]) == {
+        story.ROBOTS,
+        story.CHESS,
+        story.CLIMBING,
+        story.PAINTING,
+    }
+    assert set(exported["groups"]) == set(story.GROUPS)
+    for kind, answers in exported.items():
+        for id_, answer in answers.items():
+            assert await show[kind](id_) == answer
+            SHAPES[kind].model_validate(answer)
+
+
+async def test_a_provider_nobody_owes_is_known_but_not_exported() -> None:
+    journals = await Journals().start()
+    await story.set_the_scene(journals)
+    await journals.follow()
+
+    exported = await journals.queries.export(["providers"])
+
+    assert exported == {"providers": {}}
+    shown = await journals.queries.provider(story.PROVIDER)
+    assert shown == {"provider_id": story.PROVIDER, "payers": []}
+
+
+async def test_the_provider_of_an_application_is_known_before_a_place_is_held(
+    journals: Journals,
+) -> None:
+    waiting = await journals.queries.enrollment(story.CLIMBING)
+
+    assert waiting is not None
+    assert waiting["provider_id"] == story.PROVIDER
+
+
+async def test_a_family_sees_all_that_is_its_own(journals: Journals) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+
+    assert family is not None
+    elder, younger = family["children"]
+    assert family["business_day"] == "2020-09-14"
+    assert (elder["child_id"], younger["child_id"]) == (story.ELDER, story.YOUNGER)
+    (climbing,) = [e for e in younger["enrollments"] if e["enrollment_id"] == story.CLIMBING]
+    assert climbing["waiting_position"] == 1
+    assert climbing["provider_title"] == "Дом творчества «Кедр»"
+    assert [entry["kind"] for entry in elder["history"]][:2] == [
+        "place-held",
+        "application-registered",
+    ]
+    days = [entry["day"] for entry in elder["history"]]
+    assert days == sorted(days, reverse=True)
+    assert [message["category"] for message in family["messages"]] == [
+        "certificate",
+        "application",
+        "debit",
+        "debit",
+    ]
+    assert all(message["entries"] for message in family["messages"])
+
+
+async def test_guardians_are_listed_by_the_beginning_of_their_id(journals: Journals) -> None:
+    for number in range(5):
+        await story.register_child(
+            journals, f"child-1000{number}", "2012-01-01", [f"guardian-1000{number}"]
+        )
+    await journals.follow()
+
+    everybody = await journals.queries.guardians()
+    some = await journals.queries.guardians("guardian-1", 3)
+    none = await journals.queries.guardians("nobody")
+
+    assert everybody[0] == {"guardian_id": story.GUARDIAN, "children": 2}
+    assert len(everybody) == 6
+    assert [each["guardian_id"] for each in some] == [f"guardian-1000{n}" for n in range(3)]
+    assert none == []
+
+
+async def test_as_of_names_the_last_record_of_each_journal(journals: Journals) -> None:
+    standings = await journals.queries.as_of()
+
+    partition = journals.queries.partition_of(PAYER)
+    of_payer = standings[partition]
+    assert of_payer["business_day"] == "2020-09-14"
+    for topic, number in of_payer["journals"].items():
+        records = journals.bus.log.log(topic, partition).records  # type: ignore[attr-defined]
+        assert number == len(records), topic
