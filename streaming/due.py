@@ -59,6 +59,8 @@ class Queue:
         self.order = order
         self.handler = handler
         self.pending: dict[str, None] = {}
+        self.held: dict[str, None] = {}
+        """What was due and asked for patience."""
         self.maybe_more = True
 
 
@@ -89,8 +91,21 @@ class Queues:
             for member, is_there in changes.items():
                 if not is_there:
                     queue.pending.pop(member, None)
+                    queue.held.pop(member, None)
                 elif due is not None and member < queue.bound(due.day):
                     queue.maybe_more = True
+
+    @property
+    def is_holding(self) -> bool:
+        """Return whether any due work asked for patience."""
+        return any(queue.held for queue in self._in_order)
+
+    def ask_again(self) -> None:
+        """Let due work that asked for patience be looked at again."""
+        for queue in self._in_order:
+            if queue.held:
+                # Read anew: what came meanwhile may stand before what was held.
+                queue.pending, queue.held, queue.maybe_more = {}, {}, True
 
     def day_opened(self) -> None:
         """Take note that anything may be due now."""

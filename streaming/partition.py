@@ -51,6 +51,7 @@ from streaming.service import (
     Effects,
     Later,
     Outcome,
+    Patience,
     Refuse,
     Send,
     Service,
@@ -142,6 +143,7 @@ class Partition:
         self.decisions: list[tuple[str, str, str]] = []
         """(topic, decision, reason) of the batch, for metrics."""
         self._portions = ("", 0)
+        self._is_patient = True
         self._last_read: dict[str, Record] = {}
         self._required = {
             model.type: {
@@ -157,6 +159,7 @@ class Partition:
     def resume(self, end: JournalEnd, positions: Mapping[str, Position]) -> None:
         """Begin from a store that stands at `end` of the journal and at `positions`."""
         self._applying.forget()
+        self._is_patient = True
         self.end = end
         self.positions = dict(positions)
         self._drop_batch()
@@ -215,6 +218,8 @@ class Partition:
     def _read_up_to(self, record: Record, journalseq: int) -> None:
         self.positions[record.topic] = Position(record.offset + 1, record.offset, "", journalseq)
         self._last_read[record.topic] = record
+        self._is_patient = True
+        self._applying.queues.ask_again()
 
     def skip_to(self, topic: str, offset: int) -> bool:
         """Note that there is no record before `offset`; return whether that is news."""
@@ -304,7 +309,10 @@ class Partition:
     # --- work that waits -------------------------------------------------------------------
 
     def work(self) -> bool:
-        """Do the next piece of woken or due work. Return False when there is none."""
+        """Do the next piece of woken or due work. Return False when there is none.
+
+        What asked for patience is no work until a record was decided or `lose_patience` came.
+        """
         try:
             return self._wake_next() or self._due_next()
         except BaseException:
@@ -329,19 +337,30 @@ class Partition:
         for queue in self._applying.queues:
             if not queue.pending and queue.maybe_more:
                 asked = Range(queue.index, "", queue.bound(due.day), DUE_LOADED_MAX)
-                members = self.memory.range(asked)
+                members = [m for m in self.memory.range(asked) if m not in queue.held]
                 queue.pending = dict.fromkeys(sorted(members, key=queue.order))
                 queue.maybe_more = bool(members)
-            if queue.pending:
+            while queue.pending:
                 member = next(iter(queue.pending))
                 if queue.handler is None:
                     _, _, topic, offset = member.split("|")
                     self._decide_parked(topic, int(offset), given_up=queue.rank == DEADLINE_RANK)
-                else:
-                    self._do_due(queue, queue.handler, member, due)
+                elif not self._do_due(queue, queue.handler, member, due):
+                    queue.held[member] = queue.pending.pop(member)
+                    continue
                 queue.pending.pop(member, None)
                 return True
         return False
+
+    @property
+    def is_holding(self) -> bool:
+        """Return whether due work asked for patience."""
+        return self._applying.queues.is_holding
+
+    def lose_patience(self) -> None:
+        """Let due work that asked for patience be done without it, until the next record."""
+        self._is_patient = False
+        self._applying.queues.ask_again()
 
     def _decide_parked(self, topic: str, offset: int, *, given_up: bool) -> None:
         parked: Parked | None = self.memory.get(parked_key(topic, offset))
@@ -387,9 +406,15 @@ class Partition:
         scope = None if listened is None else listened.scope(parked.type, parked.payer)
         return scope or EVERYBODY
 
-    def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause) -> None:
+    def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause) -> bool:
+        """Do a piece of due work. Return False if it asks for patience."""
         _, payer, ref = member.split("|", 2)
-        outcome = handler(ref, View(self.memory, payer=payer, day=due.day))
+        is_patient = self._is_patient
+        outcome = handler(ref, View(self.memory, payer=payer, day=due.day, is_patient=is_patient))
+        if isinstance(outcome, Patience):
+            if not is_patient:
+                raise ValueError(f"{member} of {queue.index} asks for patience when there is none")
+            return False
         cause = Cause(
             topic=due.topic,
             partition=self.number,
@@ -415,6 +440,7 @@ class Partition:
         self._portions = (member, self._portions[1] + 1 if self._portions[0] == member else 1)
         if self._portions[1] > DUE_PORTIONS_MAX:
             raise ValueError(f"{member} of {queue.index} is never done: its facts must settle it")
+        return True
 
     # --- concluding ------------------------------------------------------------------------
 

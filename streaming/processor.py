@@ -5,6 +5,7 @@ are committed by one call of the store, guarded by epoch and sequence, and publi
 round (ARCHITECTURE.md). Whatever goes wrong, the answer is the same: take over again.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ BATCH_RECORDS_MAX = 500
 FOLD_RECORDS_MAX = 500
 FAULTS_PER_DECISION_MAX = 1_000
 OUTBOX_ENTRIES_MAX = 100_000
+PATIENCE_SECONDS = 1.0
+"""How long due work may ask for patience while nothing comes."""
 POLL_SECONDS = 0.5
 BLOCKED_POLL_SECONDS = 0.02
 """How long to wait at a time where something is known to come, or the end to become known."""
@@ -76,6 +79,7 @@ class Processor:
             service, number, bus.partitions, listening, cached_max=cached_max
         )
         self._journal_topic = f"{service.name}.events.v1"
+        self.patience_seconds = PATIENCE_SECONDS
         self.epoch = 0
         self.seq = 0
         self._published = Published()
@@ -88,6 +92,7 @@ class Processor:
         self._merge: Merge | None = None
         self._reads: deque[Read] = deque()
         self._unchecked: dict[str, Position] = {}
+        self._held_since: float | None = None
         self.is_idle = False
 
     # --- taking over and healing -----------------------------------------------------------
@@ -286,7 +291,10 @@ class Processor:
         if decided or self._outstanding:
             await self._commit(is_idle=self.is_idle)
         if decided:
+            self._held_since = None
             return True
+        if self.partition.is_holding:
+            wait_seconds = self._keep_patience(wait_seconds)
         await merge.fill(0.0 if self._has_loose_ends else wait_seconds)
         if not merge.is_empty:
             return True
@@ -296,6 +304,17 @@ class Processor:
         if self._has_loose_ends:
             await self._commit(is_idle=self.is_idle)
         return False
+
+    def _keep_patience(self, wait_seconds: float) -> float:
+        """Return how long to wait for a record while due work asks for patience."""
+        now = time.monotonic()
+        if self._held_since is None:
+            self._held_since = now
+        left = self._held_since + self.patience_seconds - now
+        if left <= 0:
+            self.partition.lose_patience()
+            return 0.0
+        return min(wait_seconds, left)
 
     @property
     def _outstanding(self) -> bool:
@@ -319,7 +338,7 @@ class Processor:
             if not self._reads:
                 await self._read_on(merge, BATCH_RECORDS_MAX - decided)
             if not self._reads:
-                self.is_idle = True
+                self.is_idle = not partition.is_holding
                 break
             read = self._reads[0]
             await self._attempt(lambda read=read: partition.decide(read), read.record)  # type: ignore[misc]

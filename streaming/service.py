@@ -64,6 +64,15 @@ class Later:
     day: date
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What should come before this due work may still be on its way from another partition.
+
+    It is asked for again after each further record, until it answers otherwise or, when nothing
+    came for a while, `view.is_patient` is False: an order worth keeping must not become a wait.
+    """
+
+
 Effects: TypeAlias = Sequence[object]
 """Facts (dataclasses the service publishes) and `Send`s, in order. Empty: noted, nothing else."""
 
@@ -71,7 +80,7 @@ Outcome: TypeAlias = Effects | Refuse | Wait | WaitForDay | None
 """None: it does not concern this service; nothing is written."""
 
 Handler: TypeAlias = Callable[[Any, View], Outcome]
-DueHandler: TypeAlias = Callable[[str, View], Effects | Later]
+DueHandler: TypeAlias = Callable[[str, View], Effects | Later | Patience]
 Prefetch: TypeAlias = Callable[[Any], Iterable[tuple[type[Any], str]]]
 
 

@@ -241,7 +241,7 @@ class Memory:
 class View:
     """What a decision may look at. All state is the payer's whose record is being decided."""
 
-    __slots__ = ("_memory", "day", "first_day", "given_up", "payer", "scope")
+    __slots__ = ("_memory", "day", "first_day", "given_up", "is_patient", "payer", "scope")
 
     def __init__(
         self,
@@ -251,6 +251,7 @@ class View:
         day: date,
         first_day: date | None = None,
         given_up: bool = False,
+        is_patient: bool = True,
         scope: Scope = EVERYBODY,
     ) -> None:
         self._memory = memory
@@ -259,6 +260,8 @@ class View:
         """The business day of the partition."""
         self.first_day = first_day or day
         """The business day on which this input arrived first (deadlines count from it)."""
+        self.is_patient = is_patient
+        """Due work may still answer `Patience`."""
         self.given_up = given_up
         """The deadline of what this input waited for has passed: decide without it."""
         self.scope = scope

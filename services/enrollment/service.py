@@ -59,7 +59,7 @@ from services.enrollment.domain.payer import (
 from services.enrollment.domain.places import Group, Place, Provider
 from services.enrollment.domain.terms import Terms
 from services.enrollment.state import enrollment
-from streaming.service import Effects, Outcome, Refuse, Send, Wait
+from streaming.service import Effects, Outcome, Patience, Refuse, Send, Wait
 from streaming.view import View
 
 __all__ = ["enrollment"]
@@ -251,9 +251,16 @@ def place_answered(event: PlaceAnswered, view: View) -> Outcome:
 
 
 @enrollment.due(state.ACCEPT, rank=2)
-def accept_by_itself(ref: str, view: View) -> Effects:
-    """Accept a held place that nobody has to accept, after all that waited for it."""
-    return _accept(view.get(Enrollment, ref), view)
+def accept_by_itself(ref: str, view: View) -> Effects | Patience:
+    """Accept a held place that nobody has to accept, after all that waited for it.
+
+    Who asked earlier goes first, even if the other municipality that holds that place is slower:
+    certificates and money are given in this order.
+    """
+    earlier = view.first(state.ASKED)
+    if earlier is not None and earlier < ref and view.is_patient:
+        return Patience()
+    return _accept(view.get(Enrollment, ref.partition("/")[2]), view)
 
 
 @enrollment.due(state.HOLD, rank=4)

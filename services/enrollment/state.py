@@ -1,10 +1,12 @@
 """What enrollment keeps, and what its inputs and facts change in it. Nothing is decided here.
 
-Indexes (of a payer): `open` enrollments by child and group, `periods` by first day,
+Indexes (of a payer): `open` enrollments by child and group, `asked` those without an answer to
+their request for a place by arrival, `periods` by first day,
 `waiting/<group>` in order of tickets, `owed/<provider>` groups that owe a place, `rules/<table>`
 publications by day.
 """
 
+from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +42,7 @@ STATE_VERSION = 1
 
 HOLD = "hold"
 ACCEPT = "accept"
+ASKED = "asked"
 END = "end"
 RETURN = "return"
 SERVE = "serve"
@@ -287,7 +290,9 @@ def _ask(
 @enrollment.evolves(facts.ApplicationRegistered)
 def evolve_registered(fact: facts.ApplicationRegistered, state: State) -> None:
     """An application is known: what came before it may be decided."""
-    now = _evolve(fact, state)
+    now = replace(_evolve(fact, state), asked_at=state.journalseq)
+    state.put(fact.enrollment_id, now)
+    state.add(ASKED, turn(now))
     state.add("open", _open_member(now.child_id, now.group_home, now.group_id, now.enrollment_id))
     state.wake(enrollment_key(fact.enrollment_id))
 
@@ -312,7 +317,7 @@ def evolve_held(fact: facts.PlaceHeld, state: State) -> None:
     _evolve(fact, state)
     state.due_on(HOLD, fact.held_until + DAY, fact.enrollment_id)
     if fact.terms.auto_accept:
-        state.due_on(ACCEPT, state.day, fact.enrollment_id)
+        state.due_on(ACCEPT, state.day, turn(state.get(Enrollment, fact.enrollment_id)))
     state.wake(answer_key(fact.enrollment_id))
     state.wake(place_key(fact.enrollment_id))
 
@@ -352,7 +357,14 @@ def _evolve(fact: facts.EnrollmentFact, state: State) -> Enrollment:
     known = state.get(Enrollment, fact.enrollment_id)
     now = application.evolve(known, fact, state.day)
     state.put(fact.enrollment_id, now)
+    if known.asked_at and known.status is application.Status.REQUESTED is not now.status:
+        state.discard(ASKED, turn(known))
     return now
+
+
+def turn(asking: Enrollment) -> str:
+    """Return what orders requests for places by arrival: the index member, and due work."""
+    return f"{asking.asked_at:015d}/{asking.enrollment_id}"
 
 
 def _leave_hold(state: State, enrollment_id: EnrollmentId) -> None:
@@ -364,7 +376,7 @@ def _leave_hold(state: State, enrollment_id: EnrollmentId) -> None:
     assert held.terms is not None
     state.not_due(HOLD, held.held_until + DAY, enrollment_id)
     if held.terms.auto_accept:
-        state.not_due(ACCEPT, held.held_on, enrollment_id)
+        state.not_due(ACCEPT, held.held_on, turn(held))
 
 
 def _finish(state: State, over: Enrollment) -> None:

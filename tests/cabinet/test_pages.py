@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -153,6 +154,56 @@ async def test_a_store_that_is_gone_is_told_kindly(journals: Journals, path: str
     assert page.status_code == 503
     assert "ничего не потеряно" in page.text
     assert "10.0.0.7" not in page.text
+
+
+def entry(kind: str, amount: int | None = None, **more: object) -> dict[str, object]:
+    """Return an entry of a history."""
+    return {
+        "at": "2020-10-07T10:00:00+08:00",
+        "day": "2020-10-07",
+        "kind": kind,
+        "text": "Почему.",
+        "enrollment_id": "enr-1",
+        "lesson_id": None,
+        "lesson_date": None,
+        "amount_kopecks": amount,
+        "balance_kopecks": None,
+    } | more
+
+
+MARKED: dict[str, Any] = {"lesson_id": "les-1", "lesson_date": "2020-10-05"}
+LINES = [
+    pytest.param(entry("lesson-charged", 100, **MARKED), "Списано за занятие 5", "−1,00", id="out"),
+    pytest.param(
+        entry("charge-reversed", 100, **MARKED), "Списание отменено: занятие 5", "+1,00", id="in"
+    ),
+    pytest.param(entry("lesson-not-charged", **MARKED), "Отметка: занятие 5", "", id="a mark"),
+    pytest.param(entry("month-adjusted", 0), "Возвращать нечего", "", id="nothing back"),
+    pytest.param(entry("month-adjusted", 250), "Возврат за месяц", "+2,50", id="something back"),
+    pytest.param(entry("nominal-applied", 500), "Номинал изменился", "+5,00", id="raised"),
+    pytest.param(entry("nominal-applied", -500), "Номинал изменился", "−5,00", id="lowered"),
+]
+
+
+@pytest.mark.parametrize(("happened", "title", "amount"), LINES)
+async def test_a_line_says_what_happened_to_the_money(
+    journals: Journals, happened: dict[str, object], title: str, amount: str
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    child = family["children"][0]
+    by_month = child["enrollments"][0] | {
+        "enrollment_id": "enr-1",
+        "debit_basis": "MONTHLY_CONTRACT",
+    }
+
+    shown = family_page(
+        family | {"children": [child | {"enrollments": [by_month], "history": [happened]}]}
+    )
+
+    (line,) = shown["children"][0]["history"]
+    assert line.title.startswith(title)
+    assert line.amount.removesuffix("\u00a0₽") == amount
 
 
 # --- the picture of a purse --------------------------------------------------------------------

@@ -507,7 +507,7 @@ async def decision(service: str, kind: str, reason: dict[str, Any]) -> dict[str,
     [
         ("refused", {"reason": "too_late", "detail": "too late"}, "too_late"),
         ("duplicate", {}, None),
-        ("parked", {"waits_for": f"reserve:{ROBOTS}", "until": None}, None),
+        ("parked", {"waits_for": f"reserve:{ROBOTS}", "until": None}, f"reserve:{ROBOTS}"),
         ("forwarded", {"to_partition": 1}, None),
     ],
 )

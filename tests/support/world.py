@@ -86,7 +86,7 @@ class World:
         """Return a new owner that has not taken over yet."""
         bus = MemoryBus(self.partitions, self.log, fault=self._fault)
         service = self.services[name]
-        return Processor(
+        processor = Processor(
             service,
             partition,
             bus,
@@ -95,6 +95,9 @@ class World:
             Telemetry(),
             cached_max=self.cached_max,
         )
+        # No clock: patience ends when the world is at rest.
+        processor.patience_seconds = float("inf")
+        return processor
 
     def _fault(self, point: str, subject: str) -> None:
         if self.bus_fault is not None:
@@ -128,10 +131,17 @@ class World:
             for name, partition in places:
                 worked = await self.step(name, partition) or worked
             quiet = 0 if worked else quiet + 1
+            if quiet == 1 and any(owner.partition.is_holding for owner in self._owners.values()):
+                self._lose_patience()
             # Twice: what the last of them published may have been read by none yet.
             if quiet == 2 and all(owner.is_idle for owner in self._owners.values()):
                 return
         raise AssertionError("the world does not come to rest")
+
+    def _lose_patience(self) -> None:
+        """Nothing more is on its way: what asked for patience goes on without it."""
+        for owner in self._owners.values():
+            owner.partition.lose_patience()
 
     # --- looking ---------------------------------------------------------------------------
 

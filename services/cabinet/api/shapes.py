@@ -207,7 +207,7 @@ class EventStatus(Shape):
     decision: str = Field(
         description="applied duplicate refused parked forwarded dead-lettered, or undecided"
     )
-    reason: str | None
+    reason: str | None = Field(description="Of what is parked: what it waits for")
     decided_by: str | None
 
 

@@ -19,6 +19,8 @@ BAR_WIDTH = 1000
 BAR_PART_MIN = 16
 BAR_GAP = 6
 
+MONTHLY = "MONTHLY_CONTRACT"
+
 _OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
 _ORDER = ("PLACE_HELD", "ENROLLED", "REGISTERED", "WAITLISTED", "ACTIVE")
 # Told twice: the certificate's fact and billing's answer, or the step before the one that matters.
@@ -40,6 +42,7 @@ _SIGNS = {
     "month-reversed": "+",
     "month-adjusted": "+",
     "account-opened": "+",
+    "nominal-applied": "+",
 }
 _TONES = {
     "lesson-charged": "out",
@@ -102,11 +105,11 @@ def family_page(family: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _child(child: Mapping[str, Any], today: str | None) -> dict[str, Any]:
-    titles = {each["enrollment_id"]: each["title"] or "" for each in child["enrollments"]}
+    known = {each["enrollment_id"]: each for each in child["enrollments"]}
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
-    history = _history(child["history"], titles, today)
+    history = _history(child["history"], known, today)
     return {
         "id": child["child_id"],
         "payer": child["payer"],
@@ -247,7 +250,7 @@ def _goes_on(enrollment: Mapping[str, Any], today: str | None) -> bool:
 def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, Any]:
     state, tone = wording.STATES[enrollment["state"]]
     lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
-    by_month = enrollment["debit_basis"] == "MONTHLY_CONTRACT"
+    by_month = enrollment["debit_basis"] == MONTHLY
     has_money = enrollment["certificate_share_kopecks"] is not None
     shown = has_money and not by_month and enrollment["state"] == "ACTIVE" and lessons
     return {
@@ -289,7 +292,9 @@ def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _history(
-    entries: Sequence[Mapping[str, Any]], titles: Mapping[str, str], today: str | None
+    entries: Sequence[Mapping[str, Any]],
+    enrollments: Mapping[str, Mapping[str, Any]],
+    today: str | None,
 ) -> list[Line]:
     lines: list[Line] = []
     moved = _moves_of_balance(entries)
@@ -297,7 +302,12 @@ def _history(
         found = list(of_day)
         told = {(entry["kind"], entry["enrollment_id"]) for entry in found}
         lines += [
-            _line(entry, titles, today, is_balance_told=id(entry) in moved)
+            _line(
+                entry,
+                enrollments.get(entry["enrollment_id"] or "", {}),
+                today,
+                is_balance_told=id(entry) in moved,
+            )
             for entry in found
             if not any(
                 (kind, entry["enrollment_id"]) in told
@@ -320,26 +330,40 @@ def _moves_of_balance(entries: Sequence[Mapping[str, Any]]) -> set[int]:
 
 def _line(
     entry: Mapping[str, Any],
-    titles: Mapping[str, str],
+    enrollment: Mapping[str, Any],
     today: str | None,
     *,
     is_balance_told: bool,
 ) -> Line:
     kind, amount, free = entry["kind"], entry["amount_kopecks"], entry["balance_kopecks"]
-    lesson = wording.short_date(entry["lesson_date"], today)
-    title = wording.KINDS.get(kind, kind)
-    if lesson:
-        title = f"{title} {lesson}" if kind == "lesson-charged" else f"{title}: занятие {lesson}"
     return Line(
         key=f"{entry['at']}|{kind}|{entry['enrollment_id']}|{entry['lesson_id']}|{amount}|{free}",
-        title=title,
+        title=_title(entry, enrollment, today),
         text=entry["text"],
-        group=titles.get(entry["enrollment_id"] or "", ""),
+        group=enrollment.get("title") or "",
         when=wording.short_date(entry["day"], today),
-        amount="" if amount is None else f"{_SIGNS.get(kind, '')}{rubles(amount)}",
+        amount=_amount(kind, amount) if amount else "",
         free=rubles(free) if is_balance_told else "",
         tone=_TONES.get(kind, "still"),
     )
+
+
+def _title(entry: Mapping[str, Any], enrollment: Mapping[str, Any], today: str | None) -> str:
+    kind = str(entry["kind"])
+    title = wording.KINDS.get(kind, kind)
+    if kind == "lesson-not-charged" and enrollment.get("debit_basis") == MONTHLY:
+        title = wording.MARK
+    if kind == "month-adjusted" and not entry["amount_kopecks"]:
+        title = wording.NOTHING_BACK
+    lesson = wording.short_date(entry["lesson_date"], today)
+    if not lesson:
+        return title
+    return f"{title} {lesson}" if kind == "lesson-charged" else f"{title}: занятие {lesson}"
+
+
+def _amount(kind: str, kopecks: int) -> str:
+    # A nominal that went down is negative already.
+    return f"{'' if kopecks < 0 else _SIGNS.get(kind, '')}{rubles(kopecks)}"
 
 
 def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[dict[str, Any]]:

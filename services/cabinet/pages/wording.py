@@ -69,6 +69,11 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 """Title of each fact of a child's history."""
 
+MARK = "Отметка"
+"""Title of a mark of an agreement that is paid by the month."""
+NOTHING_BACK = "Возвращать нечего"
+"""Title of a month's adjustment that found nothing to adjust."""
+
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "application": "О заявлении",

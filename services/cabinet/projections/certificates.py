@@ -162,8 +162,7 @@ def certificate_refused(fact: CertificateRefused, envelope: Envelope, models: Mo
 def certificate_frozen(fact: CertificateFrozen, envelope: Envelope, models: Models) -> None:
     """The certificate gets no reserve from now on."""
     _freeze(fact.child_id, envelope, models, frozen=True)
-    reason = fact.reason.rstrip(".")
-    text = f"Сертификат приостановлен: {reason}. Новые договоры по нему пока не заключаются."
+    text = f"Новые договоры по сертификату пока не заключаются. Причина: {fact.reason.rstrip('.')}."
     tell(envelope, models, fact.child_id, text)
 
 
@@ -171,7 +170,7 @@ def certificate_frozen(fact: CertificateFrozen, envelope: Envelope, models: Mode
 def certificate_unfrozen(fact: CertificateUnfrozen, envelope: Envelope, models: Models) -> None:
     """The freeze was lifted."""
     _freeze(fact.child_id, envelope, models, frozen=False)
-    text = f"Сертификат снова действует: {fact.reason.rstrip('.')}."
+    text = f"Договоры снова можно заключать. Причина: {fact.reason.rstrip('.')}."
     tell(envelope, models, fact.child_id, text)
 
 

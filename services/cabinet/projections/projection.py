@@ -140,7 +140,8 @@ def _decision(service: Service, decision: Decision) -> None:
 
     @cabinet.of(DECISIONS[f"{service}.{decision}.v1"])
     def note(fact: EventData, envelope: Envelope, models: Models) -> None:
-        reason = getattr(fact, "reason", None)
+        # Of what is parked, the reason is what it waits for.
+        reason = getattr(fact, "reason", None) or getattr(fact, "waits_for", None)
         _note(envelope, models, told, None if reason is None else str(reason))
 
 

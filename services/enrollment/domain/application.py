@@ -83,8 +83,9 @@ class Application:
 class Enrollment:
     """One child in one group, from application to end. Kept for ever: a late copy finds it.
 
-    `held_on` and `held_until` stand once a place was held, `span` and `period` once enrolled,
-    `debit_basis` once funds are reserved, `ended_on` once ended.
+    `asked_at` orders the requests for places, `held_on` and `held_until` stand once a place was
+    held, `span` and `period` once enrolled, `debit_basis` once funds are reserved, `ended_on` once
+    ended.
     """
 
     enrollment_id: EnrollmentId
@@ -94,6 +95,7 @@ class Enrollment:
     group_home: PayerCode
     parent_share_max_kopecks: Kopecks
     status: Status = Status.REQUESTED
+    asked_at: int = 0
     terms: Terms | None = None
     held_on: date | None = None
     held_until: date | None = None
