@@ -133,7 +133,8 @@ def main() -> int:
     result = measured(quick, console)
     result |= {
         "quick": quick,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
         "versions": {"aiokafka": aiokafka.__version__, "pydantic": pydantic.VERSION},
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

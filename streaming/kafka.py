@@ -779,3 +779,18 @@ async def _stop_producer(producer: Any) -> None:
     # The client first: what its sender still waits for then fails instead of timing out.
     await _within(STOP_SECONDS_MAX, producer.client.close())
     await _within(STOP_SECONDS_MAX, producer.stop())
+
+
+async def group_members(bootstrap: str, groups: Sequence[str]) -> Mapping[str, int]:
+    """Return how many members each consumer group has. Raises BusUnavailableError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    try:
+        async with asyncio.timeout(OPEN_SECONDS_MAX):
+            await admin.start()
+            answers = await admin.describe_consumer_groups(list(groups))
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
+    finally:
+        await admin.close()
+    # (error code, group, state, protocol type, protocol, members, …)
+    return {group[1]: len(group[5]) for answer in answers for group in answer.groups}

@@ -141,7 +141,7 @@ class Service:
         self, event: type[Event], prefetch: Prefetch | None = None
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         """Register what is done about an event that another service decides or publishes."""
-        return self._react(event, decides=_never, prefetch=prefetch)
+        return self._react(event, decides=never, prefetch=prefetch)
 
     def _react(
         self, event: type[Event], *, decides: Callable[[Any], bool], prefetch: Prefetch | None
@@ -205,5 +205,6 @@ def _always(_event: object) -> bool:
     return True
 
 
-def _never(_event: object) -> bool:
+def never(_event: object) -> bool:
+    """Return False: what a service only notes is decided by another one."""
     return False

@@ -1,0 +1,37 @@
+"""`pfdo`: personified financing on the command line. `pfdo --help` lists the commands."""
+
+import typer
+
+from pfdo import looking, options, running, upkeep
+from pfdo.options import BusOption, DataOption, JsonOption
+
+app = typer.Typer(
+    help="Personified financing of children's clubs: run it, play events, look at the books.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    context.obj = options.Common(data=data, bus=bus, json=json)
+
+
+running.add_to(app)
+looking.add_to(app)
+upkeep.add_to(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""`pfdo show`, `export`, `journal`, `inputs`, `why`, `parked`, `dead-letters`: looking, only."""
+
+import json as json_module
+from typing import Annotated, Any
+
+import typer
+
+from pfdo import options
+from pfdo.options import BusOption, DataOption, JsonOption
+
+KINDS = ("certificate", "enrollment", "group", "payer", "provider", "invoice")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (show, export, journal, inputs, why, parked):
+        app.command()(command)
+    letters = typer.Typer(help="What could not be read: cause, age, owner.", no_args_is_help=True)
+    letters.command("list")(dead_letters_list)
+    letters.command("show")(dead_letters_show)
+    app.add_typer(letters, name="dead-letters")
+
+
+def show(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Its id; a certificate's number too.")],
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a certificate, an enrollment, a group, a payer, a provider or an invoice."""
+    if kind not in KINDS:
+        options.stop(f"{kind} cannot be shown; there are {', '.join(KINDS)}.", options.WRONG)
+    settings = options.settings_of(context, data, bus)
+    found = options.run(lambda: _show(settings, kind, id_))
+    if found is None:
+        options.stop(
+            f"No {kind} {id_} is known. What there is: pfdo export --what {kind}s.", options.NO
+        )
+    if json or options.common(context).json:
+        options.print_json(found)
+    else:
+        _print(found)
+
+
+async def _show(settings: Any, kind: str, id_: str) -> dict[str, Any] | None:
+    from pfdo.fresh import fresh_queries
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation, fresh_queries(installation) as queries:
+        found: dict[str, Any] | None = await getattr(queries, kind)(id_)
+        return found
+
+
+def export(
+    context: typer.Context,
+    what: Annotated[str | None, typer.Option(help="certificates,enrollments,… or all")] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print everything that `show` shows, at once, as JSON."""
+    del json  # There is no other form.
+    settings = options.settings_of(context, data, bus)
+    kinds = None if what is None else what.split(",")
+    options.print_json(options.run(lambda: _export(settings, kinds)))
+
+
+async def _export(settings: Any, kinds: list[str] | None) -> dict[str, Any]:
+    from pfdo.fresh import fresh_queries
+    from services.cabinet.queries import EXPORTS
+    from streaming.installation import open_installation
+
+    unknown = [kind for kind in kinds or () if kind not in EXPORTS]
+    if unknown:
+        options.stop(f"{unknown[0]} is none of {', '.join(EXPORTS)}.", options.WRONG)
+    async with open_installation(settings) as installation, fresh_queries(installation) as queries:
+        return await queries.export(kinds or EXPORTS)
+
+
+def journal(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="enrollment, certificates, billing, …")],
+    payer: Annotated[str | None, typer.Option(help="Only of this payer.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="lesson-charged, …")] = None,
+    from_: Annotated[int, typer.Option("--from", help="First journalseq.")] = 1,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on for ever.")] = False,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the journal of a service, oldest first, one CloudEvent a line."""
+    del json  # The lines are JSON.
+    from contracts.topics import JOURNALS
+
+    topics = {topic.written_by: topic.name for topic in JOURNALS}
+    if service not in topics:
+        options.stop(f"{service} keeps no journal; there are {', '.join(topics)}.", options.WRONG)
+    settings = options.settings_of(context, data, bus)
+    wanted = {f"{service}.{type_}", f"{service}.{type_}.v1", type_}
+
+    def matches(fact: dict[str, Any]) -> bool:
+        return (
+            fact["journalseq"] >= from_
+            and (payer is None or fact.get("partitionkey") == payer)
+            and (type_ is None or fact["type"] in wanted)
+        )
+
+    options.run(lambda: _journal(settings, topics[service], matches, follow))
+
+
+async def _journal(settings: Any, topic: str, matches: Any, follow: bool) -> None:
+    from pfdo import records
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        if follow:
+            partitions = range(installation.bus.partitions)
+            async for record in records.follow(installation, topic, partitions):
+                _print_line(record, matches)
+        else:
+            for record in await records.whole(installation, [topic]):
+                _print_line(record, matches)
+
+
+def _print_line(record: Any, matches: Any) -> None:
+    if matches(json_module.loads(record.value)):
+        print(record.value.decode(), flush=True)
+
+
+def inputs(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print all input records with the decision of the service that decides them."""
+    settings = options.settings_of(context, data, bus)
+    as_json = json or options.common(context).json
+    for decided in options.run(lambda: _inputs(settings, source)):
+        if as_json:
+            options.print_json_line(decided)
+        else:
+            place = f"{decided['topic']}/{decided['partition']}/{decided['offset']}"
+            said = decided["decision"] or "undecided"
+            why_not = f" ({decided['reason']})" if decided["reason"] else ""
+            print(f"{place}  {decided['id']}  {decided['type']}  {said}{why_not}")
+
+
+async def _inputs(settings: Any, source: str | None) -> list[dict[str, Any]]:
+    from pfdo import records
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        told = await records.story(installation)
+        unreadable = records.deciders(installation)
+        decides = _decides()
+        wanted = (f"{source}.events.v1", f"{source}.forwarded.v1")
+        return [
+            records.decision_of(record, told, unreadable, decides)
+            for record in told.inputs
+            if source is None or record.topic in wanted
+        ]
+
+
+def _decides() -> dict[str, str]:
+    """Return by type of input which service decides it; of several, the first in order."""
+    from pfdo.system import SERVICES, services_of
+    from streaming.service import never
+
+    found: dict[str, str] = {"calendar.day-opened.v1": "enrollment"}
+    for service in services_of(SERVICES):
+        for type_, reaction in service.reactions.items():
+            if reaction.decides is not never:
+                found.setdefault(type_, service.name)
+    return found
+
+
+def why(
+    context: typer.Context,
+    event_id: Annotated[str, typer.Argument(help="Id of a fact or of an input.")],
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell the whole story of a fact or an input: cause, rule, numbers, what followed."""
+    settings = options.settings_of(context, data, bus)
+    told = options.run(lambda: _why(settings, event_id))
+    if told is None:
+        options.stop(
+            f"No event {event_id}. Ids of facts: pfdo journal SERVICE; of inputs: pfdo inputs.",
+            options.NO,
+        )
+    if json or options.common(context).json:
+        options.print_json(told)
+        return
+    _print_story(told)
+
+
+async def _why(settings: Any, event_id: str) -> dict[str, Any] | None:
+    from pfdo.stories import story_of
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        return await story_of(installation, event_id)
+
+
+def _print_story(told: dict[str, Any]) -> None:
+    event, cause = told["event"], told["cause"]
+    print(f"{event['id']}  {event['type']}  {event.get('subject')}")
+    if cause is not None:
+        print(f"  because of {cause['id']}  {cause['type']}  {cause.get('subject')}")
+    rule = told["rule"]
+    if rule:
+        print(f"  rule: {rule.get('table', 'docs/rules.md')} {rule.get('row', '')}")
+        print(f"  {rule['text']}")
+    for followed in told["followed"]:
+        indent = "  " * (followed["depth"] + 1)
+        said = followed.get("reason") or followed.get("text") or ""
+        print(f"{indent}→ {followed['id']}  {followed['type']}  {said}")
+
+
+def parked(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print what waits, for what, until when."""
+    settings = options.settings_of(context, data, bus)
+    waiting = options.run(lambda: _parked(settings, service))
+    if json or options.common(context).json:
+        options.print_json(waiting)
+        return
+    for one in waiting:
+        until = one["until"] or "without a deadline"
+        print(
+            f"{one['service']}  {one['id']}  {one['type']}  waits for {one['waits_for']}, {until}"
+        )
+    if not waiting:
+        print("Nothing waits.")
+
+
+async def _parked(settings: Any, service: str | None) -> list[dict[str, Any]]:
+    from pfdo.stories import waiting
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        return [one for one in await waiting(installation) if service in (None, one["service"])]
+
+
+def dead_letters_list(
+    context: typer.Context,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List what could not be read."""
+    settings = options.settings_of(context, data, bus)
+    letters = options.run(lambda: _dead_letters(settings))
+    for letter in letters:
+        del letter["value"]
+    if json or options.common(context).json:
+        options.print_json(letters)
+        return
+    for letter in letters:
+        print(f"{letter['id']}  {letter['received_at']}  {letter['reason']}: {letter['detail']}")
+    if not letters:
+        print("There are none.")
+
+
+def dead_letters_show(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one dead letter with the bytes that came, as text where they are text."""
+    settings = options.settings_of(context, data, bus)
+    found = [one for one in options.run(lambda: _dead_letters(settings)) if one["id"] == id_]
+    if not found:
+        options.stop(f"No dead letter {id_}. See: pfdo dead-letters list.", options.NO)
+    letter = found[0]
+    value = letter.pop("value")
+    letter["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
+    if json or options.common(context).json:
+        options.print_json(letter)
+    else:
+        _print(letter)
+
+
+async def _dead_letters(settings: Any) -> list[dict[str, Any]]:
+    from pfdo.stories import dead_letters
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        return await dead_letters(installation)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for name, value in found.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            console.print(f"{name}:")
+            _print_rows(console, value)
+        else:
+            console.print(f"{name}: {value}", highlight=False, markup=False)
+
+
+def _print_rows(console: Any, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from rulebook.wording import rubles
+
+    table = Table()
+    for name in rows[0]:
+        table.add_column(name.removesuffix("_kopecks").replace("_", " "))
+    for row in rows:
+        cells = []
+        for name, value in row.items():
+            is_sum = name.endswith("_kopecks") and value is not None
+            cells.append(rubles(value) if is_sum else "" if value is None else str(value))
+        table.add_row(*cells)
+    console.print(table)

@@ -1,0 +1,97 @@
+"""What commands have in common: options, settings, output, exit codes."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+Result = TypeVar("Result")
+
+DONE, NO, WRONG, UNREACHABLE = 0, 1, 2, 3
+"""Exit codes: done; the answer is no; wrong use or broken input; bus or store cannot be reached."""
+
+
+@dataclass(slots=True)
+class Common:
+    """Options given before the command; the same after it win."""
+
+    data: Path | None = None
+    bus: str | None = None
+    json: bool = False
+
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Directory of the embedded installation.")
+]
+BusOption = Annotated[str | None, typer.Option("--bus", help="embedded or kafka.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def common(context: typer.Context) -> Common:
+    """Return the options given before the command."""
+    return context.ensure_object(Common)
+
+
+def settings_of(context: typer.Context, data: Path | None, bus: str | None, **more: Any) -> Any:
+    """Return the settings of this call. Raises SettingError."""
+    from streaming.settings import load_settings
+
+    given = common(context)
+    if bus == "embedded" or given.bus == "embedded":
+        # The embedded bus was asked for by name: an address of Kafka in the environment is no wish.
+        environment = {k: v for k, v in os.environ.items() if k != "PFDO_KAFKA_BOOTSTRAP"}
+    else:
+        environment = dict(os.environ)
+    changes = {"data": data or given.data, "bus": bus or given.bus, **more}
+    return load_settings(changes, environment)
+
+
+def run(coroutine: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a command's coroutine; errors of the surroundings and of settings end the process."""
+    from streaming.errors import (
+        BusUnavailableError,
+        HaltError,
+        SettingError,
+        StoreUnavailableError,
+    )
+
+    async def called() -> Result:
+        return await coroutine()
+
+    try:
+        return asyncio.run(called())
+    except SettingError as error:
+        stop(str(error), WRONG)
+    except (BusUnavailableError, StoreUnavailableError) as error:
+        stop(f"{error}\nIs it running and reachable? `pfdo doctor` looks.", UNREACHABLE)
+    except HaltError as error:
+        stop(str(error), NO)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Say why on standard error and end with an exit code."""
+    print(message, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document."""
+    print(json.dumps(document, ensure_ascii=False, indent=1))
+
+
+def print_json_line(document: object) -> None:
+    """Print one JSON document on a line of its own."""
+    print(json.dumps(document, ensure_ascii=False))
+
+
+def is_terminal() -> bool:
+    """Return whether progress may be drawn."""
+    return sys.stderr.isatty()

@@ -1,0 +1,185 @@
+"""Reading topics from beginning to end, and what the journals say about each input."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.topics import (
+    CALENDAR,
+    JOURNALS,
+    all_topics,
+    forwarded_topics,
+    source_topics,
+)
+from streaming.bus import Record
+from streaming.installation import Installation
+
+READ_RECORDS_MAX = 1_000
+POLL_SECONDS = 0.05
+
+Place = tuple[str, int, int]
+"""(topic, partition, offset) of a record."""
+
+
+async def whole(installation: Installation, topics: Sequence[str]) -> list[Record]:
+    """Return all records of topics up to their present ends, by time of append."""
+    partitions = range(installation.bus.partitions)
+    parts = await asyncio.gather(*(_partition(installation, topics, p) for p in partitions))
+    found = [record for part in parts for record in part]
+    found.sort(key=lambda r: (r.appended_at_ms, r.topic, r.partition, r.offset))
+    return found
+
+
+async def _partition(
+    installation: Installation, topics: Sequence[str], partition: int
+) -> list[Record]:
+    starts = await installation.bus.starts(topics)
+    reader = await installation.bus.reader(
+        partition, {topic: starts[(topic, partition)] for topic in topics}
+    )
+    found: list[Record] = []
+    left = set(topics)
+    try:
+        while left:
+            polled = await reader.poll(sorted(left), READ_RECORDS_MAX, POLL_SECONDS)
+            for records in polled.records.values():
+                found.extend(records)
+            left -= polled.ended
+    finally:
+        await reader.close()
+    return found
+
+
+async def follow(
+    installation: Installation, topic: str, partitions: Sequence[int]
+) -> AsyncIterator[Record]:
+    """Yield the records of a topic for ever, from the beginning."""
+    starts = await installation.bus.starts([topic])
+    readers = [await installation.bus.reader(p, {topic: starts[(topic, p)]}) for p in partitions]
+    try:
+        while True:
+            polls = (reader.poll([topic], READ_RECORDS_MAX, POLL_SECONDS) for reader in readers)
+            batches = [polled.records.get(topic, ()) for polled in await asyncio.gather(*polls)]
+            for record in sorted(
+                (record for batch in batches for record in batch),
+                key=lambda r: (r.appended_at_ms, r.partition, r.offset),
+            ):
+                yield record
+    finally:
+        for reader in readers:
+            await reader.close()
+
+
+@dataclass(slots=True)
+class Story:
+    """All records of an installation, and what followed from which."""
+
+    inputs: list[Record]
+    facts: list[dict[str, Any]]
+    caused_by: dict[Place, list[dict[str, Any]]] = field(default_factory=dict)
+    at: dict[str, Place] = field(default_factory=dict)
+
+    def followed(self, place: Place) -> list[dict[str, Any]]:
+        """Return what followed from a record at once, in order."""
+        return self.caused_by.get(place, [])
+
+
+def input_topics(installation: Installation) -> list[str]:
+    """Return the topics that inputs arrive on."""
+    topics = [*source_topics(installation.sources), *forwarded_topics(installation.sources)]
+    return [*(topic.name for topic in topics), CALENDAR.name]
+
+
+async def story(installation: Installation, extra: Iterable[str] = ()) -> Story:
+    """Read everything."""
+    wanted = input_topics(installation)
+    inputs = await whole(installation, wanted)
+    published = await whole(installation, [*(topic.name for topic in JOURNALS), *extra])
+    told = Story(inputs, [])
+    for record in published:
+        fact = json.loads(record.value or b"{}")
+        told.facts.append(fact)
+        told.at[fact["id"]] = (record.topic, record.partition, record.offset)
+        place = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
+        told.caused_by.setdefault(place, []).append(fact)
+    return told
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record stands."""
+    return record.topic, record.partition, record.offset
+
+
+def service_of(fact: Mapping[str, Any]) -> str:
+    """Return who published a fact."""
+    return str(fact["source"]).removeprefix("/services/")
+
+
+def deciders(installation: Installation) -> Mapping[str, str]:
+    """Return by input topic who answers for what cannot be read there."""
+    return {
+        topic.name: topic.decider or "enrollment"
+        for topic in all_topics(installation.sources)
+        if topic.source is not None
+    }
+
+
+def decision_of(
+    record: Record, told: Story, unreadable: Mapping[str, str], decides: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return an input as `pfdo inputs` prints it, with the last word of the one that decides it."""
+    event = _loosely(record.value)
+    type_ = event.get("type")
+    facts = told.followed(place_of(record))
+    decider = decides.get(str(type_), unreadable[record.topic])
+    if type_ == "payers.rules-published.v1":
+        table = str(event.get("data", {}).get("table", "")).partition(".")[0]
+        decider = table if any(service_of(fact) == table for fact in facts) else "enrollment"
+    decision: str | None = None
+    reason: str | None = None
+    for fact in facts:
+        if service_of(fact) not in (decider, unreadable[record.topic]):
+            continue
+        said = _decision(fact)
+        if said is not None and (service_of(fact) == decider or said[0] in _OF_DEFECTS):
+            decision, reason = said
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "id": event.get("id"),
+        "type": type_,
+        "decision": decision,
+        "reason": reason,
+    }
+
+
+_OF_DEFECTS = ("dead-lettered", "forwarded")
+
+
+def _decision(fact: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    kind = str(fact["type"]).partition(".")[2].rpartition(".")[0]
+    data = fact["data"]
+    if kind == "input-dead-lettered":
+        return "dead-lettered", data["reason"]
+    if "input" not in data or "item" in data:
+        return None
+    if not kind.startswith("input-") or kind == "input-noted":
+        return "applied", None
+    return kind.removeprefix("input-"), data.get("reason") or data.get("waits_for")
+
+
+def _loosely(value: bytes | None) -> dict[str, Any]:
+    try:
+        event = json.loads(value or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(event, dict):
+        return {}
+    return {name: event[name] for name in ("id", "type", "data") if _plain(event.get(name))}
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | dict)

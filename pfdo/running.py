@@ -1,0 +1,289 @@
+"""`pfdo run`, `play`, `publish`, `settle`: what makes the system work."""
+
+import asyncio
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pfdo import options
+from pfdo.options import BusOption, DataOption, JsonOption
+
+FileArgument = Annotated[Path, typer.Argument(help="A play file: CloudEvents, one a line.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (run, play, publish, settle):
+        app.command()(command)
+
+
+def run(
+    context: typer.Context,
+    services: Annotated[
+        str | None, typer.Option(help="Names with commas; all of them without it.")
+    ] = None,
+    no_cabinet: Annotated[
+        bool, typer.Option("--no-cabinet", help="No read models, no page.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port of the cabinet (8038).")] = None,
+    play_file: Annotated[
+        Path | None, typer.Option("--play", help="Play this file, show what came of it, go on.")
+    ] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+) -> None:
+    """Run services in this process until SIGTERM or Ctrl-C; stops cleanly."""
+    from pfdo.system import SERVICES
+
+    names = SERVICES if services is None else tuple(services.split(","))
+    unknown = [name for name in names if name not in (*SERVICES, "cabinet")]
+    if unknown:
+        options.stop(
+            f"{unknown[0]} is no service; there are {', '.join(SERVICES)} and cabinet.",
+            options.WRONG,
+        )
+    cabinet = not no_cabinet and (services is None or "cabinet" in names)
+    names = tuple(name for name in names if name != "cabinet")
+    changes: dict[str, Any] = {"port": port}
+    if play_file is not None:
+        # Playing a file is for trying: its people are invented.
+        changes["sandbox"] = True
+    settings = options.settings_of(context, data, bus, **changes)
+    options.run(lambda: _run(settings, names, cabinet, play_file))
+
+
+async def _run(
+    settings: Any, names: tuple[str, ...], cabinet: bool, play_file: Path | None
+) -> None:
+    from pfdo.system import system, until_ready
+    from streaming import health
+    from streaming.installation import open_installation
+    from streaming.process import until_signal
+    from streaming.telemetry import Telemetry, configure_logs
+
+    configure_logs()
+    telemetry = Telemetry()
+    async with AsyncExitStack() as stack:
+        installation = await stack.enter_async_context(open_installation(settings))
+        host, task = await stack.enter_async_context(
+            system(installation, telemetry, names, cabinet=cabinet)
+        )
+        if cabinet:
+            from services.cabinet.app import create_app, serving
+
+            web = await create_app(installation, host, telemetry, settings)
+            port = await stack.enter_async_context(serving(web, settings.http_host, settings.port))
+            telemetry.log.info("serving", address=f"http://{settings.http_host}:{port}")
+        elif settings.health_port is not None:
+            server = health.server(host, telemetry, settings.http_host, settings.health_port)
+            stack.push_async_callback(_stop_server, server, asyncio.create_task(server.serve()))
+        if play_file is not None:
+            await until_ready(host, task)
+            await _show(installation, play_file)
+            print(f"\nThe cabinet is open at http://{settings.http_host}:{settings.port}")
+            print("Another terminal can ask: .venv/bin/pfdo --help. Ctrl-C ends.", flush=True)
+        await until_signal(task)
+
+
+async def _stop_server(server: Any, task: "asyncio.Task[None]") -> None:
+    server.should_exit = True
+    await asyncio.wait([task], timeout=5)
+
+
+async def _show(installation: Any, file: Path) -> None:
+    from pfdo.demonstration import tell
+    from pfdo.settling import readers_of
+
+    lines = _read(file, installation)
+    readers = readers_of(installation, cabinet=True)
+    played = await _play(installation, lines, readers, timeout_seconds=300)
+    await tell(installation, played)
+
+
+def play(
+    context: typer.Context,
+    file: FileArgument,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at each barrier.")] = 120,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Publish a play file and wait until all is settled; starts the services if none run."""
+    settings = options.settings_of(context, data, bus)
+    played = options.run(lambda: _play_somewhere(settings, file, timeout))
+    if json or options.common(context).json:
+        options.print_json(played.to_json())
+    else:
+        state = "settled" if played.settled else "NOT settled in time"
+        print(f"{played.published} events in {played.seconds:.1f} s, {state}.")
+        if not played.settled:
+            print("See what is left with `pfdo settle`, and what halted with `pfdo doctor`.")
+    raise typer.Exit(options.DONE if played.settled else options.NO)
+
+
+async def _play_somewhere(settings: Any, file: Path, timeout_seconds: float) -> Any:
+    from pfdo.settling import readers_of
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        if settings.uses_kafka:
+            await installation.bus.create_topics(installation.topics)
+        lines = _read(file, installation)
+        async with _somebody_runs(installation) as is_here:
+            readers = readers_of(installation, cabinet=is_here)
+            return await _play(installation, lines, readers, timeout_seconds)
+
+
+@asynccontextmanager
+async def _somebody_runs(installation: Any) -> Any:
+    """Start the services here unless they run elsewhere, or as soon as they do not any more."""
+    from pfdo.system import runs_elsewhere, system, until_ready
+    from streaming.telemetry import Telemetry, configure_logs
+
+    configure_logs()
+    telemetry = Telemetry()
+    async with AsyncExitStack() as stack:
+
+        async def start() -> None:
+            host, task = await stack.enter_async_context(system(installation, telemetry))
+            await until_ready(host, task)
+
+        if not await runs_elsewhere(installation.settings):
+            await start()
+            yield True
+            return
+
+        async def watch() -> None:
+            # Who was killed is a member of its group until its session is over.
+            while await runs_elsewhere(installation.settings):
+                await asyncio.sleep(WATCH_SECONDS)
+            await start()
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield False
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+
+WATCH_SECONDS = 2.0
+
+
+async def _play(
+    installation: Any, lines: list[Any], readers: Iterable[Any], timeout_seconds: float
+) -> Any:
+    from pfdo.playing import play as play_lines
+    from pfdo.settling import settled
+
+    count = sum(line.event is not None for line in lines)
+    with _progress("Playing", count) as advance:
+
+        async def settle_all() -> bool:
+            is_settled, _ = await settled(installation, readers, timeout_seconds)
+            return is_settled
+
+        return await play_lines(installation, lines, settle_all, advance)
+
+
+def _read(file: Path, installation: Any) -> list[Any]:
+    from pfdo.playing import BrokenInputError, read_lines
+
+    try:
+        with sys.stdin if str(file) == "-" else file.open(encoding="utf-8") as lines:
+            return read_lines(lines, installation.topics)
+    except OSError as error:
+        options.stop(f"{file} cannot be read ({error.strerror}).", options.WRONG)
+    except UnicodeDecodeError:
+        options.stop(f"{file} is not UTF-8; for bytes as they are: publish --raw.", options.WRONG)
+    except BrokenInputError as error:
+        options.stop(f"{file}: {error}. Nothing was published.", options.WRONG)
+
+
+def publish(
+    context: typer.Context,
+    file: FileArgument,
+    raw: Annotated[str | None, typer.Option(help="Topic for each line as raw bytes.")] = None,
+    key: Annotated[str | None, typer.Option(help="Record key, with --raw.")] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Publish CloudEvents (JSON lines, - is standard input) to the topics of their sources."""
+    settings = options.settings_of(context, data, bus)
+    topics = options.run(lambda: _publish(settings, file, raw, key))
+    total = sum(topics.values())
+    if json or options.common(context).json:
+        options.print_json({"published": total, "topics": topics})
+    else:
+        print(f"{total} published.")
+        for topic, count in sorted(topics.items()):
+            print(f"  {topic}: {count}")
+
+
+async def _publish(
+    settings: Any, file: Path, raw: str | None, key: str | None
+) -> Mapping[str, int]:
+    from pfdo.playing import publish as publish_lines
+    from pfdo.playing import publish_raw
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        if raw is not None:
+            content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+            values = content.split(b"\n")
+            values = values[:-1] if values[-1] == b"" else values
+            return {raw: await publish_raw(installation, raw, key, values)}
+        lines = _read(file, installation)
+        with _progress("Publishing", sum(line.event is not None for line in lines)) as advance:
+            return dict(await publish_lines(installation, lines, advance))
+
+
+def settle(
+    context: typer.Context,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 60,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Wait until every input is decided, all outboxes are empty and every reader is at the end."""
+    settings = options.settings_of(context, data, bus)
+    is_settled, left = options.run(lambda: _settle(settings, timeout))
+    if json or options.common(context).json:
+        options.print_json({"settled": is_settled, "lag": dict(left)})
+    elif is_settled:
+        print("All is settled.")
+    else:
+        print(f"Not settled after {timeout:.0f} s. Left to do:")
+        for name, number in left.items():
+            print(f"  {name}: {number}")
+        print("If no services run, start them: pfdo run. What halted: pfdo doctor.")
+    raise typer.Exit(options.DONE if is_settled else options.NO)
+
+
+async def _settle(settings: Any, timeout_seconds: float) -> tuple[bool, Mapping[str, int]]:
+    from pfdo.settling import readers_of, settled
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        readers = readers_of(installation, cabinet=False)
+        return await settled(installation, readers, timeout_seconds)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Any:
+    """Draw a progress bar on a terminal; yield how to advance it."""
+    if not options.is_terminal():
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)

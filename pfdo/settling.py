@@ -1,0 +1,101 @@
+"""Whether everything is settled: each input decided, outboxes empty, all readers at the end."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from contracts.registry import EVENTS
+from streaming.installation import Installation
+from streaming.listening import listening_of
+from streaming.positions import unpack_positions
+from streaming.store import Standing
+
+POLL_SECONDS = 0.004
+SLOW_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A service or the cabinet, as far as its progress can be seen from outside."""
+
+    name: str
+    version: int
+    topics: tuple[str, ...]
+
+
+def readers_of(installation: Installation, *, cabinet: bool) -> list[Reader]:
+    """Return the services and, if asked for, the cabinet."""
+    from pfdo.system import SERVICES, services_of
+
+    readers = [
+        Reader(
+            service.name,
+            service.state_version,
+            tuple(
+                listened.topic
+                for listened in listening_of(service.name, installation.sources, EVENTS)
+            ),
+        )
+        for service in services_of(SERVICES)
+    ]
+    return [*readers, cabinet_reader()] if cabinet else readers
+
+
+def cabinet_reader() -> Reader:
+    """Return the cabinet's read models as a reader."""
+    from services.cabinet.app import PROJECTION
+
+    return Reader(PROJECTION.name, PROJECTION.state_version, tuple(PROJECTION.topics))
+
+
+async def lag(installation: Installation, readers: Iterable[Reader]) -> Mapping[str, int]:
+    """Return by reader how much it has still to do: records unread, unpublished, or due work.
+
+    Stores are looked at before the ends: what was at its end and owed nothing then cannot have
+    got behind by what it had not read.
+    """
+    readers = list(readers)
+    partitions = range(installation.bus.partitions)
+    seen = await asyncio.gather(*(_standings(installation, reader) for reader in readers))
+    topics = sorted({topic for reader in readers for topic in reader.topics})
+    ends = await installation.bus.ends(topics)
+    behind: dict[str, int] = {}
+    for reader, standings in zip(readers, seen, strict=True):
+        total = 0
+        for partition in partitions:
+            standing = standings[partition]
+            positions = unpack_positions(standing.fields.get("positions"))
+            total += standing.outbox
+            total += standing.fields.get("idle") != b"1"
+            for topic in reader.topics:
+                position = positions[topic].next if topic in positions else 0
+                total += max(0, ends[(topic, partition)] - position)
+        behind[reader.name] = total
+    return behind
+
+
+async def _standings(installation: Installation, reader: Reader) -> list[Standing]:
+    store = await installation.store(reader.name)
+    partitions = range(installation.bus.partitions)
+    return list(await asyncio.gather(*(store.standing(p, reader.version) for p in partitions)))
+
+
+async def settled(
+    installation: Installation,
+    readers: Iterable[Reader],
+    timeout_seconds: float,
+    told: Callable[[Mapping[str, int]], None] = lambda _lag: None,
+) -> tuple[bool, Mapping[str, int]]:
+    """Wait until everything is settled; return whether it is, and what is left to do."""
+    readers = list(readers)
+    begun = time.monotonic()
+    while True:
+        left = await lag(installation, readers)
+        if not any(left.values()):
+            return True, left
+        told(left)
+        waited = time.monotonic() - begun
+        if waited > timeout_seconds:
+            return False, left
+        await asyncio.sleep(POLL_SECONDS if waited < 1 else SLOW_POLL_SECONDS)

@@ -1,0 +1,11 @@
+"""The billing service, assembled: importing this registers every handler."""
+
+from services.billing.service import billing
+from streaming.service import Service
+
+__all__ = ["service"]
+
+
+def service() -> Service:
+    """Return the service with all it decides and keeps."""
+    return billing

@@ -1,0 +1,11 @@
+"""The enrollment service, assembled: importing this registers every handler."""
+
+from services.enrollment.service import enrollment
+from streaming.service import Service
+
+__all__ = ["service"]
+
+
+def service() -> Service:
+    """Return the service with all it decides and keeps."""
+    return enrollment
