@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -52,7 +53,7 @@ def settings_of(context: typer.Context, data: Path | None, bus: str | None, **mo
     return load_settings(changes, environment)
 
 
-def run(coroutine: Callable[[], Awaitable[Result]]) -> Result:
+def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WARNING) -> Result:
     """Run a command's coroutine; errors of the surroundings and of settings end the process."""
     from streaming.errors import (
         BusUnavailableError,
@@ -60,9 +61,12 @@ def run(coroutine: Callable[[], Awaitable[Result]]) -> Result:
         SettingError,
         StoreUnavailableError,
     )
+    from streaming.telemetry import configure_logs
 
     async def called() -> Result:
         return await coroutine()
+
+    configure_logs(log_level)
 
     try:
         return asyncio.run(called())

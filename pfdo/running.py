@@ -1,6 +1,7 @@
 """`pfdo run`, `play`, `publish`, `settle`: what makes the system work."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -53,7 +54,8 @@ def run(
         # Playing a file is for trying: its people are invented.
         changes["sandbox"] = True
     settings = options.settings_of(context, data, bus, **changes)
-    options.run(lambda: _run(settings, names, cabinet, play_file))
+    level = logging.INFO if play_file is None else logging.WARNING
+    options.run(lambda: _run(settings, names, cabinet, play_file), level)
 
 
 async def _run(
@@ -63,9 +65,8 @@ async def _run(
     from streaming import health
     from streaming.installation import open_installation
     from streaming.process import until_signal
-    from streaming.telemetry import Telemetry, configure_logs
+    from streaming.telemetry import Telemetry
 
-    configure_logs()
     telemetry = Telemetry()
     async with AsyncExitStack() as stack:
         installation = await stack.enter_async_context(open_installation(settings))
@@ -142,9 +143,8 @@ async def _play_somewhere(settings: Any, file: Path, timeout_seconds: float) -> 
 async def _somebody_runs(installation: Any) -> Any:
     """Start the services here unless they run elsewhere, or as soon as they do not any more."""
     from pfdo.system import runs_elsewhere, system, until_ready
-    from streaming.telemetry import Telemetry, configure_logs
+    from streaming.telemetry import Telemetry
 
-    configure_logs()
     telemetry = Telemetry()
     async with AsyncExitStack() as stack:
 
@@ -232,15 +232,22 @@ async def _publish(
     from pfdo.playing import publish_raw
     from streaming.installation import open_installation
 
+    content = _bytes_of(file) if raw is not None else b""
     async with open_installation(settings) as installation:
         if raw is not None:
-            content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
             values = content.split(b"\n")
             values = values[:-1] if values[-1] == b"" else values
             return {raw: await publish_raw(installation, raw, key, values)}
         lines = _read(file, installation)
         with _progress("Publishing", sum(line.event is not None for line in lines)) as advance:
             return dict(await publish_lines(installation, lines, advance))
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        options.stop(f"{file} cannot be read ({error.strerror}).", options.WRONG)
 
 
 def settle(

@@ -12,6 +12,7 @@ from streaming.positions import unpack_positions
 from streaming.store import Standing
 
 POLL_SECONDS = 0.004
+KAFKA_POLL_SECONDS = 0.02
 SLOW_POLL_SECONDS = 0.05
 
 
@@ -90,6 +91,7 @@ async def settled(
     """Wait until everything is settled; return whether it is, and what is left to do."""
     readers = list(readers)
     begun = time.monotonic()
+    poll_seconds = KAFKA_POLL_SECONDS if installation.settings.uses_kafka else POLL_SECONDS
     while True:
         left = await lag(installation, readers)
         if not any(left.values()):
@@ -98,4 +100,4 @@ async def settled(
         waited = time.monotonic() - begun
         if waited > timeout_seconds:
             return False, left
-        await asyncio.sleep(POLL_SECONDS if waited < 1 else SLOW_POLL_SECONDS)
+        await asyncio.sleep(poll_seconds if waited < 1 else SLOW_POLL_SECONDS)

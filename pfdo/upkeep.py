@@ -2,6 +2,7 @@
 
 import asyncio
 import json as json_module
+import logging
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -216,16 +217,15 @@ def calendar(
     first, last = (None if text is None else _day(text) for text in (from_, until))
     if first is not None and last is not None and last < first:
         options.stop(f"--until {last} lies before --from {first}.", options.WRONG)
-    options.run(lambda: _calendar(settings, first, last))
+    options.run(lambda: _calendar(settings, first, last), logging.INFO)
 
 
 async def _calendar(settings: Any, first: date | None, last: date | None) -> None:
     from zoneinfo import ZoneInfo
 
     from streaming.installation import open_installation
-    from streaming.telemetry import Telemetry, configure_logs
+    from streaming.telemetry import Telemetry
 
-    configure_logs()
     log = Telemetry().log
     zone = ZoneInfo(TIME_ZONE)
     async with open_installation(settings) as installation:

@@ -26,6 +26,7 @@ from aiokafka.coordinator.assignors.roundrobin import (  # type: ignore[import-u
     RoundRobinPartitionAssignor,
 )
 from aiokafka.errors import (  # type: ignore[import-untyped]
+    GroupCoordinatorNotAvailableError,
     IllegalOperation,
     InvalidProducerEpoch,
     KafkaError,
@@ -88,6 +89,9 @@ CATCHING_UP_SECONDS = 0.01
 SESSION_TIMEOUT_MS = 15_000
 HEARTBEAT_INTERVAL_MS = 1_000
 OWNERSHIP_POLL_MS = 1_000
+MARKERS_SECONDS = 0.25
+MARKERS_POLL_SECONDS = 0.01
+"""How long after records, and how often, it is looked whether a marker was stepped over."""
 OWNERSHIP_RETRY_SECONDS = 1.0
 JOIN_SECONDS_SPARED = 1.0
 """How long a member that leaves while it still joins may go on connecting."""
@@ -412,6 +416,7 @@ class KafkaReader:
         never: tuple[int | None, float] = (None, self._opened_at)
         self._answers = dict.fromkeys(self._places, never)
         self._polls = 0
+        self._fetched_at = 0.0
         self._news = asyncio.Event()
         self._pump = asyncio.create_task(self._empty_consumer())
 
@@ -426,15 +431,20 @@ class KafkaReader:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         ended_before: frozenset[str] | None = None
+        stood: Mapping[str, int] | None = None
         while True:
             self._news.clear()
             self._check(topics)
             records = self._take(topics, records_max)
             polled = await self._polled(topics, records)
             ended_before = polled.ended if ended_before is None else ended_before
+            stood = polled.next_offsets if stood is None else stood
             left = deadline - loop.time()
-            if records or polled.ended - ended_before or left <= 0:
+            if records or polled.ended - ended_before or polled.next_offsets != stood or left <= 0:
                 return polled
+            if time.monotonic() - self._fetched_at < MARKERS_SECONDS:
+                # The marker of a transaction follows its records and wakes nobody.
+                left = min(left, MARKERS_POLL_SECONDS)
             if len(polled.ended) < len(topics):
                 left = min(left, CATCHING_UP_SECONDS)
             with suppress(TimeoutError):
@@ -460,6 +470,7 @@ class KafkaReader:
                         self._paused.add(topic)
                         self._consumer.pause(place)
                 if fetched:
+                    self._fetched_at = time.monotonic()
                     self._news.set()
         finally:
             self._news.set()
@@ -784,13 +795,24 @@ async def _stop_producer(producer: Any) -> None:
 async def group_members(bootstrap: str, groups: Sequence[str]) -> Mapping[str, int]:
     """Return how many members each consumer group has. Raises BusUnavailableError."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    members: dict[str, int] = {}
     try:
         async with asyncio.timeout(OPEN_SECONDS_MAX):
             await admin.start()
-            answers = await admin.describe_consumer_groups(list(groups))
+            for group in groups:
+                members[group] = await _members(admin, group)
     except (KafkaError, OSError, TimeoutError) as error:
         raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
     finally:
         await admin.close()
+    return members
+
+
+async def _members(admin: Any, group: str) -> int:
+    try:
+        # One at a time: aiokafka reads answers about several groups with a wrong schema.
+        (answer,) = await admin.describe_consumer_groups([group])
+    except GroupCoordinatorNotAvailableError:
+        return 0  # No group was ever made on this cluster.
     # (error code, group, state, protocol type, protocol, members, …)
-    return {group[1]: len(group[5]) for answer in answers for group in answer.groups}
+    return sum(len(described[5]) for described in answer.groups)

@@ -4,6 +4,7 @@ Logs are JSON lines on standard error with fields from `LOGGED` alone: these are
 records, nothing is logged because it happened to be there (docs/promises.md).
 """
 
+import logging
 import sys
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
@@ -45,9 +46,10 @@ def _only_listed(
     return {name: value for name, value in fields.items() if name in LOGGED or name in own}
 
 
-def configure_logs() -> None:
-    """Write logs as JSON lines on standard error, with listed fields alone."""
+def configure_logs(level: int = logging.INFO) -> None:
+    """Write logs of this level and above as JSON lines on standard error, listed fields alone."""
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
