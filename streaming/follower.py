@@ -204,17 +204,22 @@ class Follower:
         if records:
             await self._commit()
             return True
+        self._step_over(self._merge)
         await self._merge.fill(0.0 if self._changed else wait_seconds)
         if not self._merge.is_empty:
             return True
-        for topic, offset in self._merge.read_up_to().items():
+        self._step_over(self._merge)
+        if self._changed:
+            await self._commit()
+        return False
+
+    def _step_over(self, merge: Merge) -> None:
+        """Move positions over what is no record: with everything read, they stand at the ends."""
+        for topic, offset in merge.read_up_to().items():
             position = self._positions.get(topic, Position(0))
             if offset > position.next:
                 self._positions[topic] = Position(offset, position.last, "", position.journalseq)
                 self._changed = True
-        if self._changed:
-            await self._commit()
-        return False
 
     async def _project(self, record: Record) -> None:
         envelope = decode_envelope(record)

@@ -293,17 +293,22 @@ class Processor:
         if decided:
             self._held_since = None
             return True
+        self._step_over(merge)
         if self.partition.is_holding:
             wait_seconds = self._keep_patience(wait_seconds)
         await merge.fill(0.0 if self._has_loose_ends else wait_seconds)
         if not merge.is_empty:
             return True
-        for topic, offset in merge.read_up_to().items():
-            if self.partition.skip_to(topic, offset):
-                self._positions_changed = True
+        self._step_over(merge)
         if self._has_loose_ends:
             await self._commit(is_idle=self.is_idle)
         return False
+
+    def _step_over(self, merge: Merge) -> None:
+        """Move positions over what is no record: with everything read, they stand at the ends."""
+        for topic, offset in merge.read_up_to().items():
+            if self.partition.skip_to(topic, offset):
+                self._positions_changed = True
 
     def _keep_patience(self, wait_seconds: float) -> float:
         """Return how long to wait for a record while due work asks for patience."""
