@@ -14,7 +14,7 @@ from streaming.service import Service
 from streaming.settings import Settings
 from streaming.telemetry import Telemetry
 
-SERVICES = ("enrollment", "certificates", "billing")
+SERVICES = ("enrollment", "certificates", "billing", "notifications")
 READY_SECONDS_MAX = 60.0
 GROUP_SECONDS_MAX = 5.0
 
@@ -24,11 +24,13 @@ def services_of(names: Iterable[str]) -> list[Service]:
     import services.billing.app
     import services.certificates.app
     import services.enrollment.app
+    import services.notifications.app
 
     known = {
         "enrollment": services.enrollment.app.service,
         "certificates": services.certificates.app.service,
         "billing": services.billing.app.service,
+        "notifications": services.notifications.app.service,
     }
     return [known[name]() for name in names]
 

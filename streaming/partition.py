@@ -272,7 +272,14 @@ class Partition:
                 if reaction.decides(arrived.event):
                     self._conclude_copy(arrived, answer, today)
                 return
-        view = View(self.memory, payer=arrived.payer, day=today, scope=read.scope or EVERYBODY)
+        view = View(
+            self.memory,
+            payer=arrived.payer,
+            day=today,
+            scope=read.scope or EVERYBODY,
+            event_id=arrived.id,
+            time=arrived.time,
+        )
         outcome = reaction.handler(arrived.event, view)
         self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
 
@@ -395,6 +402,8 @@ class Partition:
             first_day=parked.first_day,
             given_up=given_up,
             scope=scope,
+            event_id=arrived.id,
+            time=arrived.time,
         )
         outcome = reaction.handler(arrived.event, view)
         if given_up and isinstance(outcome, Wait):

@@ -241,7 +241,17 @@ class Memory:
 class View:
     """What a decision may look at. All state is the payer's whose record is being decided."""
 
-    __slots__ = ("_memory", "day", "first_day", "given_up", "is_patient", "payer", "scope")
+    __slots__ = (
+        "_memory",
+        "day",
+        "event_id",
+        "first_day",
+        "given_up",
+        "is_patient",
+        "payer",
+        "scope",
+        "time",
+    )
 
     def __init__(
         self,
@@ -253,8 +263,14 @@ class View:
         given_up: bool = False,
         is_patient: bool = True,
         scope: Scope = EVERYBODY,
+        event_id: str = "",
+        time: str = "",
     ) -> None:
         self._memory = memory
+        self.event_id = event_id
+        """The id of the event that is decided; empty for due work."""
+        self.time = time
+        """The time that event carries (RFC 3339): data, not a clock."""
         self.payer = payer
         self.day = day
         """The business day of the partition."""

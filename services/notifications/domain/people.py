@@ -1,0 +1,68 @@
+"""Whom a fact is told to, and how they want to be told. `docs/rules.md`, section 9."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta, timezone
+
+from contracts.vocabulary import Channel, GuardianId, ProviderId
+
+REGION = timezone(timedelta(hours=8), "Asia/Irkutsk")
+"""The recipients' zone; it has no summer time."""
+
+QUIET_FROM = time(21, 0)
+QUIET_UNTIL = time(8, 0)
+"""Hours in which nobody is disturbed unless it is urgent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """Who acts for a child."""
+
+    guardian_ids: tuple[GuardianId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Whose group it is."""
+
+    provider_id: ProviderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrollment:
+    """The provider of an enrollment, as soon as a fact named it, and what was said already."""
+
+    provider_id: ProviderId | None = None
+    lessons_low: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """How a guardian wants to be told; without any, in the cabinet and not at night."""
+
+    channels: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)
+    quiet_from: time = QUIET_FROM
+    quiet_until: time = QUIET_UNTIL
+
+    def channels_for(self, category: str) -> tuple[Channel, ...]:
+        """Return the channels for a category; none if the guardian wants none."""
+        return self.channels.get(category, (Channel.CABINET,))
+
+    def not_before(self, at: datetime, *, urgent: bool) -> datetime:
+        """Return when a message may come, in the region's time."""
+        local = at.astimezone(REGION)
+        if urgent or not self._is_quiet(local.time()):
+            return local
+        until = local.replace(
+            hour=self.quiet_until.hour, minute=self.quiet_until.minute, second=0, microsecond=0
+        )
+        return until if until > local else until + timedelta(days=1)
+
+    def _is_quiet(self, at: time) -> bool:
+        if self.quiet_from <= self.quiet_until:
+            return self.quiet_from <= at < self.quiet_until
+        return at >= self.quiet_from or at < self.quiet_until
+
+
+USUAL = Preferences()
+"""Of guardians who said nothing, and of providers and payers."""
