@@ -26,7 +26,7 @@ class Reader:
 
 
 def readers_of(installation: Installation, *, cabinet: bool) -> list[Reader]:
-    """Return the services and, if asked for, the cabinet."""
+    """Return the services and, if asked for, what runs beside them: the cabinet, the sender."""
     from pfdo.system import SERVICES, services_of
 
     readers = [
@@ -40,7 +40,13 @@ def readers_of(installation: Installation, *, cabinet: bool) -> list[Reader]:
         )
         for service in services_of(SERVICES)
     ]
-    return [*readers, cabinet_reader()] if cabinet else readers
+    return [*readers, _sender_reader(), cabinet_reader()] if cabinet else readers
+
+
+def _sender_reader() -> Reader:
+    from services.notifications.senders import log
+
+    return Reader(log.NAME, log.STATE_VERSION, tuple(log.topics()))
 
 
 def cabinet_reader() -> Reader:

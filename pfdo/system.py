@@ -2,12 +2,12 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from streaming.host import Host
+from streaming.host import Host, Owner
 from streaming.installation import Installation
 from streaming.process import make_host, running
 from streaming.service import Service
@@ -96,12 +96,24 @@ async def system(
     try:
         await installation.bus.create_topics(installation.topics)
         projections = [PROJECTION] if cabinet else []
-        host = await make_host(installation, telemetry, services_of(names), projections)
+        senders = await _senders(installation, telemetry) if "notifications" in names else {}
+        host = await make_host(installation, telemetry, services_of(names), projections, senders)
         async with AsyncExitStack() as stack:
             task = await stack.enter_async_context(running(host))
             yield host, task
     finally:
         lock.release()
+
+
+async def _senders(
+    installation: Installation, telemetry: Telemetry
+) -> dict[str, Callable[[int], Owner]]:
+    """Return the sender that runs beside notifications."""
+    from services.notifications.senders import log
+
+    store = await installation.store(log.NAME)
+    bus = installation.bus
+    return {log.NAME: lambda partition: log.LogSender(partition, bus, store, telemetry)}
 
 
 async def until_ready(host: Host, task: asyncio.Task[None]) -> None:

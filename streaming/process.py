@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from uvicorn import Server
@@ -26,9 +26,13 @@ async def make_host(
     telemetry: Telemetry,
     services: Iterable[Service],
     projections: Iterable[Projection] = (),
+    others: Mapping[str, Callable[[int], Owner]] | None = None,
 ) -> Host:
-    """Return a host of these services and projections, with their stores open."""
-    owners: dict[str, Callable[[int], Owner]] = {}
+    """Return a host of these services and projections, with their stores open.
+
+    `others` make owners of something else that is shared out by partition, by its name.
+    """
+    owners: dict[str, Callable[[int], Owner]] = dict(others or {})
     for service in services:
         owners[service.name] = await _processors(installation, telemetry, service)
     for projection in projections:

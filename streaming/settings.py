@@ -83,7 +83,9 @@ class Settings(BaseSettings):
 
     def redis_url_of(self, service: str) -> str | None:
         """Return the address of a service's Redis; None is the embedded Valkey."""
-        own: str | None = getattr(self, f"{service}_redis_url", None)
+        # What runs beside a service shares its Redis.
+        owner = "notifications" if service.startswith("sender-") else service
+        own: str | None = getattr(self, f"{owner}_redis_url", None)
         return own or self.redis_url
 
 

@@ -1,4 +1,4 @@
-"""What can happen to a message. Names and order of fields are those of `contracts/notifications.py`."""
+"""What can happen to a message. Names and order of fields are those of the contracts."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

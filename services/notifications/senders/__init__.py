@@ -1,0 +1,1 @@
+"""Senders: processes beside the service that carry messages out and report what became of them."""
