@@ -41,6 +41,7 @@ def common(context: typer.Context) -> Common:
 
 def settings_of(context: typer.Context, data: Path | None, bus: str | None, **more: Any) -> Any:
     """Return the settings of this call. Raises SettingError."""
+    from streaming.errors import SettingError
     from streaming.settings import load_settings
 
     given = common(context)
@@ -50,7 +51,10 @@ def settings_of(context: typer.Context, data: Path | None, bus: str | None, **mo
     else:
         environment = dict(os.environ)
     changes = {"data": data or given.data, "bus": bus or given.bus, **more}
-    return load_settings(changes, environment)
+    try:
+        return load_settings(changes, environment)
+    except SettingError as error:
+        stop(str(error), WRONG)
 
 
 def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WARNING) -> Result:

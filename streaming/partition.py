@@ -372,7 +372,7 @@ class Partition:
     def _decide_parked(self, topic: str, offset: int, *, given_up: bool) -> None:
         parked: Parked | None = self.memory.get(parked_key(topic, offset))
         if parked is None:
-            raise HaltError(f"an input parked from {topic} {offset} is gone: a defect")
+            raise LookupError(f"the input parked from {topic} {offset} is gone")
         model = self.service.events[parked.type]
         arrived = Arrived(
             topic=topic,

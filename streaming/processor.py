@@ -384,6 +384,10 @@ class Processor:
             except (HaltError, FencedError):
                 raise
             except Exception as error:
+                # A store that went back under its owner shows a past that does not fit what is
+                # in memory: that is no defect of the decision.
+                if not await self.still_owner():
+                    raise BehindError(f"{self._place}: the store is not where it was") from error
                 raise UndecidableError(self._at(record)) from error
         raise UndecidableError(f"{self._at(record)}: it asks for more and more")
 
