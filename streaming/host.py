@@ -214,6 +214,8 @@ class Host:
             if worked:
                 self._telemetry.step_seconds.labels(place[0]).observe(time.monotonic() - started)
             elif time.monotonic() - checked >= STANDING_CHECK_SECONDS:
+                if await owner.is_fenced():
+                    raise FencedError(f"{place[0]}/{place[1]}: a newer owner has it")
                 if not await owner.still_owner():
                     raise BehindError(f"{place[0]}/{place[1]}: the store is not where it was left")
                 checked = time.monotonic()

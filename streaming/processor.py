@@ -386,6 +386,8 @@ class Processor:
             except Exception as error:
                 # A store that went back under its owner shows a past that does not fit what is
                 # in memory: that is no defect of the decision.
+                if await self.is_fenced():
+                    raise FencedError(f"{self._place}: a newer owner has it") from error
                 if not await self.still_owner():
                     raise BehindError(f"{self._place}: the store is not where it was") from error
                 raise UndecidableError(self._at(record)) from error

@@ -69,10 +69,9 @@ async def enrolled_world(seed: int) -> World:
     )
     await world.settle()
     application = story.application(ENROLLMENT, CHILD, "grp-000")
-    await world.publish(
-        event("navigator.application-submitted", PAYER, ENROLLMENT, application),
-        day("2020-09-01"),
-    )
+    await world.publish(event("navigator.application-submitted", PAYER, ENROLLMENT, application))
+    await world.settle()
+    await world.publish(day("2020-09-01"))
     await world.settle()
     return world
 
