@@ -12,8 +12,17 @@ import orjson
 from contracts.decisions import Decision
 from contracts.envelope import EventData
 from streaming import journal
-from streaming.due import DAY, DUE, Day, DueCause, Queues, due_index
-from streaming.journal import Entry
+from streaming.due import (
+    DAY,
+    DUE,
+    Day,
+    DueCause,
+    Queues,
+    because_key,
+    due_index,
+    now_index,
+)
+from streaming.journal import Entry, data_hash
 from streaming.natural_keys import Known, known_key, short, split_key
 from streaming.parking import (
     PARKED_PER_KEY_MAX,
@@ -50,10 +59,12 @@ _DECISIONS = frozenset(Decision)
 class Applied(State):
     """The state as one record changes it, with the record's cause and input."""
 
-    __slots__ = ("cause", "input")
+    __slots__ = ("cause", "input", "told")
 
     cause: Cause
     input: Mapping[str, Any] | None
+    told: Mapping[str, Any]
+    """What is known of the input; of a later fact of its decision at least its cause."""
 
 
 class Applying:
@@ -99,13 +110,15 @@ class Applying:
         state = Applied(self.memory, self, payer=payer, day=day, journalseq=seq)
         state.cause = entry.cause
         state.input = entry.data.get("input")
+        state.told = state.input or _told_by(entry)
         decision = _decision_of(self.service.name, entry.type)
         if "item" in entry.data:
             index, _, member = str(entry.data["item"]).partition("|")
-            self.memory.index(index, member, present=False)
+            self._settle_due(index, member)
             if "later" in entry.data:
-                rest = member.partition("|")[2]
-                self.memory.index(index, f"{entry.data['later']}|{rest}", present=True)
+                name, rest = index.partition("-")[2], member.partition("|")[2]
+                later = f"{entry.data['later']}|{rest}"
+                self.memory.index(due_index(name), later, present=True)
             return
         if state.input is not None:
             self._apply_input(state, state.input, entry, decision)
@@ -123,29 +136,21 @@ class Applying:
             event = event or self.service.calendar.model_validate(told["data"])
             opened = self.service.opened_day(event)
             self.memory.put(DAY, Day(date=opened))
-            self._due_because(state, opened)
+            self.memory.put(DUE, self._because(state, opened, told))
         learner = self.service.learners.get(type_)
         if learner is not None:
             event = event or self.service.events[type_].model_validate(told["data"])
             learner(event, state)
 
-    def _due_because(self, state: Applied, day: date) -> None:
-        due, cause = self.due, state.cause
-        if due is not None and (due.topic, due.offset, due.day) == (cause.topic, cause.offset, day):
-            return
-        # A later fact of the same decision carries no input; then the record before it did.
-        told = dict(state.input or (due.input if due is not None else {}))
-        told.pop("data", None)
-        self.memory.put(
-            DUE,
-            DueCause(
-                day=day,
-                topic=cause.topic,
-                offset=cause.offset,
-                time=cause.time,
-                traceparent=cause.traceparent,
-                input=told,
-            ),
+    def _because(self, state: Applied, day: date, told: Mapping[str, Any]) -> DueCause:
+        cause = state.cause
+        return DueCause(
+            day=day,
+            topic=cause.topic,
+            offset=cause.offset,
+            time=cause.time,
+            traceparent=cause.traceparent,
+            input={name: value for name, value in told.items() if name != "data"},
         )
 
     def _apply_input(
@@ -213,13 +218,26 @@ class Applying:
 
     def due_on(self, state: State, name: str, day: date, ref: str) -> None:
         """See State.due_on."""
-        self.memory.index(due_index(name), f"{day}|{state.payer}|{ref}", present=True)
-        if day <= state.day and isinstance(state, Applied):
-            self._due_because(state, state.day)
+        member = f"{day}|{state.payer}|{ref}"
+        if day > state.day:
+            self.memory.index(due_index(name), member, present=True)
+            return
+        assert isinstance(state, Applied)
+        index = now_index(name)
+        self.memory.index(index, member, present=True)
+        self.memory.put(because_key(index, member), self._because(state, state.day, state.told))
 
     def not_due(self, state: State, name: str, day: date, ref: str) -> None:
         """See State.not_due."""
-        self.memory.index(due_index(name), f"{day}|{state.payer}|{ref}", present=False)
+        member = f"{day}|{state.payer}|{ref}"
+        self._settle_due(due_index(name), member)
+        if day <= state.day:
+            self._settle_due(now_index(name), member)
+
+    def _settle_due(self, index: str, member: str) -> None:
+        self.memory.index(index, member, present=False)
+        if index.startswith("_now-"):
+            self.memory.put(because_key(index, member), None)
 
     def wake(self, state: State, key: str) -> None:
         """See State.wake."""
@@ -238,6 +256,18 @@ class Applying:
         if DAY in changes.values:
             self.queues.day_opened()
         self.memory.keep()
+
+
+def _told_by(entry: Entry) -> Mapping[str, Any]:
+    """Return an input member for a record that carries none: a later fact, or one of due work."""
+    return {
+        "source": f"/{entry.cause.topic}",
+        "id": f"{entry.cause.topic}:{entry.cause.partition}:{entry.cause.offset}"[:64],
+        "type": entry.type,
+        "subject": entry.subject,
+        "natural_key": "",
+        "data_sha256": data_hash({}),
+    }
 
 
 def _decision_of(service: str, type_: str) -> Decision | None:

@@ -14,7 +14,7 @@ DUE_PORTIONS_MAX = 10_000
 """How often one piece of due work may come back for its next portion; more is a defect."""
 
 DAY = "_day/"
-DUE = "_due/"
+DUE = "_due/day"
 
 OWN_DAY_RANK, DEADLINE_RANK, FOREIGN_DAY_RANK = 0, 1, 9
 
@@ -41,15 +41,15 @@ class DueCause:
 class Queue:
     """One kind of due work: what is known to be due, in order, and whether there may be more.
 
-    `bound` is the member before which all is due on a day. Without a `handler` the members are
-    parked inputs.
+    `bound` is the member before which all is due on a day; without it everything is due at once,
+    each item because of a record of its own. Without a `handler` the members are parked inputs.
     """
 
     def __init__(
         self,
         index: str,
         rank: int,
-        bound: Callable[[date], str],
+        bound: Callable[[date], str] | None,
         order: Callable[[str], tuple[str, ...]],
         handler: DueHandler | None = None,
     ) -> None:
@@ -72,8 +72,9 @@ class Queues:
         deadline = Queue(DEADLINE, DEADLINE_RANK, _before, _by_arrival)
         foreign = Queue(FOREIGN_DAY, FOREIGN_DAY_RANK, _up_to, _by_arrival)
         services = [
-            Queue(due_index(work.name), work.rank, _up_to, _by_payer_and_ref, work.handler)
+            Queue(index, work.rank, bound, _by_payer_and_ref, work.handler)
             for work in due_work.values()
+            for index, bound in ((due_index(work.name), _up_to), (now_index(work.name), None))
         ]
         everything = [own, deadline, foreign, *services]
         self._in_order = sorted(everything, key=lambda queue: (queue.rank, queue.index))
@@ -92,7 +93,7 @@ class Queues:
                 if not is_there:
                     queue.pending.pop(member, None)
                     queue.held.pop(member, None)
-                elif due is not None and member < queue.bound(due.day):
+                elif queue.bound is None or (due is not None and member < queue.bound(due.day)):
                     queue.maybe_more = True
 
     @property
@@ -116,6 +117,16 @@ class Queues:
 def due_index(name: str) -> str:
     """Return the index of a kind of due work; its members are `day|payer|ref`."""
     return f"_due-{name}"
+
+
+def now_index(name: str) -> str:
+    """Return the index of due work that fell due when it was put off."""
+    return f"_now-{name}"
+
+
+def because_key(index: str, member: str) -> str:
+    """Return where it is kept because of which record an item fell due at once."""
+    return f"_due/{index}|{member}"
 
 
 def _up_to(day: date) -> str:

@@ -27,6 +27,7 @@ from streaming.due import (
     Day,
     DueCause,
     Queue,
+    because_key,
 )
 from streaming.errors import HaltError
 from streaming.journal import Entry, JournalEnd
@@ -339,14 +340,15 @@ class Partition:
 
     def _due_next(self) -> bool:
         due = self._applying.due
-        if due is None:
-            return False
         for queue in self._applying.queues:
+            if due is None and queue.bound is not None:
+                continue
             if not queue.pending and queue.maybe_more:
-                asked = Range(queue.index, "", queue.bound(due.day), DUE_LOADED_MAX)
-                members = [m for m in self.memory.range(asked) if m not in queue.held]
-                queue.pending = dict.fromkeys(sorted(members, key=queue.order))
-                queue.maybe_more = bool(members)
+                end = None if queue.bound is None or due is None else queue.bound(due.day)
+                members = self.memory.range(Range(queue.index, "", end, DUE_LOADED_MAX))
+                waiting = [member for member in members if member not in queue.held]
+                queue.pending = dict.fromkeys(sorted(waiting, key=queue.order))
+                queue.maybe_more = bool(waiting)
             while queue.pending:
                 member = next(iter(queue.pending))
                 if queue.handler is None:
@@ -415,8 +417,12 @@ class Partition:
         scope = None if listened is None else listened.scope(parked.type, parked.payer)
         return scope or EVERYBODY
 
-    def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause) -> bool:
+    def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause | None) -> bool:
         """Do a piece of due work. Return False if it asks for patience."""
+        if queue.bound is None:
+            due = self.memory.get(because_key(queue.index, member))
+        if due is None:
+            raise LookupError(f"why {member} of {queue.index} is due is gone")
         _, payer, ref = member.split("|", 2)
         is_patient = self._is_patient
         outcome = handler(ref, View(self.memory, payer=payer, day=due.day, is_patient=is_patient))

@@ -5,7 +5,7 @@ sections 5 to 8).
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from contracts.attendance import LessonMarked
@@ -63,16 +63,27 @@ from services.billing.domain.account import (
 )
 from services.billing.domain.charging import MarkLesson, NotYet
 from services.billing.domain.ending import Standing, StandingMonth
-from services.billing.domain.facts import ChargeReversed
+from services.billing.domain.facts import ChargeReversed, MonthReversed
 from services.billing.domain.frame import Frame, frame_id
 from services.billing.domain.lesson import Lesson, lesson_id
 from services.billing.domain.month import MonthBook, book_id
-from services.billing.domain.months import first_day, following, month_of, previous_month
+from services.billing.domain.months import month_of, next_first, previous_month
 from services.billing.domain.provider import LINES_PER_PART_MAX, Invoice, Owed, Provider
 from services.billing.domain.purse import Purse
 from services.billing.domain.reserve import Reserve, Status
 from services.billing.domain.rules import Publication, Versions, publication_id
-from services.billing.state import ADJUST, DAY, EXPIRY, INVOICE, MONTH, RELEASE, Policy, billing
+from services.billing.state import (
+    ADJUST,
+    DAY,
+    END,
+    EXPIRY,
+    INVOICE,
+    LESSONS_AT_ONCE_MAX,
+    MONTH,
+    RELEASE,
+    Policy,
+    billing,
+)
 from streaming.service import Effects, Later, Outcome, Refuse, Wait, WaitForDay
 from streaming.view import View
 
@@ -83,20 +94,26 @@ RULES = Rulebook.load("services.billing")
 _OWN = ("billing.charging", "billing.days")
 
 
-def _rules(view: View, *tables: str) -> PayerRules:
-    """Return the rules of the payer; its own versions of `tables` are looked up."""
-    publications = []
-    for table in tables:
-        versions = view.find(Versions, table)
-        for valid_from, published in () if versions is None else versions.known:
-            id_ = publication_id(table, valid_from, published)
-            publications.append(view.get(Publication, id_).data)
-    overlays = Overlays.from_data(publications) if publications else NO_OVERLAYS
-    return RULES.for_payer(overlays)
+def _rules(view: View, table: str, day: date | None = None) -> PayerRules:
+    """Return the rules of the payer with its own versions of a table: all, or that of a day."""
+    versions = view.find(Versions, table)
+    if versions is None:
+        return RULES.for_payer(NO_OVERLAYS)
+    known = versions.known
+    if day is not None:
+        latest = versions.in_force(day)
+        known = () if latest is None else (latest,)
+    data = [view.get(Publication, publication_id(table, *one)).data for one in known]
+    return RULES.for_payer(Overlays.from_data(data))
 
 
-def _days(view: View) -> rules.Days:
-    return rules.days(_rules(view, rules.DAYS), view.day)
+def _days(view: View, day: date) -> rules.Days:
+    return rules.days(_rules(view, rules.DAYS, day), day)
+
+
+def _after_grace(view: View, last_day: date) -> date:
+    """Return the first day, today or later, on which corrections are not taken any more."""
+    return rules.day_after_grace(_rules(view, rules.DAYS), last_day, view.day)
 
 
 # --- payers ------------------------------------------------------------------------------------
@@ -149,7 +166,7 @@ def nominal_corrected(event: NominalCorrected, view: View) -> Outcome:
         event.child_id,
         event.period,
         account,
-        is_closed=period is not None and period.is_closed(view.day, _days(view).grace_days),
+        is_closed=period is not None and view.day == _after_grace(view, period.ends_on),
         nominal_kopecks=event.nominal_kopecks,
     )
     return Refuse(fact) if isinstance(fact, InputRefusal) else (fact,)
@@ -196,7 +213,9 @@ def certificate_renewed(event: CertificateRenewed, view: View) -> Outcome:
 @billing.notes(CertificateFunded)
 def certificate_funded(event: CertificateFunded, view: View) -> Outcome:
     """Give an account its nominal."""
-    account = view.get(Account, account_id(event.child_id, event.period))
+    account = view.find(Account, account_id(event.child_id, event.period))
+    if account is None:
+        return Wait(state.certificate_key(event.child_id))
     difference = event.nominal_kopecks - account.purse.nominal_kopecks
     return (
         accounts.move_nominal(
@@ -208,7 +227,9 @@ def certificate_funded(event: CertificateFunded, view: View) -> Outcome:
 @billing.notes(NominalChanged)
 def nominal_changed(event: NominalChanged, view: View) -> Outcome:
     """Follow a raise; what only repeats a correction made here is noted."""
-    account = view.get(Account, account_id(event.child_id, event.period))
+    account = view.find(Account, account_id(event.child_id, event.period))
+    if account is None:
+        return Wait(state.certificate_key(event.child_id))
     difference = event.nominal_kopecks - event.previous_kopecks
     if difference == 0 or difference in account.echoes:
         return NOTED
@@ -222,21 +243,25 @@ def nominal_changed(event: NominalChanged, view: View) -> Outcome:
 @billing.notes(CertificateFrozen)
 def certificate_frozen(event: CertificateFrozen, view: View) -> Outcome:
     """Note that it may not be used."""
-    del event, view
-    return NOTED
+    return _note_certificate(event.child_id, view)
 
 
 @billing.notes(CertificateUnfrozen)
 def certificate_unfrozen(event: CertificateUnfrozen, view: View) -> Outcome:
     """Note that it may be used again."""
-    del event, view
-    return NOTED
+    return _note_certificate(event.child_id, view)
 
 
 @billing.notes(CertificateClosed)
 def certificate_closed(event: CertificateClosed, view: View) -> Outcome:
     """Note that it may not be used any more."""
-    del event, view
+    return _note_certificate(event.child_id, view)
+
+
+def _note_certificate(child_id: ChildId, view: View) -> Outcome:
+    """A certificate that waits for its period lets what happened to it wait too."""
+    if view.find(Certificate, child_id) is None:
+        return Wait(state.certificate_key(child_id))
     return NOTED
 
 
@@ -253,6 +278,7 @@ def certificate_refused(event: CertificateRefused, view: View) -> Outcome:
 @billing.notes(
     ChildEnrolled,
     prefetch=lambda event: [
+        (NoAgreement, event.enrollment_id),
         (NoCertificate, event.enrollment_id),
         (Certificate, event.child_id),
         (Account, account_id(event.child_id, event.period)),
@@ -260,6 +286,8 @@ def certificate_refused(event: CertificateRefused, view: View) -> Outcome:
 )
 def child_enrolled(event: ChildEnrolled, view: View) -> Outcome:
     """Set money aside, or say why not, once certificates has answered."""
+    if view.find(NoAgreement, event.enrollment_id) is not None:
+        return None
     command = wire.to_reserve(event)
     no_certificate = view.find(NoCertificate, event.enrollment_id)
     if no_certificate is not None:
@@ -291,35 +319,57 @@ def enrollment_cancelled(event: EnrollmentCancelled, view: View) -> Outcome:
     reserve = view.find(Reserve, event.enrollment_id)
     if reserve is None or reserve.status is not Status.HELD:
         return NOTED
-    return (ending.cancel(event.enrollment_id, reserve, _purse(view, reserve)),)
+    enrollment_id, before_it = event.enrollment_id, reserve.starts_on - DAY
+    back: tuple[MonthReversed | ChargeReversed, ...]
+    if reserve.is_monthly:
+        months = tuple(_months_after(enrollment_id, before_it, reserve, view))
+        back = ending.reverse_months(
+            enrollment_id, reserve, _purse(view, reserve), before_it, months
+        )
+    else:
+        back = _reverse_lessons(enrollment_id, reserve, before_it, view)
+    for fact in back:
+        reserve = reserve.moving(fact)
+    purse = back[-1].purse if back else _purse(view, reserve)
+    return (*back, ending.cancel(enrollment_id, reserve, purse))
 
 
 @billing.notes(EnrollmentEnded)
 def enrollment_ended(event: EnrollmentEnded, view: View) -> Outcome:
     """Take back what was charged for days after the end."""
-    reserve = view.find(Reserve, event.enrollment_id)
-    if reserve is None:
+    enrollment_id, ended_on = event.enrollment_id, event.ended_on
+    reserve = view.find(Reserve, enrollment_id)
+    if reserve is None or ended_on >= reserve.ends_on or reserve.status is not Status.HELD:
         return None
-    purse = _purse(view, reserve)
     if reserve.is_monthly:
-        standing = tuple(_months_after(event, reserve, view))
-        return ending.end_months(event.enrollment_id, reserve, purse, event.ended_on, standing)
-    return ending.reverse_lessons(
-        event.enrollment_id, reserve, purse, event.ended_on, tuple(_lessons_after(event, view))
+        months = tuple(_months_after(enrollment_id, ended_on, reserve, view))
+        return ending.end_months(enrollment_id, reserve, _purse(view, reserve), ended_on, months)
+    return _reverse_lessons(enrollment_id, reserve, ended_on, view)
+
+
+def _reverse_lessons(
+    enrollment_id: EnrollmentId, reserve: Reserve, ended_on: date, view: View
+) -> tuple[ChargeReversed, ...]:
+    """Take back the first charges of lessons after an end; what remains is due work."""
+    members = view.members(
+        state.charged_index(enrollment_id),
+        state.charged_after(ended_on),
+        members_max=LESSONS_AT_ONCE_MAX,
     )
+    ids = [LessonId(member.partition("|")[2]) for member in members]
+    standing = [
+        Standing(lesson_id=id_, lesson=view.get(Lesson, lesson_id(enrollment_id, id_)))
+        for id_ in ids
+    ]
+    return ending.reverse_lessons(enrollment_id, reserve, _purse(view, reserve), ended_on, standing)
 
 
-def _lessons_after(event: EnrollmentEnded, view: View) -> Iterator[Standing]:
-    index = state.charged_index(event.enrollment_id)
-    for member in view.members(index, f"{event.ended_on + DAY}|"):
-        id_ = LessonId(member.partition("|")[2])
-        yield Standing(lesson_id=id_, lesson=view.get(Lesson, lesson_id(event.enrollment_id, id_)))
-
-
-def _months_after(event: EnrollmentEnded, reserve: Reserve, view: View) -> Iterator[StandingMonth]:
+def _months_after(
+    enrollment_id: EnrollmentId, ended_on: date, reserve: Reserve, view: View
+) -> Iterator[StandingMonth]:
     for month in reserve.months[: reserve.months_charged]:
-        if month.opens_on > event.ended_on:
-            book = view.get(MonthBook, book_id(event.enrollment_id, month.month))
+        if month.opens_on > ended_on:
+            book = view.get(MonthBook, book_id(enrollment_id, month.month))
             yield StandingMonth(month=month.month, book=book)
 
 
@@ -375,29 +425,37 @@ def _without_reserve(event: LessonMarked, view: View) -> Outcome:
         )
     if view.given_up:
         return Refuse(InputRefusal.UNKNOWN_ENROLLMENT, f"no enrollment {event.enrollment_id} here")
-    until = view.first_day + timedelta(days=_days(view).parking_days)
+    until = view.first_day + timedelta(days=_days(view, view.first_day).parking_days)
     return Wait(state.reserve_key(event.enrollment_id), until)
 
 
 def _charging(view: View, command: MarkLesson) -> Decision:
-    return rules.charging(_rules(view, rules.CHARGING), command.lesson_date, command.mark)
+    day = command.lesson_date
+    return rules.charging(_rules(view, rules.CHARGING, day), day, command.mark)
 
 
 def _instead(
     enrollment_id: EnrollmentId, reserve: Reserve, purse: Purse, view: View
 ) -> Iterator[object]:
     """The first lesson that found all paid ones used up takes the place that became free."""
-    for member in view.members(state.exhausted_index(enrollment_id)):
+    for member in _all_members(view, state.exhausted_index(enrollment_id)):
         id_ = LessonId(member.partition("|")[2])
         lesson = view.get(Lesson, lesson_id(enrollment_id, id_))
         command = charging.command_of(enrollment_id, id_, lesson)
         rule = _charging(view, command)
-        if rules.is_charged(rule):
+        if lesson.lesson_date <= reserve.last_day and rules.is_charged(rule):
             yield charging.charge(command, reserve, purse, rule, is_instead=True)
             return
 
 
 # --- days --------------------------------------------------------------------------------------
+
+
+@billing.due(END, rank=3)
+def end(ref: str, view: View) -> Effects:
+    """Take back further charges of lessons after an end."""
+    reserve = view.get(Reserve, ref)
+    return _reverse_lessons(EnrollmentId(ref), reserve, reserve.last_day, view)
 
 
 @billing.due(MONTH, rank=4)
@@ -412,9 +470,9 @@ def charge_month(ref: str, view: View) -> Effects:
 def release(ref: str, view: View) -> Effects | Later:
     """Release what is left when the days for corrections are over."""
     reserve = view.get(Reserve, ref)
-    if reserve.status is not Status.HELD or reserve.is_monthly:
+    if reserve.status is not Status.HELD:
         return NOTED
-    released_on = reserve.last_day + timedelta(days=_days(view).grace_days) + DAY
+    released_on = _after_grace(view, reserve.last_day)
     if view.day < released_on:
         return Later(released_on)
     return (ending.release(EnrollmentId(ref), reserve, _purse(view, reserve)),)
@@ -425,7 +483,7 @@ def expire(ref: str, view: View) -> Effects | Later:
     """Let expire what a period leaves over."""
     _, child_id, period_id = ref.split("/", 2)
     account = view.get(Account, f"{child_id}/{period_id}")
-    expires_on = view.get(Period, period_id).ends_on + timedelta(days=_days(view).grace_days) + DAY
+    expires_on = _after_grace(view, view.get(Period, period_id).ends_on)
     if view.day < expires_on:
         return Later(expires_on)
     if not account.purse.may_expire:
@@ -435,71 +493,93 @@ def expire(ref: str, view: View) -> Effects | Later:
 
 @billing.due(ADJUST, rank=7)
 def adjust(ref: str, view: View) -> Effects | Later:
-    """Give back what a provider cancelled in a charged month, just before the invoices."""
-    enrollment_id, month, planned_on = ref.split("/")
+    """Give back what a provider cancelled in charged months, just before the invoices."""
+    enrollment_id, planned_on = ref.split("/")
     wait = _wait_for_invoices(planned_on, view)
     if wait is not None:
         return wait
-    book = view.get(MonthBook, book_id(EnrollmentId(enrollment_id), Month(month)))
     reserve = view.get(Reserve, enrollment_id)
-    if book.adjusted or book.charged_kopecks == 0:
-        return NOTED
-    return (
-        ending.adjust_month(
-            EnrollmentId(enrollment_id), reserve, _purse(view, reserve), Month(month), book
-        ),
+    months = _months_to_adjust(EnrollmentId(enrollment_id), reserve, view)
+    last = previous_month(view.day)
+    facts = ending.adjust_months(
+        EnrollmentId(enrollment_id),
+        reserve,
+        _purse(view, reserve),
+        [one for one in months if one.month <= last],
     )
+    if facts or (not months and reserve.next_month is None):
+        return facts
+    return Later(next_first(view.day))
+
+
+def _months_to_adjust(
+    enrollment_id: EnrollmentId, reserve: Reserve, view: View
+) -> list[StandingMonth]:
+    charged = [
+        StandingMonth(
+            month=month.month, book=view.get(MonthBook, book_id(enrollment_id, month.month))
+        )
+        for month in reserve.months[: reserve.months_charged]
+        if month.opens_on <= reserve.last_day
+    ]
+    return [one for one in charged if not one.book.adjusted]
 
 
 @billing.due(INVOICE, rank=8)
 def invoice(ref: str, view: View) -> Effects | Later:
     """Make the invoice of a provider for all up to the previous month, part by part."""
-    provider_id, _, planned_on = ref.rpartition("/")
+    provider_id, planned_on = ref.split("/")
     wait = _wait_for_invoices(planned_on, view)
     if wait is not None:
         return wait
     month = previous_month(view.day)
-    provider = view.get(Provider, provider_id)
-    since = provider.uninvoiced.since
-    if since is None:
-        return NOTED
-    if since > month:
-        return Later(first_day(following(since)))
     id_ = providers.invoice_id(PayerCode(view.payer), ProviderId(provider_id), month)
-    owed = tuple(_owed(provider_id, month, view))
     begun = view.find(Invoice, id_)
-    if begun is None or begun.is_complete:
-        begun = providers.begin(ProviderId(provider_id), provider, month, len(owed))
     if begun is None:
-        return Later(first_day(following(month_of(view.day))))
-    return (providers.issue_next(id_, begun, owed[:LINES_PER_PART_MAX]),)
+        provider = view.get(Provider, provider_id)
+        index = state.uninvoiced_index(provider_id)
+        lines = sum(1 for _ in _all_members(view, index, state.up_to(month)))
+        begun = providers.begin(ProviderId(provider_id), provider, month, lines)
+    if begun is None or begun.is_complete:
+        return Later(next_first(view.day))
+    return (providers.issue_next(id_, begun, _next_owed(provider_id, month, view)),)
 
 
-def _owed(provider_id: str, month: Month, view: View) -> Iterator[Owed]:
-    index, start = state.uninvoiced_index(provider_id), ""
-    while members := view.members(index, start):
-        for member in members:
-            reserve = view.get(Reserve, member)
-            since = reserve.uninvoiced.since
-            if since is not None and since <= month:
-                # Also what was charged and taken back: an accountant looks for its line.
-                yield Owed(
-                    enrollment_id=EnrollmentId(member),
-                    certificate_number=reserve.certificate_number,
-                    sum=reserve.uninvoiced.up_to(month),
-                )
+def _next_owed(provider_id: str, month: Month, view: View) -> tuple[Owed, ...]:
+    """Return the next lines of an invoice, sorted; those of its earlier parts are not there any more.
+
+    The index is sorted by month, so the first of each month are merged.
+    """
+    index, start, end = state.uninvoiced_index(provider_id), "", state.up_to(month)
+    found: list[str] = []
+    while (first := view.first(index, start, end)) is not None:
+        since = first.partition("|")[0]
+        start = f"{since}}}"
+        members = view.members(index, f"{since}|", start, LINES_PER_PART_MAX)
+        found += [member.partition("|")[2] for member in members]
+    return tuple(
+        providers.owed(EnrollmentId(id_), view.get(Reserve, id_), month)
+        for id_ in sorted(found)[:LINES_PER_PART_MAX]
+    )
+
+
+def _all_members(view: View, index: str, end: str | None = None) -> Iterator[str]:
+    """Yield the members of an index up to `end`, page by page."""
+    start = ""
+    while members := view.members(index, start, end):
+        yield from members
         start = f"{members[-1]}\0"
 
 
 def _wait_for_invoices(planned_on: str, view: View) -> Later | None:
-    """Return the day to wait for if invoices are not made today.
+    """Return the day to wait for if invoices are not made today; they are made once a month.
 
-    They are made once a month; what was planned after that waits for the next month.
+    Reserves are made after the invoices of their day: what was planned today comes too late for
+    them.
     """
-    invoice_day = _days(view).invoice_day
-    planned = state.day_of(planned_on)
-    if month_of(planned) == month_of(view.day) and planned.day >= invoice_day:
-        return Later(first_day(following(month_of(view.day))))
+    invoice_day = _days(view, view.day).invoice_day
     if view.day.day < invoice_day:
         return Later(view.day.replace(day=invoice_day))
+    if planned_on == view.day.isoformat():
+        return Later(next_first(view.day))
     return None

@@ -2,7 +2,8 @@
 
 Indexes (of a payer): `charged/<enrollment>` lessons with a standing charge by date,
 `exhausted/<enrollment>` lessons that wait for one to become free by arrival,
-`uninvoiced/<provider>` enrollments with movements that are in no invoice yet.
+`uninvoiced/<provider>` enrollments with movements that are in no invoice yet, by the month of the
+first one.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +37,6 @@ from contracts.vocabulary import (
     FrameAgreementState,
     Month,
     PeriodId,
-    ProviderId,
 )
 from services.billing import wire
 from services.billing.domain import lesson as lessons
@@ -69,7 +69,7 @@ from services.billing.domain.facts import (
 from services.billing.domain.frame import Frame, frame_id
 from services.billing.domain.lesson import Lesson, lesson_id
 from services.billing.domain.month import MonthBook, book_id
-from services.billing.domain.months import first_day, following, month_of
+from services.billing.domain.months import following, month_of, next_first
 from services.billing.domain.provider import Invoice, Provider
 from services.billing.domain.purse import Purse
 from services.billing.domain.reserve import Asked, Reserve, moved_by, opened
@@ -80,13 +80,17 @@ from streaming.view import State
 STATE_VERSION = 1
 DAY = timedelta(days=1)
 
+END = "end"
 MONTH = "month"
 RELEASE = "release"
 EXPIRY = "expiry"
 ADJUST = "adjust"
 INVOICE = "invoice"
-"""Due work: a month to charge, a reserve to release, a balance to expire, a month to adjust, an
-invoice to make."""
+"""Due work: lessons after an end to reverse, a month to charge, a reserve to release, a balance to
+expire, months to adjust, invoices to make."""
+
+LESSONS_AT_ONCE_MAX = 100
+"""So many lessons after an end are reversed in one decision; the rest follows at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +159,21 @@ def exhausted_index(enrollment_id: str) -> str:
 
 
 def uninvoiced_index(provider_id: str) -> str:
-    """Return the index of enrollments with movements that are in no invoice yet."""
+    """Return the index of what is in no invoice yet: `<month of the first movement>|<enrollment>`.
+
+    All of it up to a month stands before `up_to(month)`.
+    """
     return f"uninvoiced/{provider_id}"
+
+
+def up_to(month: Month) -> str:
+    """Return where what began to move after a month begins in the index of what is uninvoiced."""
+    return f"{following(month)}|"
+
+
+def charged_after(ended_on: date) -> str:
+    """Return where lessons after a day begin in the index of charged ones."""
+    return f"{ended_on + DAY}|"
 
 
 def expiry_ref(number: CertificateNumber, child_id: ChildId, period: PeriodId) -> str:
@@ -300,10 +317,19 @@ def learn_ended(event: EnrollmentEnded, state: State) -> None:
         return
     ended = reserve.ending(event.ended_on)
     state.put(event.enrollment_id, ended)
-    if event.ended_on < reserve.ends_on and state.day <= reserve.ends_on:
+    if reserve.is_monthly:
+        _plan_month(state, event.enrollment_id, reserve, ended)
+        return
+    if state.day <= reserve.ends_on:
         state.not_due(RELEASE, reserve.ends_on + DAY, event.enrollment_id)
         state.due_on(RELEASE, event.ended_on + DAY, event.enrollment_id)
-    _plan_month(state, event.enrollment_id, reserve, ended)
+    later = state.members(
+        charged_index(event.enrollment_id),
+        charged_after(event.ended_on),
+        members_max=LESSONS_AT_ONCE_MAX + 1,
+    )
+    if len(later) > LESSONS_AT_ONCE_MAX:
+        state.due_on(END, state.day, event.enrollment_id)
 
 
 # --- accounts ----------------------------------------------------------------------------------
@@ -367,10 +393,27 @@ def funds_reserved(fact: FundsReserved, state: State) -> None:
     state.put(fact.enrollment_id, reserve)
     _put_purse(state, reserve, fact.purse)
     _bind(state, reserve, fact.certificate_share_kopecks)
-    state.due_on(RELEASE, reserve.ends_on + DAY, fact.enrollment_id)
-    if reserve.next_charge_on is not None:
-        state.due_on(MONTH, reserve.next_charge_on, fact.enrollment_id)
+    _plan(state, fact.enrollment_id, reserve)
     state.wake(reserve_key(fact.enrollment_id))
+
+
+def _plan(state: State, enrollment_id: EnrollmentId, reserve: Reserve) -> None:
+    """Put what will become of a reserve on its days.
+
+    Invoices and adjustments are due on a day that rules tell, once a month. Their work is planned
+    with the reserve, before anything moves, and puts itself off from month to month: only so is
+    it known whether those of this month are over (`service.py`).
+    """
+    if reserve.is_monthly:
+        if reserve.next_charge_on is not None:
+            state.due_on(MONTH, reserve.next_charge_on, enrollment_id)
+        first = max(state.day, next_first(reserve.starts_on))
+        state.due_on(ADJUST, first, f"{enrollment_id}/{state.day}")
+    else:
+        state.due_on(RELEASE, reserve.ends_on + DAY, enrollment_id)
+    if state.find(Provider, reserve.provider_id) is None:
+        state.put(reserve.provider_id, Provider())
+        state.due_on(INVOICE, state.day, f"{reserve.provider_id}/{state.day}")
 
 
 @billing.evolves(FundsRefused)
@@ -413,20 +456,23 @@ def _move(state: State, fact: Movement) -> tuple[Reserve, Reserve]:
     state.put(fact.enrollment_id, moved)
     _put_purse(state, reserve, fact.purse)
     month, sum_ = moved_by(fact)
-    provider = state.find(Provider, fact.provider_id) or Provider()
+    provider = state.get(Provider, fact.provider_id)
     state.put(fact.provider_id, provider.moving(month, sum_))
-    if reserve.uninvoiced.since is None:
-        state.add(uninvoiced_index(fact.provider_id), fact.enrollment_id)
-    since = provider.uninvoiced.since
-    if since is None or month < since:
-        _plan_invoice(state, fact.provider_id, month)
+    _index_uninvoiced(state, fact.enrollment_id, reserve, moved)
     return reserve, moved
 
 
-def _plan_invoice(state: State, provider_id: ProviderId, month: Month) -> None:
-    """An invoice may take this month from the next one on; never the day it was planned."""
-    day = max(first_day(following(month)), state.day + DAY)
-    state.due_on(INVOICE, day, f"{provider_id}/{state.day}")
+def _index_uninvoiced(
+    state: State, enrollment_id: EnrollmentId, before: Reserve, after: Reserve
+) -> None:
+    was, since = before.uninvoiced.since, after.uninvoiced.since
+    if was == since:
+        return
+    index = uninvoiced_index(after.provider_id)
+    if was is not None:
+        state.discard(index, f"{was}|{enrollment_id}")
+    if since is not None:
+        state.add(index, f"{since}|{enrollment_id}")
 
 
 @billing.evolves(LessonCharged)
@@ -480,12 +526,10 @@ def _keep_lesson(
 
 @billing.evolves(MonthCharged)
 def month_charged(fact: MonthCharged, state: State) -> None:
-    """A month is paid, and adjusted just before the invoices."""
+    """A month is paid."""
     before, after = _move(state, fact)
     _keep_month(state, fact.enrollment_id, fact.month, fact.amount_kopecks)
     _plan_month(state, fact.enrollment_id, before, after)
-    day = max(first_day(following(fact.month)), state.day + DAY)
-    state.due_on(ADJUST, day, f"{fact.enrollment_id}/{fact.month}/{state.day}")
 
 
 @billing.evolves(MonthReversed)
@@ -520,23 +564,16 @@ def invoice_issued(fact: InvoiceIssued, state: State) -> None:
     invoice = providers.issued(fact)
     state.put(fact.invoice_id, invoice)
     for line in fact.lines:
-        reserve = state.get(Reserve, line.enrollment_id).invoiced(fact.month)
-        state.put(line.enrollment_id, reserve)
-        if reserve.uninvoiced.since is None:
-            state.discard(uninvoiced_index(fact.provider_id), line.enrollment_id)
+        reserve = state.get(Reserve, line.enrollment_id)
+        invoiced = reserve.invoiced(fact.month)
+        state.put(line.enrollment_id, invoiced)
+        _index_uninvoiced(state, line.enrollment_id, reserve, invoiced)
     if invoice.is_complete:
-        provider = state.get(Provider, fact.provider_id).invoiced(fact.month)
-        state.put(fact.provider_id, provider)
-        if provider.uninvoiced.since is not None:
-            _plan_invoice(state, fact.provider_id, provider.uninvoiced.since)
+        provider = state.get(Provider, fact.provider_id)
+        state.put(fact.provider_id, provider.invoiced(fact.month))
 
 
 @billing.evolves(InvoiceSettled)
 def invoice_settled(fact: InvoiceSettled, state: State) -> None:
     """The payer paid."""
     state.put(fact.invoice_id, providers.settled(state.get(Invoice, fact.invoice_id)))
-
-
-def day_of(text: str) -> date:
-    """Return the day a reference ends with."""
-    return date.fromisoformat(text)

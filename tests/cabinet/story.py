@@ -309,7 +309,12 @@ async def charge(
 
 
 async def message(
-    journals: Journals, id_: str, channel: str, category: str, event_ids: list[str]
+    journals: Journals,
+    id_: str,
+    channel: str,
+    category: str,
+    template: str,
+    event_ids: list[str],
 ) -> None:
     """The guardian is to be told."""
     await journals.fact(
@@ -319,7 +324,7 @@ async def message(
             "recipient_id": GUARDIAN,
             "channel": channel,
             "category": category,
-            "template": category,
+            "template": template,
             "template_version": 1,
             "not_before": f"{journals.day}T10:00:00+08:00",
             "event_ids": event_ids,
@@ -330,8 +335,8 @@ async def message(
 async def lessons(journals: Journals) -> None:
     """Three lessons of robots: one attended, one missed, one attended (docs/rules.md, W5)."""
     first = await charge(journals, "2020-09-02", 25_149, purse(195_604, 779_247, 25_149), 1)
-    await message(journals, "msg-1", "cabinet", "debit", [first])
-    await message(journals, "msg-2", "email", "debit", [first])
+    await message(journals, "msg-1", "cabinet", "debit", "lesson-charged", [first])
+    await message(journals, "msg-2", "email", "debit", "lesson-charged", [first])
     journals.day = "2020-09-05"
     await journals.fact(
         "billing.lesson-not-charged",
@@ -399,7 +404,7 @@ async def tell_all(journals: Journals) -> None:
             "navigator.application-submitted", application(PAINTING, YOUNGER, "grp-003")
         ),
     )
-    await message(journals, "msg-3", "cabinet", "application", [refused])
+    await message(journals, "msg-3", "cabinet", "application", "application-refused", [refused])
     await queue_younger(journals)
 
 
@@ -434,4 +439,4 @@ async def queue_younger(journals: Journals) -> None:
             ),
         },
     )
-    await message(journals, "msg-4", "cabinet", "certificate", [queued])
+    await message(journals, "msg-4", "cabinet", "certificate", "certificate-queued", [queued])

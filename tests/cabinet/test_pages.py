@@ -54,7 +54,7 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param("Вы первый в очереди.", id="place in the waiting list"),
         pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
         pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
-        pytest.param("Отправлено в кабинете, по почте", id="a message"),
+        pytest.param("Также отправлено по почте", id="a message"),
         pytest.param("Учебный режим", id="that people are invented"),
     ],
 )
@@ -169,6 +169,59 @@ def entry(kind: str, amount: int | None = None, **more: object) -> dict[str, obj
         "amount_kopecks": amount,
         "balance_kopecks": None,
     } | more
+
+
+async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_one(
+    journals: Journals,
+) -> None:
+    journals.day = "2020-09-16"
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    for number, (channel, template) in enumerate(
+        [
+            ("cabinet", "lesson-charged"),
+            ("email", "lesson-charged"),
+            ("sms", "lesson-charged"),
+            ("cabinet", "lessons-left-low"),
+        ]
+    ):
+        await story.message(journals, f"msg-1{number}", channel, "debit", template, [charged])
+    about = {"message_id": "msg-12", "channel": "sms", "attempts": 3, "detail": "нет связи"}
+    await journals.fact("notifications.message-failed", about)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    shown = family_page(family)["messages"][:2]
+
+    assert [(each["title"], each["sent"], each["failed"]) for each in shown] == [
+        ("Осталось мало занятий", "", ""),
+        ("Списано за занятие", "по почте", "по СМС"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        pytest.param({}, ("30\u00a0занятий", False, False), id="by lessons"),
+        pytest.param({"debit_basis": "MONTHLY_CONTRACT"}, ("", True, False), id="by the month"),
+        pytest.param({"certificate_share_kopecks": 0}, ("", False, True), id="own money"),
+        pytest.param({"state": "ENDED", "ended_on": "2020-09-12"}, ("", False, False), id="over"),
+    ],
+)
+async def test_lessons_left_are_told_where_lessons_are_paid_for(
+    journals: Journals, changes: dict[str, Any], seen: tuple[str, bool, bool]
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    child = family["children"][0]
+    (robots,) = [e for e in child["enrollments"] if e["enrollment_id"] == story.ROBOTS]
+
+    shown = family_page(
+        family | {"children": [child | {"enrollments": [robots | changes]}], "messages": []}
+    )
+
+    (enrollment,) = shown["children"][0]["enrollments"]
+    assert (enrollment["left"], enrollment["by_month"], enrollment["own_money"]) == seen
 
 
 MARKED: dict[str, Any] = {"lesson_id": "les-1", "lesson_date": "2020-10-05"}

@@ -1,5 +1,6 @@
 """All services in a seeded world: whatever strikes, the books are those of a calm day."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from functools import cache
@@ -58,13 +59,17 @@ async def played(
 
 
 @pytest.fixture(scope="module")
-async def calm() -> dict[str, Any]:
+def calm() -> dict[str, Any]:
     """What comes of the story when nothing strikes."""
-    calm_world = world(0)
-    result = await played(calm_world)
-    check_journals(calm_world)
-    await check_folds(calm_world)
-    return result
+
+    async def play() -> dict[str, Any]:
+        calm_world = world(0)
+        result = await played(calm_world)
+        check_journals(calm_world)
+        await check_folds(calm_world)
+        return result
+
+    return asyncio.run(play())
 
 
 @pytest.mark.parametrize("seed", range(1, 4))

@@ -5,7 +5,7 @@ nominal depends on is kept.
 """
 
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 
 from contracts.vocabulary import (
     CertificateNumber,
@@ -44,10 +44,6 @@ class Period:
 
     starts_on: date
     ends_on: date
-
-    def is_closed(self, today: date, grace_days: int) -> bool:
-        """Return whether the days for corrections after its end are over."""
-        return today > self.ends_on + timedelta(days=grace_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

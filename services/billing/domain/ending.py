@@ -91,7 +91,29 @@ def end_months(
 
     `standing` are the charged months that open after `ended_on`, in order.
     """
-    facts: list[MonthReversed | ReserveReleased] = []
+    back = reverse_months(enrollment_id, reserve, purse, ended_on, standing)
+    for fact in back:
+        reserve, purse = reserve.moving(fact), fact.purse
+    to_come = sum(
+        month.amount_kopecks
+        for month in reserve.months[reserve.months_charged :]
+        if month.opens_on <= ended_on
+    )
+    rest = Kopecks(reserve.reserved_kopecks - to_come)
+    if rest == 0:
+        return back
+    return (*back, _released(enrollment_id, reserve, purse, rest, ENDED))
+
+
+def reverse_months(
+    enrollment_id: EnrollmentId,
+    reserve: Reserve,
+    purse: Purse,
+    ended_on: date,
+    standing: Sequence[StandingMonth],
+) -> tuple[MonthReversed, ...]:
+    """Return the reversals of charged months after an end, in order."""
+    facts = []
     for one in standing:
         amount = one.book.charged_kopecks
         purse = purse.reversing(amount)
@@ -105,23 +127,27 @@ def end_months(
             purse=purse,
             why=texts.by_rules(texts.month_reversed(one.month, amount, ended_on)),
         )
-        reserve = reserve.moving(fact)
         facts.append(fact)
-    to_come = sum(
-        month.amount_kopecks
-        for month in reserve.months[reserve.months_charged :]
-        if month.opens_on <= ended_on
-    )
-    rest = Kopecks(reserve.reserved_kopecks - to_come)
-    if rest > 0:
-        facts.append(_released(enrollment_id, reserve, purse, rest, ENDED))
     return tuple(facts)
 
 
-def adjust_month(
+def adjust_months(
+    enrollment_id: EnrollmentId, reserve: Reserve, purse: Purse, months: Sequence[StandingMonth]
+) -> tuple[MonthAdjusted, ...]:
+    """Return what of charged months goes back for the lessons their provider cancelled.
+
+    A month without such lessons gives back nothing, and is over too.
+    """
+    facts = []
+    for one in months:
+        facts.append(_adjusted(enrollment_id, reserve, purse, one.month, one.book))
+        purse = facts[-1].purse
+    return tuple(facts)
+
+
+def _adjusted(
     enrollment_id: EnrollmentId, reserve: Reserve, purse: Purse, month: Month, book: MonthBook
 ) -> MonthAdjusted:
-    """Return what of a charged month goes back for the lessons its provider cancelled."""
     amount = goes_back(book.charged_kopecks, book.marked, book.cancelled)
     text = texts.month_adjusted(month, amount, book.marked, book.cancelled)
     return MonthAdjusted(

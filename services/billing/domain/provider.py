@@ -14,6 +14,7 @@ from contracts.vocabulary import (
     ProviderId,
 )
 from services.billing.domain.facts import InvoiceIssued, InvoiceLine, InvoiceSettled
+from services.billing.domain.reserve import Reserve
 from services.billing.domain.uninvoiced import EMPTY, Sum, Uninvoiced
 
 LINES_PER_PART_MAX = 100
@@ -59,6 +60,18 @@ class Owed:
     enrollment_id: EnrollmentId
     certificate_number: CertificateNumber
     sum: Sum
+
+
+def owed(enrollment_id: EnrollmentId, reserve: Reserve, month: Month) -> Owed:
+    """Return what an enrollment adds to the invoice for a month.
+
+    Also what was charged and taken back: an accountant looks for its line.
+    """
+    return Owed(
+        enrollment_id=enrollment_id,
+        certificate_number=reserve.certificate_number,
+        sum=reserve.uninvoiced.up_to(month),
+    )
 
 
 def invoice_id(payer: PayerCode, provider_id: ProviderId, month: Month) -> InvoiceId:

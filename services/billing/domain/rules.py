@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from contracts.vocabulary import Mark
 from rulebook.evaluate import Decision
@@ -59,6 +59,17 @@ def days(rules: PayerRules, day: date) -> Days:
         grace_days=_whole(outputs["grace_days"]),
         invoice_day=_whole(outputs["invoice_day"]),
     )
+
+
+def day_after_grace(rules: PayerRules, last_day: date, today: date) -> date:
+    """Return the first business day from today on that lies more than the grace days after a day.
+
+    The number is asked for each day anew: a payer may change it while the days run.
+    """
+    day = today
+    while day <= last_day + timedelta(days=days(rules, day).grace_days):
+        day += timedelta(days=1)
+    return day
 
 
 def charging(rules: PayerRules, lesson_date: date, mark: Mark) -> Decision:

@@ -252,7 +252,9 @@ def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, A
     lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
     by_month = enrollment["debit_basis"] == MONTHLY
     has_money = enrollment["certificate_share_kopecks"] is not None
-    shown = has_money and not by_month and enrollment["state"] == "ACTIVE" and lessons
+    is_active = enrollment["state"] == "ACTIVE"
+    own_money = is_active and enrollment["certificate_share_kopecks"] == 0
+    shown = is_active and has_money and lessons and not by_month and not own_money
     return {
         "id": enrollment["enrollment_id"],
         "title": enrollment["title"] or f"Группа {enrollment['group_id']}",
@@ -264,7 +266,8 @@ def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, A
         "left": counted(lessons - charged, "занятие", "занятия", "занятий") if shown else "",
         "of": str(lessons) if shown else "",
         "left_share": round(100 * (lessons - charged) / lessons) if shown else 0,
-        "by_month": by_month and enrollment["state"] == "ACTIVE",
+        "by_month": by_month and is_active and not own_money,
+        "own_money": own_money,
         "money": _money(enrollment) if has_money else [],
     }
 
@@ -285,7 +288,7 @@ def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("уже списано", enrollment["charged_kopecks"]),
         ("забронировано", enrollment["reserved_kopecks"]),
     ]
-    return [(label, rubles(kopecks)) for label, kopecks in parts if kopecks or label[0] != "д"]
+    return [(label, rubles(kopecks)) for label, kopecks in parts if kopecks]
 
 
 # --- history and messages ----------------------------------------------------------------------
@@ -370,22 +373,25 @@ def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[
     """Return messages; one text that went by several channels is shown once."""
     shown: dict[tuple[str, ...], dict[str, Any]] = {}
     for message in messages:
-        known = shown.setdefault(tuple(message["event_ids"]), _message(message, today))
-        known["channels"].append(wording.CHANNELS.get(message["channel"], message["channel"]))
-    return [each | {"channels": ", ".join(sorted(each["channels"]))} for each in shown.values()]
+        key = (message["template"], *message["event_ids"])
+        known = shown.setdefault(key, _message(message, today))
+        how = wording.CHANNELS.get(message["channel"])
+        if how is not None:
+            known["failed" if message["state"] == "failed" else "sent"].append(how)
+    return [
+        each
+        | {"sent": ", ".join(sorted(each["sent"])), "failed": ", ".join(sorted(each["failed"]))}
+        for each in shown.values()
+    ]
 
 
 def _message(message: Mapping[str, Any], today: str | None) -> dict[str, Any]:
     entries = message["entries"]
-    kinds = {entry["kind"] for entry in entries}
-    title = wording.TEMPLATES.get(message["category"], "Сообщение")
-    if len(kinds) == 1:
-        title = wording.KINDS.get(entries[0]["kind"], title)
     return {
-        "title": title,
+        "title": wording.message_title(message["template"], message["category"]),
         "texts": list(dict.fromkeys(entry["text"] for entry in entries)),
         "more": max(0, message["facts"] - len(entries)),
         "when": wording.short_date(message["day"], today),
-        "failed": message["state"] == "failed",
-        "channels": [],
+        "sent": [],
+        "failed": [],
     }

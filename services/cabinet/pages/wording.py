@@ -74,7 +74,15 @@ MARK = "Отметка"
 NOTHING_BACK = "Возвращать нечего"
 """Title of a month's adjustment that found nothing to adjust."""
 
-TEMPLATES: Mapping[str, str] = MappingProxyType(
+MESSAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "lessons-left-low": "Осталось мало занятий",
+        "balance-low": "На сертификате мало денег",
+        "period-ends-soon": "Период скоро закончится",
+    }
+)
+"""Title of a message by its template, where that is not the name of the fact it tells of."""
+CATEGORIES_OF_MESSAGES: Mapping[str, str] = MappingProxyType(
     {
         "application": "О заявлении",
         "certificate": "О сертификате",
@@ -83,8 +91,15 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
     }
 )
 CHANNELS: Mapping[str, str] = MappingProxyType(
-    {"cabinet": "в кабинете", "email": "по почте", "sms": "по СМС", "push": "в приложении"}
+    {"email": "по почте", "sms": "по СМС", "push": "в приложении"}
 )
+"""How a message went, beside being shown here."""
+
+
+def message_title(template: str, category: str) -> str:
+    """Return what a message is headed by."""
+    about = CATEGORIES_OF_MESSAGES.get(category, "Сообщение")
+    return MESSAGES.get(template) or KINDS.get(template) or about
 
 
 def day(text: str | None) -> date | None:

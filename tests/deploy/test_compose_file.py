@@ -1,0 +1,122 @@
+"""What the compose deployment says, without starting it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.example_env import example_env
+from pfdo.system import SERVICES
+from streaming.settings import PREFIX, load_settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load(
+    re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DEPLOY / "compose.yaml").read_text())
+)
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = sorted(name for name, container in CONTAINERS.items() if "build" in container)
+LONG_RUNNING = sorted(
+    name for name, container in CONTAINERS.items() if container.get("restart") != "no"
+)
+
+
+def test_everything_that_is_needed_is_there() -> None:
+    readers = (*SERVICES, "cabinet")
+
+    assert set(CONTAINERS) == {
+        *readers, *(f"redis-{name}" for name in readers), "kafka", "topics", "calendar", "tools",
+    }  # fmt: skip
+    assert set(OURS) == {*readers, "topics", "calendar", "tools"}
+    assert {name for name, container in CONTAINERS.items() if "profiles" in container} == {
+        "calendar",
+        "tools",
+    }
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_what_runs_on_is_restarted_and_watched(name: str) -> None:
+    assert CONTAINERS[name]["restart"] == "unless-stopped"
+    assert CONTAINERS[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+
+
+@pytest.mark.parametrize("name", sorted(CONTAINERS))
+def test_no_container_may_more_than_it_needs(name: str) -> None:
+    container = CONTAINERS[name]
+
+    assert re.fullmatch(r"[a-z/]+:[\w.-]+", container["image"])
+    assert not container["image"].endswith(":latest")
+    assert "mem_limit" in container
+    assert not {"privileged", "cap_add", "devices", "network_mode", "pid"} & set(container)
+    assert all(port.startswith("127.0.0.1:") for port in container.get("ports", ()))
+    assert not any("docker.sock" in volume for volume in container.get("volumes", ()))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_are_read_only_and_without_rights(name: str) -> None:
+    container = CONTAINERS[name]
+
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert any(mount.startswith("/tmp:") for mount in container["tmpfs"])
+    assert all(volume.endswith(":ro") for volume in container.get("volumes", ()))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_are_given_settings_that_exist(name: str) -> None:
+    environment = CONTAINERS[name]["environment"]
+
+    settings = load_settings(environment=environment)
+
+    assert all(variable.startswith(PREFIX) for variable in environment)
+    assert settings.uses_kafka
+    assert settings.sandbox is (name == "cabinet")
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "cabinet"])
+def test_a_service_knows_its_own_redis_only(name: str) -> None:
+    container = CONTAINERS[name]
+    urls = {k: v for k, v in container["environment"].items() if k.endswith("_REDIS_URL")}
+
+    assert urls == {f"PFDO_{name.upper()}_REDIS_URL": f"redis://redis-{name}:6379/0"}
+    assert container["command"][:3] == ["run", "--services", name]
+    assert container["environment"]["PFDO_INSTANCE"] == f"{name}-1"
+    assert set(container["depends_on"]) == {"topics", f"redis-{name}"}
+    assert f"redis-{name}:/data" in CONTAINERS[f"redis-{name}"]["volumes"]
+    assert f"redis-{name}" in COMPOSE["volumes"]
+
+
+def test_kafka_keeps_what_it_acknowledged_on_its_volume() -> None:
+    environment = CONTAINERS["kafka"]["environment"]
+
+    assert environment["KAFKA_LOG_FLUSH_INTERVAL_MESSAGES"] == 1
+    assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    assert f"kafka-data:{environment['KAFKA_LOG_DIRS']}" in CONTAINERS["kafka"]["volumes"]
+
+
+def test_redis_loses_nothing_it_acknowledged() -> None:
+    lines = (DEPLOY / "redis.conf").read_text().splitlines()
+    conf = dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+
+    assert conf["appendonly"] == "yes"
+    assert conf["appendfsync"] == "always"
+    assert conf["no-appendfsync-on-rewrite"] == "no"
+    assert conf["maxmemory-policy"] == "noeviction"
+    assert conf["dir"] == "/data"
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    final = dockerfile.rpartition("\nFROM ")[2]
+
+    assert "\nUSER 10001" in final
+    assert "--require-hashes" in dockerfile
+    assert "COPY . " not in dockerfile
+
+
+def test_the_example_lists_every_setting() -> None:
+    made = example_env()
+
+    assert (DEPLOY / "example.env").read_text() == made, "python -m deploy.example_env makes it"
