@@ -72,9 +72,10 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int, log: object) -> Non
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError), urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/health/ready", timeout=1
-        ) as answer:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as answer,
+        ):
             if answer.status == 200:
                 return
         time.sleep(0.1)

@@ -98,16 +98,6 @@ class Channel(StrEnum):
     PUSH = "push"
 
 
-class MessageCategory(StrEnum):
-    """What a message is about, `docs/rules.md` section 9."""
-
-    APPLICATION = "application"
-    CERTIFICATE = "certificate"
-    AGREEMENT = "agreement"
-    DEBIT = "debit"
-    INVOICE = "invoice"
-
-
 class DeliveryStatus(StrEnum):
     """What a sender reports about a message."""
 

@@ -499,6 +499,8 @@ def adjust(ref: str, view: View) -> Effects | Later:
     if wait is not None:
         return wait
     reserve = view.get(Reserve, enrollment_id)
+    if reserve.status is Status.CANCELLED:
+        return NOTED
     months = _months_to_adjust(EnrollmentId(enrollment_id), reserve, view)
     last = previous_month(view.day)
     facts = ending.adjust_months(
@@ -546,9 +548,10 @@ def invoice(ref: str, view: View) -> Effects | Later:
 
 
 def _next_owed(provider_id: str, month: Month, view: View) -> tuple[Owed, ...]:
-    """Return the next lines of an invoice, sorted; those of its earlier parts are not there any more.
+    """Return the next lines of an invoice, sorted by enrollment.
 
-    The index is sorted by month, so the first of each month are merged.
+    Those of its earlier parts are off the index; that is sorted by month, so the first of each
+    month are merged.
     """
     index, start, end = state.uninvoiced_index(provider_id), "", state.up_to(month)
     found: list[str] = []

@@ -320,9 +320,8 @@ def learn_ended(event: EnrollmentEnded, state: State) -> None:
     if reserve.is_monthly:
         _plan_month(state, event.enrollment_id, reserve, ended)
         return
-    if state.day <= reserve.ends_on:
-        state.not_due(RELEASE, reserve.ends_on + DAY, event.enrollment_id)
-        state.due_on(RELEASE, event.ended_on + DAY, event.enrollment_id)
+    state.not_due(RELEASE, reserve.ends_on + DAY, event.enrollment_id)
+    state.due_on(RELEASE, event.ended_on + DAY, event.enrollment_id)
     later = state.members(
         charged_index(event.enrollment_id),
         charged_after(event.ended_on),
