@@ -11,6 +11,7 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPOSE := docker compose -f deploy/compose.yaml
+CALENDAR ?= on
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,15 +43,25 @@ bench: setup .venv/.tools ## The benchmarks side by side, with a table
 bench-quick: setup .venv/.tools ## The same in under two minutes
 	@$(BIN)/python -m bench quick $(ARGS)
 
-up: docker-answers ## Start the compose deployment: Kafka, a Redis per service, five services, calendar
-	@$(COMPOSE) up --build --wait -d
+up: docker-answers ## Start the compose deployment (CALENDAR=off: only the days of what you play)
+	@$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d || { \
+		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }
 	@echo
-	@$(COMPOSE) ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
-	@echo "The cabinet is at http://127.0.0.1:8038. Stop with: make down"
+	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}"
+	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092}"
+	@echo "Is it well:  $(COMPOSE) run --rm tools doctor"
+ifeq ($(CALENDAR),off)
+	@echo "Play a file: $(COMPOSE) run --rm tools play examples/autumn.jsonl"
+else
+	@echo "The calendar follows the clock. The days of the example lie in 2020, and days never go back:"
+	@echo "to play it, start anew with: make down && make up CALENDAR=off"
+endif
+	@echo "Stop it and throw its data away: make down"
 
 down: docker-answers ## Stop the compose deployment and throw its data away
-	@$(COMPOSE) down -v
+	@$(COMPOSE) --profile calendar --profile tools down --volumes --remove-orphans
 
 lock: ## Lock the newest versions that requirements/*.in allow (needs uv)
 	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \

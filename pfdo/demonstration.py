@@ -1,7 +1,9 @@
 """What `make run` shows at the end: certificates, debits, balances, messages, in short tables."""
 
+import json
+import sys
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -14,13 +16,13 @@ from rulebook.wording import rubles
 from streaming.installation import Installation
 
 ROWS_SHOWN = 8
+WIDTH_OF_FILES = 120
 
 
 async def tell(installation: Installation, played: Played) -> None:
     """Print what came of a play file."""
-    import json
-
-    console = Console()
+    # What is written to a file is read later, on a wider page than eighty characters.
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     records = await whole(installation, [topic.name for topic in JOURNALS])
     facts = [json.loads(record.value or b"{}") for record in records]
     async with fresh_queries(installation) as queries:
@@ -54,7 +56,8 @@ def _decisions(console: Console, facts: list[dict[str, Any]]) -> None:
 def _certificates(console: Console, certificates: dict[str, Any]) -> None:
     table = Table(title=f"Certificates: {len(certificates)}", title_justify="left")
     for column in ("child", "number", "state", "nominal", "balance", "reserved", "spent"):
-        table.add_column(column, justify="left" if column in {"child", "state"} else "right")
+        justify: Literal["left", "right"] = "left" if column in {"child", "state"} else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     for child_id, certificate in sorted(certificates.items())[:ROWS_SHOWN]:
         for period in certificate["periods"]:
             sums = ("nominal_kopecks", "balance_kopecks", "reserved_kopecks", "paid_kopecks")

@@ -68,6 +68,8 @@ async def _run(
     from streaming.telemetry import Telemetry
 
     telemetry = Telemetry()
+    if play_file is not None:
+        print(f"Starting the services on {settings.data}/ …", flush=True)
     async with AsyncExitStack() as stack:
         installation = await stack.enter_async_context(open_installation(settings))
         host, task = await stack.enter_async_context(
@@ -101,6 +103,8 @@ async def _show(installation: Any, file: Path) -> None:
 
     lines = _read(file, installation)
     readers = readers_of(installation, cabinet=True)
+    count = sum(line.event is not None for line in lines)
+    print(f"Playing {count} events of {file}, day by day …", flush=True)
     played = await _play(installation, lines, readers, timeout_seconds=300)
     await tell(installation, played)
 

@@ -21,7 +21,7 @@ from tests.support.containers import free_port, require_docker
 ROOT = Path(__file__).parents[2]
 CALL_SECONDS_MAX = 240
 CABINET_SECONDS_MAX = 30
-PARTITIONS = 3
+PARTITIONS = 12
 AUTUMN = ("--seed", "7", "--children", "8", "--days", "6")
 Inputs = list[tuple[str, str, str]]
 
@@ -128,7 +128,8 @@ def test_the_deployment_comes_to_what_one_process_comes_to(tmp_path: Path) -> No
             lambda: json.loads(deployment.pfdo("export")), lambda seen: seen == expected_export
         )
         assert exported == expected_export
-        assert {name for name, c in deployment.inspected().items() if c["RestartCount"]} == set()
+        restarted = {name for name, c in deployment.inspected().items() if c["RestartCount"]}
+        assert restarted <= {"topics"}
 
 
 def _play_files(folder: Path) -> tuple[Path, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The group, the certificate and the agreement of the worked examples (docs/rules.md, section 10)."""
+"""The group, certificate and agreement of the worked examples (docs/rules.md, section 10)."""
 
 from dataclasses import replace
 from datetime import date

@@ -72,7 +72,7 @@ def test_only_what_is_not_used_expires() -> None:
 def test_echoes_of_corrections_change_nothing_in_whatever_order_they_come(
     moves: list[tuple[bool, int]], chance: Random
 ) -> None:
-    """A correction is made here and repeated by certificates later; a raise is certificates' own."""
+    """A correction is made here and repeated by certificates later; a raise is its own."""
     known, said = account(purse(1000)), list[int]()
     expected = 1000
     for is_correction, difference in moves:
