@@ -22,6 +22,10 @@ from aiokafka import (  # type: ignore[import-untyped]
     TopicPartition,
 )
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
+from aiokafka.admin.config_resource import (  # type: ignore[import-untyped]
+    ConfigResource,
+    ConfigResourceType,
+)
 from aiokafka.coordinator.assignors.roundrobin import (  # type: ignore[import-untyped]
     RoundRobinPartitionAssignor,
 )
@@ -89,6 +93,8 @@ CATCHING_UP_SECONDS = 0.01
 SESSION_TIMEOUT_MS = 15_000
 HEARTBEAT_INTERVAL_MS = 1_000
 OWNERSHIP_POLL_MS = 1_000
+TOPIC_CONFIG_SOURCE = 1
+"""What Kafka calls DYNAMIC_TOPIC_CONFIG: set for this topic, neither inherited nor a default."""
 MARKERS_SECONDS = 0.25
 MARKERS_POLL_SECONDS = 0.01
 """How long after records, and how often, it is looked whether a marker was stepped over."""
@@ -218,6 +224,67 @@ class KafkaBus:
             # Asks each leader, and again until it answers: metadata alone speaks too soon.
             await self._offsets.end_offsets(self._every(topics))
         return missing
+
+    async def wrong_settings(self, topics: Collection[str]) -> Mapping[str, Mapping[str, str]]:
+        """Return by topic what is set otherwise than it must be: the value that stands there."""
+        async with self._asking("settings of topics"):
+            found = await self._settings(topics)
+        wrong = {
+            topic: {
+                name: str(standing.get(name, ("", False))[0])
+                for name, wanted in self._wanted(topic).items()
+                if standing.get(name, ("", False))[0] != wanted
+            }
+            for topic, standing in found.items()
+        }
+        return {topic: values for topic, values in wrong.items() if values}
+
+    async def correct_settings(self, topics: Collection[str]) -> Collection[str]:
+        """Set topics as they must be and return the names of those that were not.
+
+        What an operator set beside that is kept.
+        """
+        wrong = sorted(await self.wrong_settings(topics))
+        async with self._asking("correcting settings of topics"):
+            found = await self._settings(wrong)
+            # Kafka takes a whole set of settings here: what is left out would go back to defaults.
+            answers = await self._admin.alter_configs(
+                [
+                    ConfigResource(
+                        ConfigResourceType.TOPIC,
+                        topic,
+                        {
+                            **{n: v for n, (v, is_own) in found[topic].items() if is_own},
+                            **self._wanted(topic),
+                        },
+                    )
+                    for topic in wrong
+                ]
+            )
+            for answer in answers if wrong else ():
+                for code, message, _kind, name in answer.resources:
+                    if code:
+                        raise BusUnavailableError(
+                            f"settings of {name}: {for_code(code).__name__} {message or ''}"
+                        )
+        return wrong
+
+    async def _settings(
+        self, topics: Collection[str]
+    ) -> Mapping[str, Mapping[str, tuple[str, bool]]]:
+        """Return by topic and name what is set, and whether it is set for that topic alone."""
+        answers = await self._admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        )
+        return {
+            topic: {entry[0]: (entry[1], entry[3] == TOPIC_CONFIG_SOURCE) for entry in entries}
+            for answer in answers
+            for code, _message, _kind, topic, entries in answer.resources
+            if not code
+        }
+
+    def _wanted(self, topic: str) -> Mapping[str, str]:
+        return self._topics.get(topic) or topic_settings(self._replication_factor)
 
     async def identity(self) -> str:
         """Return the id of the cluster."""
@@ -357,12 +424,11 @@ class KafkaBus:
             return self._publisher
 
     def _new_topic(self, name: str) -> Any:
-        settings = self._topics.get(name) or topic_settings(self._replication_factor)
         return NewTopic(
             name=name,
             num_partitions=self._partitions,
             replication_factor=self._replication_factor,
-            topic_configs=dict(settings),
+            topic_configs=dict(self._wanted(name)),
         )
 
     async def _existing(self, topics: Collection[str] = ()) -> set[str]:

@@ -339,7 +339,7 @@ def enrollment_ended(event: EnrollmentEnded, view: View) -> Outcome:
     """Take back what was charged for days after the end."""
     enrollment_id, ended_on = event.enrollment_id, event.ended_on
     reserve = view.find(Reserve, enrollment_id)
-    if reserve is None or ended_on >= reserve.ends_on or reserve.status is not Status.HELD:
+    if reserve is None or reserve.status is not Status.HELD or ended_on >= reserve.last_day:
         return None
     if reserve.is_monthly:
         months = tuple(_months_after(enrollment_id, ended_on, reserve, view))

@@ -4,16 +4,19 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from contracts import billing as published
 from contracts.attendance import LessonMarked
 from contracts.calendar import DayOpened
 from contracts.certificates import CertificateRefused
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import EventData
-from contracts.vocabulary import FundsRefusal
+from contracts.vocabulary import FundsRefusal, PayerCode, PeriodId
 from services.billing.domain import facts
 from services.billing.domain.account import NoCertificate
 from services.billing.domain.charging import MarkLesson
+from services.billing.domain.ledger import Booked
 from services.billing.domain.reserving import ReserveFunds
 from services.billing.domain.shares import Course
 
@@ -34,6 +37,32 @@ FACTS: Mapping[type[Any], type[EventData]] = {
     facts.InvoiceSettled: published.InvoiceSettled,
 }
 """What billing publishes, and as which event."""
+
+_READERS: Mapping[str, TypeAdapter[facts.Fact]] = {
+    model.type: TypeAdapter(fact) for fact, model in FACTS.items()
+}
+
+
+def to_booked(record: Mapping[str, Any]) -> Booked | None:
+    """Return a record of the journal as the ledger takes it, None for one that is no fact.
+
+    Raises pydantic's ValidationError for what is no record of billing's journal.
+    """
+    reader = _READERS.get(record["type"])
+    if reader is None:
+        return None
+    data = {name: value for name, value in record["data"].items() if name != "input"}
+    fact = reader.validate_python(data)
+    period = None
+    if isinstance(fact, facts.FundsReserved):
+        period = PeriodId(record["data"]["input"]["data"]["period"])
+    return Booked(
+        payer=PayerCode(record["partitionkey"]),
+        # Before the first business day a decision is made on the day of its input.
+        day=date.fromisoformat(record.get("businessday") or record["time"][:10]),
+        fact=fact,
+        period=period,
+    )
 
 
 def opened_day(event: DayOpened) -> date:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contracts.envelope import Envelope
 from contracts.registry import EVENTS
-from tests.support.outcome import AUTUMN
+from tests.support.outcome import AUTUMN, segments
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "examples" / "README.md"
@@ -34,3 +34,16 @@ def test_every_event_of_the_autumn_keeps_its_contract() -> None:
             seen.add(envelope.type.partition(".")[0])
 
     assert seen == {"calendar", "payers", "navigator", "attendance"}
+
+
+def test_only_one_kind_of_event_and_one_word_about_a_subject_share_a_segment() -> None:
+    # What sets the scene comes in an order of one topic and one payer; the rest has no order.
+    scene = ("payers.", "navigator.provider-registered.", "navigator.group-published.")
+    with AUTUMN.open(encoding="utf-8") as lines:
+        for segment in segments(lines):
+            assert len({event["source"] for event in segment}) == 1
+            if not segment[0]["type"].startswith(scene):
+                assert len({event["type"] for event in segment}) == 1
+                key = "lesson_id" if segment[0]["source"] == "/attendance" else "child_id"
+                said = [(event["subject"], event["data"].get(key)) for event in segment]
+                assert len(set(said)) == len(said)

@@ -13,55 +13,11 @@ from typing import Any
 import pytest
 
 from tests.support.containers import free_port
+from tests.support.installation import Installation
 
 SMALL = Path(__file__).with_name("small.jsonl")
 PAYER = "25701000"
 SECONDS_MAX = 90
-
-
-class Installation:
-    """An embedded installation in a directory, used through `pfdo` alone."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PFDO_")}
-
-    def pfdo(
-        self, *arguments: str, stdin: bytes | None = None
-    ) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            [sys.executable, "-m", "pfdo", *arguments, "--data", str(self.data)],
-            input=stdin,
-            capture_output=True,
-            timeout=SECONDS_MAX,
-            env=self.environment,
-            check=False,
-        )
-
-    def json(self, *arguments: str) -> Any:
-        done = self.pfdo(*arguments, "--json")
-        assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    def lines(self, *arguments: str) -> list[dict[str, Any]]:
-        done = self.pfdo(*arguments, "--json")
-        assert done.returncode == 0, done.stderr.decode()
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "pfdo", *arguments, "--data", str(self.data)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self.environment,
-        )
-
-    def decisions(self) -> dict[str, list[tuple[str, str | None]]]:
-        found: dict[str, list[tuple[str, str | None]]] = {}
-        for line in self.lines("inputs"):
-            if line["topic"] != "calendar.events.v1":
-                found.setdefault(line["id"], []).append((line["decision"], line["reason"]))
-        return found
 
 
 def without_installation(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
