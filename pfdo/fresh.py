@@ -30,7 +30,7 @@ async def fresh_queries(installation: Installation) -> AsyncIterator[Queries]:
     while left := (await lag(installation, [reader]))[reader.name]:
         if least is None or left < least:
             least, moved_at = left, time.monotonic()
-        elif time.monotonic() - moved_at > NO_PROGRESS_SECONDS_MAX or not await _has_run(
+        elif time.monotonic() - moved_at > NO_PROGRESS_SECONDS_MAX or not await _somebody_runs(
             installation
         ):
             await _catch_up(installation)
@@ -40,11 +40,11 @@ async def fresh_queries(installation: Installation) -> AsyncIterator[Queries]:
     yield Queries(store, installation.bus.partitions)
 
 
-async def _has_run(installation: Installation) -> bool:
+async def _somebody_runs(installation: Installation) -> bool:
     """Return whether services run here, so that somebody may be following."""
-    from pfdo.system import runs_elsewhere
+    from pfdo.system import running_now
 
-    return await runs_elsewhere(installation.settings)
+    return bool(await running_now(installation.settings))
 
 
 async def _is_at_end(installation: Installation, partition: int) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Result = TypeVar("Result")
 
 DONE, NO, WRONG, UNREACHABLE = 0, 1, 2, 3
 """Exit codes: done; the answer is no; wrong use or broken input; bus or store cannot be reached."""
+INTERRUPTED, TERMINATED = 130, 143
+"""As a shell has it: 128 and the number of the signal that ended a command."""
 
 
 @dataclass(slots=True)
@@ -68,6 +71,10 @@ def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WAR
     from streaming.telemetry import configure_logs
 
     async def called() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        # Leave as after Ctrl-C: whoever ends at once leaves an embedded server without users.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await coroutine()
 
     configure_logs(log_level)
@@ -78,10 +85,14 @@ def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WAR
         stop(str(error), WRONG)
     except (BusUnavailableError, StoreUnavailableError) as error:
         stop(f"{error}\nIs it running and reachable? `pfdo doctor` looks.", UNREACHABLE)
+    except TimeoutError:
+        stop("There was no answer in time. What is reachable: `pfdo doctor`.", UNREACHABLE)
     except HaltError as error:
         stop(str(error), NO)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(TERMINATED) from None
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,8 @@ import typer
 
 from pfdo import options
 from pfdo.options import BusOption, DataOption, JsonOption
+
+WATCH_SECONDS = 2.0
 
 FileArgument = Annotated[Path, typer.Argument(help="A play file: CloudEvents, one a line.")]
 
@@ -138,44 +140,47 @@ async def _play_somewhere(settings: Any, file: Path, timeout_seconds: float) -> 
         if settings.uses_kafka:
             await installation.bus.create_topics(installation.topics)
         lines = _read(file, installation)
-        async with _somebody_runs(installation) as is_here:
+        async with _all_run(installation) as is_here:
             readers = readers_of(installation, cabinet=is_here)
             return await _play(installation, lines, readers, timeout_seconds)
 
 
 @asynccontextmanager
-async def _somebody_runs(installation: Any) -> Any:
-    """Start the services here unless they run elsewhere, or as soon as they do not any more."""
-    from pfdo.system import runs_elsewhere, system, until_ready
+async def _all_run(installation: Any) -> AsyncIterator[bool]:
+    """Start here what does not run elsewhere, now and later; yield whether that is everything."""
+    from pfdo.system import SERVICES, running_now, system, until_ready
+    from streaming.errors import BusUnavailableError, StoreUnavailableError
     from streaming.telemetry import Telemetry
 
     telemetry = Telemetry()
     async with AsyncExitStack() as stack:
 
-        async def start() -> None:
-            host, task = await stack.enter_async_context(system(installation, telemetry))
-            await until_ready(host, task)
-
-        if not await runs_elsewhere(installation.settings):
-            await start()
-            yield True
-            return
+        async def start_missing(running: frozenset[str]) -> None:
+            missing = [name for name in SERVICES if name not in running]
+            if missing:
+                host, task = await stack.enter_async_context(
+                    system(installation, telemetry, missing, cabinet=not running)
+                )
+                await until_ready(host, task)
 
         async def watch() -> None:
             # Who was killed is a member of its group until its session is over.
-            while await runs_elsewhere(installation.settings):
+            while True:
                 await asyncio.sleep(WATCH_SECONDS)
-            await start()
+                with suppress(BusUnavailableError, StoreUnavailableError):
+                    await start_missing(await running_now(installation.settings))
 
+        running = await running_now(installation.settings)
+        await start_missing(running)
+        if not running:
+            yield True
+            return
         watching = asyncio.create_task(watch())
         try:
             yield False
         finally:
             watching.cancel()
             await asyncio.wait([watching])
-
-
-WATCH_SECONDS = 2.0
 
 
 async def _play(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.registry import EVENTS
@@ -89,21 +89,27 @@ async def _standings(installation: Installation, reader: Reader) -> list[Standin
 
 
 async def settled(
-    installation: Installation,
-    readers: Iterable[Reader],
-    timeout_seconds: float,
-    told: Callable[[Mapping[str, int]], None] = lambda _lag: None,
+    installation: Installation, readers: Iterable[Reader], timeout_seconds: float
 ) -> tuple[bool, Mapping[str, int]]:
-    """Wait until everything is settled; return whether it is, and what is left to do."""
-    readers = list(readers)
+    """Wait until everything is settled; return whether it is, and what is left to do.
+
+    Looking at all readers takes a question per partition. While one is behind, only that one is
+    asked: the last, since it reads what the others publish. Nothing is settled before all were
+    looked at once more.
+    """
+    everybody = list(readers)
+    asked = everybody
     begun = time.monotonic()
     poll_seconds = KAFKA_POLL_SECONDS if installation.settings.uses_kafka else POLL_SECONDS
     while True:
-        left = await lag(installation, readers)
-        if not any(left.values()):
+        left = await lag(installation, asked)
+        behind = [reader for reader in asked if left[reader.name]]
+        if not behind and asked is everybody:
             return True, left
-        told(left)
         waited = time.monotonic() - begun
         if waited > timeout_seconds:
-            return False, left
-        await asyncio.sleep(poll_seconds if waited < 1 else SLOW_POLL_SECONDS)
+            left = await lag(installation, everybody)
+            return not any(left.values()), left
+        asked = behind[-1:] or everybody
+        if behind:
+            await asyncio.sleep(poll_seconds if waited < 1 else SLOW_POLL_SECONDS)

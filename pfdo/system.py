@@ -16,7 +16,6 @@ from streaming.telemetry import Telemetry
 
 SERVICES = ("enrollment", "certificates", "billing", "notifications")
 READY_SECONDS_MAX = 60.0
-GROUP_SECONDS_MAX = 5.0
 
 
 def services_of(names: Iterable[str]) -> list[Service]:
@@ -35,49 +34,55 @@ def services_of(names: Iterable[str]) -> list[Service]:
     return [known[name]() for name in names]
 
 
-class RunLock:
-    """Held while services run on a data directory; the system lets go of it when we die."""
+class RunLocks:
+    """Held while services run on a data directory; the kernel lets go of them when we die."""
 
     def __init__(self, data: Path) -> None:
-        self._path = data / "run.lock"
-        self._file: IO[str] | None = None
+        self._directory = data / "run"
+        self._files: list[IO[str]] = []
 
-    def share(self) -> None:
-        """Say that services run here."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a")
-        fcntl.flock(self._file, fcntl.LOCK_SH)
+    def share(self, names: Iterable[str]) -> None:
+        """Say that these services run here. Several processes may: one works, others stand by."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            file = (self._directory / f"{name}.lock").open("a")
+            self._files.append(file)
+            fcntl.flock(file, fcntl.LOCK_SH)
 
-    def is_held(self) -> bool:
-        """Return whether any process runs services here."""
-        if not self._path.exists():
-            return False
-        with self._path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+    def held(self) -> frozenset[str]:
+        """Return which services any process runs here."""
+        return frozenset(
+            path.stem for path in self._directory.glob("*.lock") if not _can_be_had(path)
+        )
 
     def release(self) -> None:
         """Say that this process runs none any more."""
-        if self._file is not None:
-            self._file.close()
+        for file in self._files:
+            file.close()
 
 
-async def runs_elsewhere(settings: Settings) -> bool:
-    """Return whether services run on this installation in another process."""
+def _can_be_had(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+async def running_now(settings: Settings) -> frozenset[str]:
+    """Return the services that run on this installation, in any process."""
     if not settings.uses_kafka:
-        return RunLock(settings.data).is_held()
-    return await _groups_have_members(str(settings.kafka_bootstrap))
+        return RunLocks(settings.data).held() & set(SERVICES)
+    return await _with_members(str(settings.kafka_bootstrap))
 
 
-async def _groups_have_members(bootstrap: str) -> bool:
+async def _with_members(bootstrap: str) -> frozenset[str]:
     from streaming.kafka import group_members
 
-    groups = [f"pfdo-{name}" for name in SERVICES]
-    async with asyncio.timeout(GROUP_SECONDS_MAX):
-        return any((await group_members(bootstrap, groups)).values())
+    groups = {f"pfdo-{name}": name for name in SERVICES}
+    members = await group_members(bootstrap, list(groups))
+    return frozenset(groups[group] for group, number in members.items() if number)
 
 
 @asynccontextmanager
@@ -91,8 +96,9 @@ async def system(
     """Run services, with the cabinet's read models, while the block runs; stops cleanly."""
     from services.cabinet.app import PROJECTION
 
-    lock = RunLock(installation.settings.data)
-    lock.share()
+    locks = RunLocks(installation.settings.data)
+    if not installation.settings.uses_kafka:
+        locks.share(names)
     try:
         await installation.bus.create_topics(installation.topics)
         projections = [PROJECTION] if cabinet else []
@@ -102,7 +108,7 @@ async def system(
             task = await stack.enter_async_context(running(host))
             yield host, task
     finally:
-        lock.release()
+        locks.release()
 
 
 async def _senders(

@@ -245,6 +245,8 @@ class KafkaBus:
         What an operator set beside that is kept.
         """
         wrong = sorted(await self.wrong_settings(topics))
+        if not wrong:
+            return wrong
         async with self._asking("correcting settings of topics"):
             found = await self._settings(wrong)
             # Kafka takes a whole set of settings here: what is left out would go back to defaults.
@@ -261,7 +263,7 @@ class KafkaBus:
                     for topic in wrong
                 ]
             )
-            for answer in answers if wrong else ():
+            for answer in answers:
                 for code, message, _kind, name in answer.resources:
                     if code:
                         raise BusUnavailableError(

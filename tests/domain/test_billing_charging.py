@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.vocabulary import DebitBasis, InputRefusal, Kopecks, Mark, NotCharged
+from contracts.vocabulary import DebitBasis, InputRefusal, Kopecks, Mark, NotCharged, Revision
 from services.billing.domain import rules, texts
 from services.billing.domain.charging import (
     MarkLesson,
@@ -341,7 +341,7 @@ def test_an_unchanged_mark_keeps_the_charge() -> None:
 
     fact = decide(again, reserve(lessons_charged=1), lesson, PURSE, rule_of(again))
 
-    assert after(lesson, fact, 5) == replace(lesson, mark=Mark.MADE_UP, revision=2)
+    assert after(lesson, fact, 5) == replace(lesson, mark=Mark.MADE_UP, revision=Revision(2))
 
 
 @pytest.mark.parametrize(

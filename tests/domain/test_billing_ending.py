@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from contracts.vocabulary import DebitBasis, Kopecks, LessonId, Mark, Month
+from contracts.vocabulary import DebitBasis, Kopecks, LessonId, Mark, Month, Revision
 from services.billing.domain import ending
 from services.billing.domain.charging import decide
 from services.billing.domain.ending import Standing, StandingMonth
@@ -111,6 +111,7 @@ def test_months_before_the_end_are_still_charged_on_their_day() -> None:
     ended = of.ending(ended_on)
 
     (released,) = ending.end_months(CHESS, ended, money, ended_on, [])
+    assert isinstance(released, ReserveReleased)
     left = ended.releasing(released)
 
     assert released.amount_kopecks == 404_394
@@ -184,7 +185,10 @@ def test_a_cancelled_enrollment_gives_all_back_for_good() -> None:
 def test_a_charge_of_nothing_can_be_taken_back() -> None:
     of = replace(reserve(money=purse(0)), lessons_charged=1)
     lesson = Lesson(
-        lesson_date=date(2020, 9, 1), mark=Mark.PRESENT, revision=1, charged_kopecks=Kopecks(0)
+        lesson_date=date(2020, 9, 1),
+        mark=Mark.PRESENT,
+        revision=Revision(1),
+        charged_kopecks=Kopecks(0),
     )
     standing = Standing(lesson_id=LessonId("les-001"), lesson=lesson)
 

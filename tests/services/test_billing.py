@@ -27,6 +27,7 @@ from contracts.vocabulary import (
     Month,
     NominalCause,
     NotCharged,
+    PayerCode,
     PeriodId,
     ProviderId,
     Revision,
@@ -1417,11 +1418,11 @@ def check_the_books(office: Office) -> None:
     """Compare every purse that was published with what the ledger adds up to at that moment."""
     booked = [to_booked(record) for record in office.world.journal("billing")]
     read = [one for one in booked if one is not None]
-    periods: dict[str, str] = {}
+    periods: dict[str, Any] = {}
     for position, one in enumerate(read, 1):
         data = asdict(one.fact)
         if isinstance(one.fact, facts.FundsReserved):
-            periods[one.fact.enrollment_id] = str(one.period)
+            periods[one.fact.enrollment_id] = one.period
         if "purse" in data:
             of_period = data.get("period") or periods[data["enrollment_id"]]
             purses = ledger.purses(ledger.entries(read[:position]))
@@ -1443,7 +1444,9 @@ async def test_the_ledger_of_w5(chess: Office) -> None:
         f"settled:{PROVIDER}": 25_137,
         f"expired:{PAYER}:2020": 974_863,
     }
-    assert dict(ledger.trial_balances(entries)["25703000", "2020", date(2020, 9, 3)]) == {
+    assert dict(
+        ledger.trial_balances(entries)[PayerCode(PAYER), PeriodId("2020"), date(2020, 9, 3)]
+    ) == {
         "reserved": 12,
         "owed": -12,
     }
@@ -1490,6 +1493,8 @@ def told(history: Iterable[tuple[str, int, str, int]]) -> list[dict[str, Any]]:
                 events.append(
                     mark(number + 1, f"2020-09-0{number + 1}", enrollment=MUSIC, revision=1)
                 )
+            case _:
+                pass
     return events
 
 
