@@ -56,7 +56,9 @@ class Calendar:
         The first day of an installation is today.
         """
         partitions = self._installation.bus.partitions
-        lasts = [self._last[partition] for partition in range(partitions) if partition in self._last]
+        lasts = [
+            self._last[partition] for partition in range(partitions) if partition in self._last
+        ]
         first = min(lasts) + timedelta(days=1) if len(lasts) == partitions else today
         if (today - first).days > CAUGHT_UP_DAYS_MAX:
             first = today

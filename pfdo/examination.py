@@ -1,11 +1,23 @@
 """What `pfdo doctor` looks at, each finding with its remedy."""
 
+import asyncio
 import platform
+import re
+from collections.abc import Collection
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from streaming.errors import BusUnavailableError, SettingError, StoreUnavailableError
 from streaming.installation import Installation, open_installation
+from streaming.kafka import KafkaBus
 from streaming.settings import Settings
+
+METRICS_SECONDS_MAX = 2.0
+METRICS_BYTES_MAX = 4 * 1024 * 1024
+
+_HALTED = re.compile(
+    r'^pfdo_partition_halted\{partition="([0-9]+)",service="([a-z-]+)"\} 1', re.MULTILINE
+)
 
 
 def _finding(what: str, found: str, *, ok: bool, remedy: str = "") -> dict[str, Any]:
@@ -40,33 +52,43 @@ async def examine(settings: Settings) -> list[dict[str, Any]]:
 async def _of_bus(installation: Installation) -> list[dict[str, Any]]:
     identity = await installation.bus.identity()
     found = [_finding("bus reachable", f"installation {identity}", ok=True)]
+    make = "make them: pfdo topics create"
     try:
         await installation.bus.ends(installation.topics)
     except BusUnavailableError as error:
-        found.append(
-            _finding("topics", str(error), ok=False, remedy="make them: pfdo topics create")
-        )
-    else:
-        number, partitions = len(installation.topics), installation.bus.partitions
-        found.append(_finding("topics", f"{number}, {partitions} partitions each", ok=True))
+        return [*found, _finding("topics", str(error), ok=False, remedy=make)]
+    number, partitions = len(installation.topics), installation.bus.partitions
+    found.append(_finding("topics", f"{number}, {partitions} partitions each", ok=True))
+    if isinstance(installation.bus, KafkaBus):
+        wrong = await installation.bus.wrong_settings(installation.topics)
+        found += [
+            _finding(
+                f"settings of {topic}",
+                ", ".join(f"{name}={value}" for name, value in sorted(values.items())),
+                ok=False,
+                remedy="records may be lost or misordered; set them right: pfdo topics create",
+            )
+            for topic, values in sorted(wrong.items())
+        ]
     return found
 
 
 async def _of_services(installation: Installation) -> list[dict[str, Any]]:
     from pfdo.settling import lag, readers_of
-    from pfdo.system import runs_elsewhere
+    from pfdo.system import SERVICES, running_now
 
     try:
-        is_running = await runs_elsewhere(installation.settings)
+        running = await running_now(installation.settings)
         left = await lag(installation, readers_of(installation, cabinet=False))
     except (BusUnavailableError, StoreUnavailableError, SettingError) as error:
         remedy = "start Redis, or correct its settings as the message says"
         return [_finding("stores", str(error), ok=False, remedy=remedy)]
+    silent = [name for name in SERVICES if name not in running]
     findings = [
         _finding(
             "services",
-            "running" if is_running else "none runs",
-            ok=is_running or not any(left.values()),
+            f"{', '.join(silent)}: none runs" if running and silent else _all_or_none(running),
+            ok=not silent or (not running and not any(left.values())),
             remedy="start them: pfdo run",
         )
     ]
@@ -79,4 +101,39 @@ async def _of_services(installation: Installation) -> list[dict[str, Any]]:
         )
         for name, number in left.items()
     ]
+    if running:
+        findings += await asyncio.to_thread(_halted, installation.settings)
     return findings
+
+
+def _all_or_none(running: Collection[str]) -> str:
+    return "running" if running else "none runs"
+
+
+def _halted(settings: Settings) -> list[dict[str, Any]]:
+    """Return the partitions that wait for a person, as far as a process here tells of them."""
+    host = "127.0.0.1" if settings.http_host in {"0.0.0.0", "::"} else settings.http_host  # noqa: S104
+    halted: set[tuple[str, str]] = set()
+    for port in {settings.port, settings.health_port} - {None}:
+        halted.update(_HALTED.findall(_metrics(host, port)))
+    return [
+        _finding(
+            f"partition {partition} of {service}",
+            "halted",
+            ok=False,
+            remedy="its log says at which record and why: look for `halted`; the others go on",
+        )
+        for partition, service in sorted(halted)
+    ]
+
+
+def _metrics(host: str, port: int | None) -> str:
+    """Return what a process tells at `/metrics`; nothing where nobody answers."""
+    connection = HTTPConnection(host, port, timeout=METRICS_SECONDS_MAX)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read(METRICS_BYTES_MAX).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""
+    finally:
+        connection.close()

@@ -1,10 +1,9 @@
 """`pfdo rules`, `contracts`, `topics`, `calendar`, `doctor`: what keeps an installation well."""
 
-import asyncio
 import json as json_module
 import logging
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Collection
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,6 @@ import typer
 
 from pfdo import options
 from pfdo.options import BusOption, DataOption, JsonOption
-
-TIME_ZONE = "Asia/Irkutsk"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -93,13 +90,15 @@ def rules_explain(
     json: JsonOption = False,
 ) -> None:
     """Evaluate one case and say why."""
-    from rulebook.errors import RulebookError
+    from rulebook.errors import NotInForceError, RulebookError
     from rulebook.explain import explain, inputs_from_text
 
     found = _table(table)
     overlays = _overlays(context, payer, table, data, bus)
     try:
         told = explain(found, _day(day), inputs_from_text(found, case), overlays)
+    except NotInForceError as error:
+        options.stop(str(error), options.NO)
     except RulebookError as error:
         options.stop(str(error), options.WRONG)
     options.print_json(told)
@@ -118,10 +117,10 @@ def _table(name: str) -> Any:
 
 
 def _day(text: str | None) -> date:
-    from zoneinfo import ZoneInfo
+    from pfdo.days import ZONE
 
     if text is None:
-        return datetime.now(ZoneInfo(TIME_ZONE)).date()
+        return datetime.now(ZONE).date()
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -189,20 +188,26 @@ def topics_create(
     bus: BusOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make the topics that are not there yet."""
+    """Make the topics that are not there yet, and set right what is set otherwise."""
     settings = options.settings_of(context, data, bus)
-    made = options.run(lambda: _create(settings))
+    made, corrected = options.run(lambda: _create(settings))
     if json or options.common(context).json:
-        options.print_json({"created": sorted(made)})
-    else:
-        print(f"{len(made)} topics made." if made else "All topics are there.")
+        options.print_json({"created": sorted(made), "corrected": sorted(corrected)})
+        return
+    print(f"{len(made)} topics made." if made else "All topics are there.")
+    for topic in sorted(corrected):
+        print(f"  {topic}: its settings were corrected")
 
 
-async def _create(settings: Any) -> list[str]:
+async def _create(settings: Any) -> tuple[Collection[str], Collection[str]]:
     from streaming.installation import open_installation
+    from streaming.kafka import KafkaBus
 
     async with open_installation(settings) as installation:
-        return list(await installation.bus.create_topics(installation.topics))
+        bus, topics = installation.bus, installation.topics
+        made = await bus.create_topics(topics)
+        corrected = await bus.correct_settings(topics) if isinstance(bus, KafkaBus) else ()
+        return made, corrected
 
 
 def calendar(
@@ -221,59 +226,20 @@ def calendar(
 
 
 async def _calendar(settings: Any, first: date | None, last: date | None) -> None:
-    from zoneinfo import ZoneInfo
-
+    from pfdo.days import ZONE, Calendar, days
     from streaming.installation import open_installation
     from streaming.telemetry import Telemetry
 
     log = Telemetry().log
-    zone = ZoneInfo(TIME_ZONE)
     async with open_installation(settings) as installation:
-        if first is not None or last is not None:
-            today = datetime.now(zone).date()
-            for day in _days(first or last or today, last or today):
-                await _open_day(installation, day)
-                print(f"{day} opened")
-            return
-        opened: date | None = None
-        while True:
-            today = datetime.now(zone).date()
-            if opened is None or today > opened:
-                await _open_day(installation, today)
-                log.info("day opened", reason=today.isoformat())
-                opened = today
-            midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), zone)
-            left = (midnight - datetime.now(zone)).total_seconds()
-            await asyncio.sleep(min(max(left, 0.1), 60.0))
-
-
-def _days(first: date, last: date) -> Iterator[date]:
-    day = first
-    while day <= last:
-        yield day
-        day += timedelta(days=1)
-
-
-async def _open_day(installation: Any, day: date) -> None:
-    from contracts.topics import CALENDAR
-    from pfdo.playing import HEADERS
-    from streaming.bus import Outgoing
-
-    event = {
-        "specversion": "1.0",
-        "id": f"day-{day}",
-        "source": "/calendar",
-        "type": "calendar.day-opened.v1",
-        "time": f"{day}T00:00:00+08:00",
-        "subject": str(day),
-        "datacontenttype": "application/json",
-        "data": {"date": str(day)},
-    }
-    value = json_module.dumps(event).encode()
-    partitions = range(installation.bus.partitions)
-    await installation.bus.publish(
-        [Outgoing(CALENDAR.name, partition, None, value, HEADERS) for partition in partitions]
-    )
+        calendar = Calendar(installation)
+        await calendar.read()
+        if first is None and last is None:
+            await calendar.follow(lambda day: log.info("day opened", reason=day.isoformat()))
+        today = datetime.now(ZONE).date()
+        for day in days(first or last or today, last or today):
+            is_new = await calendar.open(day)
+            print(f"{day} {'opened' if is_new else 'was open before'}")
 
 
 def doctor(

@@ -100,7 +100,8 @@ class Arrived:
             "data_sha256": self.data_sha256,
         }
         if with_data:
-            member["data"] = self.data
+            # A fact of another journal comes without its own input: that stands in that journal.
+            member["data"] = {k: v for k, v in self.data.items() if k != "input"}
         return member
 
 
