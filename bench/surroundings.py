@@ -49,7 +49,7 @@ def services(around: Surroundings, names: str, partitions: int, port: int) -> It
         "PFDO_KAFKA_BOOTSTRAP": around.bootstrap,
         "PFDO_REDIS_URL": around.redis_url,
         "PFDO_PARTITIONS": str(partitions),
-        "PFDO_PORT": str(port),
+        "PFDO_HEALTH_PORT": str(port),
         "PFDO_SANDBOX": "1",
     }
     with tempfile.TemporaryFile() as log:

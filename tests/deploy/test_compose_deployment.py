@@ -20,7 +20,7 @@ from tests.support.containers import free_port, require_docker
 
 ROOT = Path(__file__).parents[2]
 CALL_SECONDS_MAX = 240
-CABINET_SECONDS_MAX = 30
+CABINET_SECONDS_MAX = 60
 LOOK_SECONDS = 0.2
 PARTITIONS = 12
 AUTUMN = ("--seed", "7", "--children", "12", "--days", "12")
