@@ -66,7 +66,7 @@ async def consumer_at_end(bootstrap: str, topic: str, partition: int) -> AIOKafk
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=5,
         enable_auto_commit=False,
     )
     await consumer.start()

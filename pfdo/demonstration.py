@@ -1,40 +1,76 @@
 """What `make run` shows at the end: certificates, debits, balances, messages, in short tables."""
 
-import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from contracts.topics import JOURNALS
+from contracts.topics import CALENDAR, JOURNALS
 from pfdo.fresh import fresh_queries
 from pfdo.playing import Played
-from pfdo.records import service_of, whole
+from pfdo.records import decided, input_topics, service_of, story
 from rulebook.wording import rubles
 from streaming.installation import Installation
 
 ROWS_SHOWN = 8
+WORDS = {
+    "duplicate": "duplicates",
+    "parked": "waiting for what they name",
+    "None": "not decided yet",
+}
 WIDTH_OF_FILES = 120
 
 
-async def tell(installation: Installation, played: Played) -> None:
-    """Print what came of a play file."""
+async def ends(installation: Installation) -> Mapping[tuple[str, int], int]:
+    """Return where the inputs end now, so that those to come can be told apart."""
+    return await installation.bus.ends(input_topics(installation))
+
+
+async def tell(
+    installation: Installation, played: Played, before: Mapping[tuple[str, int], int]
+) -> None:
+    """Print what came of a play file; `before` is where the inputs ended before it."""
     # What is written to a file is read later, on a wider page than eighty characters.
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
-    records = await whole(installation, [topic.name for topic in JOURNALS])
-    facts = [json.loads(record.value or b"{}") for record in records]
+    told = await story(installation)
     async with fresh_queries(installation) as queries:
         shown = await queries.export(["certificates", "enrollments"])
-    console.print(
-        f"\n[bold]{played.published} events[/bold] were published in {played.seconds:.1f} s; "
-        "each has its decision."
-    )
+    came = [
+        one
+        for one in decided(told, installation)
+        if one["offset"] >= before[(one["topic"], one["partition"])]
+        # A day stands in every partition, and is counted once.
+        and (one["topic"] != CALENDAR.name or one["partition"] == 0)
+    ]
+    console.print(f"\n{summary(played, Counter(str(one['decision']) for one in came))}")
+    facts = told.facts
     _decisions(console, facts)
     _certificates(console, shown["certificates"])
     _debits(console, facts)
     _messages(console, facts)
+
+
+def summary(played: Played, decisions: Mapping[str, int]) -> str:
+    """Return in a few sentences what was decided about the events of a play file."""
+    counted = ", ".join(
+        f"{number} {WORDS.get(decision, decision)}"
+        for decision, number in sorted(decisions.items(), key=lambda item: (-item[1], item[0]))
+    )
+    events = f"[bold]{played.published} events[/bold] were published in {played.seconds:.1f} s"
+    if not played.settled:
+        return (
+            f"{events}, then the services did not come to rest in time: {counted}.\n"
+            "What is left: pfdo settle. What is wrong: pfdo doctor."
+        )
+    again = (
+        "\nThey had been played before: nothing changed, nothing was charged twice."
+        if played.published and not decisions.get("applied")
+        else ""
+    )
+    return f"{events}; each has its decision: {counted or 'none'}.{again}"
 
 
 def _decisions(console: Console, facts: list[dict[str, Any]]) -> None:

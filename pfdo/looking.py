@@ -155,27 +155,12 @@ async def _inputs(settings: Any, source: str | None) -> list[dict[str, Any]]:
 
     async with open_installation(settings) as installation:
         told = await records.story(installation)
-        unreadable = records.deciders(installation)
-        decides = _decides()
-        wanted = (f"{source}.events.v1", f"{source}.forwarded.v1")
-        return [
-            records.decision_of(record, told, unreadable, decides)
-            for record in told.inputs
-            if source is None or record.topic in wanted
-        ]
-
-
-def _decides() -> dict[str, str]:
-    """Return by type of input which service decides it; of several, the first in order."""
-    from pfdo.system import SERVICES, services_of
-    from streaming.service import never
-
-    found: dict[str, str] = {"calendar.day-opened.v1": "enrollment"}
-    for service in services_of(SERVICES):
-        for type_, reaction in service.reactions.items():
-            if reaction.decides is not never:
-                found.setdefault(type_, service.name)
-    return found
+    wanted = (f"{source}.events.v1", f"{source}.forwarded.v1")
+    return [
+        decided
+        for decided in records.decided(told, installation)
+        if source is None or decided["topic"] in wanted
+    ]
 
 
 def why(

@@ -60,8 +60,16 @@ def settings_of(context: typer.Context, data: Path | None, bus: str | None, **mo
         stop(str(error), WRONG)
 
 
-def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WARNING) -> Result:
-    """Run a command's coroutine; errors of the surroundings and of settings end the process."""
+def run(
+    coroutine: Callable[[], Awaitable[Result]],
+    log_level: int = logging.WARNING,
+    *,
+    runs_until_told: bool = False,
+) -> Result:
+    """Run a command's coroutine; errors of the surroundings and of settings end the process.
+
+    So does a signal, after everything was let go of; that is no failure if it `runs_until_told`.
+    """
     from streaming.errors import (
         BusUnavailableError,
         HaltError,
@@ -90,9 +98,9 @@ def run(coroutine: Callable[[], Awaitable[Result]], log_level: int = logging.WAR
     except HaltError as error:
         stop(str(error), NO)
     except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(DONE if runs_until_told else INTERRUPTED) from None
     except asyncio.CancelledError:
-        raise typer.Exit(TERMINATED) from None
+        raise typer.Exit(DONE if runs_until_told else TERMINATED) from None
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.calendar import DayOpened
 from contracts.topics import (
     CALENDAR,
     JOURNALS,
@@ -15,6 +16,8 @@ from contracts.topics import (
 )
 from streaming.bus import Record
 from streaming.installation import Installation
+from streaming.listening import DECIDER_OF_THE_CALENDAR
+from streaming.service import never
 
 READ_RECORDS_MAX = 1_000
 POLL_SECONDS = 0.05
@@ -117,19 +120,36 @@ def service_of(fact: Mapping[str, Any]) -> str:
     return str(fact["source"]).removeprefix("/services/")
 
 
-def deciders(installation: Installation) -> Mapping[str, str]:
-    """Return by input topic who answers for what cannot be read there."""
-    return {
-        topic.name: topic.decider or "enrollment"
+def decided(told: Story, installation: Installation) -> list[dict[str, Any]]:
+    """Return all inputs with the decision of the service that decides them, as they arrived."""
+    unreadable = {
+        topic.name: topic.decider or DECIDER_OF_THE_CALENDAR
         for topic in all_topics(installation.sources)
         if topic.source is not None
     }
+    decides = _decides()
+    return [decision_of(record, told, unreadable, decides) for record in told.inputs]
+
+
+def _decides() -> Mapping[str, str]:
+    """Return by type of input which service decides it; of several, the first in order."""
+    from pfdo.system import SERVICES, services_of
+
+    found = {DayOpened.type: DECIDER_OF_THE_CALENDAR}
+    for service in services_of(SERVICES):
+        for type_, reaction in service.reactions.items():
+            if reaction.decides is not never:
+                found.setdefault(type_, service.name)
+    return found
 
 
 def decision_of(
     record: Record, told: Story, unreadable: Mapping[str, str], decides: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return an input as `pfdo inputs` prints it, with the last word of the one that decides it."""
+    """Return an input as `pfdo inputs` prints it, with the last word of the one that decides it.
+
+    `unreadable`: by topic, who answers for what cannot be read there. `decides`: by type.
+    """
     event = _loosely(record.value)
     type_ = event.get("type")
     facts = told.followed(place_of(record))

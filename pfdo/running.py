@@ -53,27 +53,38 @@ def run(
     names = tuple(name for name in names if name != "cabinet")
     changes: dict[str, Any] = {"port": port}
     if play_file is not None:
+        if set(names) != set(SERVICES):
+            options.stop("--play needs all services: leave --services out.", options.WRONG)
         # Playing a file is for trying: its people are invented.
         changes["sandbox"] = True
     settings = options.settings_of(context, data, bus, **changes)
     level = logging.INFO if play_file is None else logging.WARNING
-    options.run(lambda: _run(settings, names, cabinet, play_file), level)
+    options.run(lambda: _run(settings, names, cabinet, play_file), level, runs_until_told=True)
 
 
 async def _run(
     settings: Any, names: tuple[str, ...], cabinet: bool, play_file: Path | None
 ) -> None:
-    from pfdo.system import system, until_ready
+    from pfdo.system import running_now, system, until_ready
     from streaming import health
     from streaming.installation import open_installation
     from streaming.process import until_signal
     from streaming.telemetry import Telemetry
 
     telemetry = Telemetry()
+    address: str | None = None
     if play_file is not None:
         print(f"Starting the services on {settings.data}/ …", flush=True)
     async with AsyncExitStack() as stack:
         installation = await stack.enter_async_context(open_installation(settings))
+        lines = []
+        if play_file is not None:
+            lines = _read(play_file, installation)
+            if await running_now(settings):
+                options.stop(
+                    f"The services run here already. Play into them: pfdo play {play_file}",
+                    options.WRONG,
+                )
         host, task = await stack.enter_async_context(
             system(installation, telemetry, names, cabinet=cabinet)
         )
@@ -82,14 +93,16 @@ async def _run(
 
             web = await create_app(installation, host, telemetry, settings)
             port = await stack.enter_async_context(serving(web, settings.http_host, settings.port))
-            telemetry.log.info("serving", address=f"http://{settings.http_host}:{port}")
+            address = f"http://{settings.http_host}:{port}"
+            telemetry.log.info("serving", address=address)
         elif settings.health_port is not None:
             server = health.server(host, telemetry, settings.http_host, settings.health_port)
             stack.push_async_callback(_stop_server, server, asyncio.create_task(server.serve()))
         if play_file is not None:
             await until_ready(host, task)
-            await _show(installation, play_file)
-            print(f"\nThe cabinet is open at http://{settings.http_host}:{settings.port}")
+            await _show(installation, play_file, lines, cabinet=cabinet)
+            if address is not None:
+                print(f"\nThe cabinet is open at {address}")
             print("Another terminal can ask: .venv/bin/pfdo --help. Ctrl-C ends.", flush=True)
         await until_signal(task)
 
@@ -99,16 +112,16 @@ async def _stop_server(server: Any, task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task], timeout=5)
 
 
-async def _show(installation: Any, file: Path) -> None:
-    from pfdo.demonstration import tell
+async def _show(installation: Any, file: Path, lines: list[Any], *, cabinet: bool) -> None:
+    from pfdo.demonstration import ends, tell
     from pfdo.settling import readers_of
 
-    lines = _read(file, installation)
-    readers = readers_of(installation, cabinet=True)
+    readers = readers_of(installation, cabinet=cabinet)
     count = sum(line.event is not None for line in lines)
     print(f"Playing {count} events of {file}, day by day …", flush=True)
+    before = await ends(installation)
     played = await _play(installation, lines, readers, timeout_seconds=300)
-    await tell(installation, played)
+    await tell(installation, played, before)
 
 
 def play(

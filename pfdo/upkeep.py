@@ -222,7 +222,7 @@ def calendar(
     first, last = (None if text is None else _day(text) for text in (from_, until))
     if first is not None and last is not None and last < first:
         options.stop(f"--until {last} lies before --from {first}.", options.WRONG)
-    options.run(lambda: _calendar(settings, first, last), logging.INFO)
+    options.run(lambda: _calendar(settings, first, last), logging.INFO, runs_until_told=True)
 
 
 async def _calendar(settings: Any, first: date | None, last: date | None) -> None:

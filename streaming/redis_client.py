@@ -92,18 +92,21 @@ class RedisClient:
 
     async def start(self) -> None:
         """Connect and load the functions. Raises SettingError if the server cannot be used."""
-        if isinstance(self._server, EmbeddedValkey):
-            try:
-                await self._server.start()
-            except ValkeyUnavailableError as error:
-                raise self._unavailable(str(error)) from error
         try:
+            if isinstance(self._server, EmbeddedValkey):
+                await self._start_server(self._server)
             self._client = self._new_client()
             await self._check_version()
             await self._load()
         except BaseException:
             await self.stop()
             raise
+
+    async def _start_server(self, server: EmbeddedValkey) -> None:
+        try:
+            await server.start()
+        except ValkeyUnavailableError as error:
+            raise self._unavailable(str(error)) from error
 
     async def stop(self) -> None:
         """Let go of connections and of the embedded server. Never hangs."""

@@ -1133,9 +1133,19 @@ async def test_w6_the_life_of_a_monthly_contract(monthly: Office) -> None:
 
 
 async def test_a_month_is_charged_at_once_where_the_reserve_came_late(office: Office) -> None:
-    await office.hears(day("2020-10-05"), period(), policy(), enrolled(), issued())
-
+    await office.hears(day("2020-10-08"), period(), policy(), enrolled(), issued())
     assert office.told("month-charged", "month") == ["2020-09", "2020-10"]
+
+    marked = mark(1, "2020-09-02", "cancelled")
+    await office.hears(marked, day("2020-11-05"), day("2020-11-06"))
+
+    assert office.decided(marked) == ["applied"]
+    assert office.told("month-adjusted", "month", "amount_kopecks") == [
+        ("2020-09", 197_805),
+        ("2020-10", 0),
+    ]
+    assert set(office.days("month-adjusted")) == {"2020-11-06"}
+    assert office.told("invoice-issued", "month", "amount_kopecks") == [("2020-10", 202_197)]
 
 
 async def test_an_end_gives_charged_months_after_it_back(monthly: Office) -> None:
@@ -1356,6 +1366,26 @@ async def test_a_long_invoice_comes_in_parts(open_office: Office) -> None:
     (october,) = [data for data in parts if data["month"] == "2020-10"]
     assert [line["enrollment_id"] for line in october["lines"]] == names[::3]
     assert await open_office.state() == await open_office.rebuilt()
+
+
+async def test_an_invoice_of_two_months_is_sorted_over_both(open_office: Office) -> None:
+    names = [f"enr-{number:03d}" for number in range(120)]
+    await open_office.gets(
+        *[enrolled(name, share_max=10**9, price_kopecks=5_000) for name in names]
+    )
+    await open_office.world.settle()
+    for on, some in [("2020-09-30", names[::2]), ("2020-10-05", names[1::2])]:
+        await open_office.hears(day(on))
+        await open_office.gets(*[mark(1, on, enrollment=name) for name in some])
+        await open_office.world.settle()
+    await open_office.hears(day("2020-11-06"))
+
+    parts = [data for name, data in open_office.facts() if name == "invoice-issued"]
+    assert [(data["month"], data["part"], len(data["lines"])) for data in parts] == [
+        ("2020-10", 1, 100),
+        ("2020-10", 2, 20),
+    ]
+    assert [line["enrollment_id"] for data in parts for line in data["lines"]] == names
 
 
 async def test_an_invoice_is_settled_once(chess: Office) -> None:

@@ -1,0 +1,102 @@
+"""The calendar: each day once, in every partition; what was missed is made good."""
+
+import json
+from datetime import date, timedelta
+
+import pytest
+
+from contracts.topics import CALENDAR
+from pfdo.days import CAUGHT_UP_DAYS_MAX, Calendar, days
+from tests.pfdo.worlds import installation_of, world
+from tests.support.world import World
+
+LAST = date(2020, 9, 1)
+
+
+def opened(here: World) -> list[list[str]]:
+    """Return the days that stand in each partition."""
+    logs = [here.log.log(CALENDAR.name, partition) for partition in range(here.partitions)]
+    return [
+        [json.loads(record.value or b"")["data"]["date"] for record in log.records] for log in logs
+    ]
+
+
+async def calendar_of(here: World) -> Calendar:
+    calendar = Calendar(installation_of(here))
+    await calendar.read()
+    return calendar
+
+
+async def test_a_day_is_opened_once_however_often_and_by_whom() -> None:
+    here = world()
+    first, second = await calendar_of(here), await calendar_of(here)
+
+    assert await first.open(LAST)
+    assert not await first.open(LAST)
+    assert await second.open(LAST)  # It had looked before: services take the copy for one.
+    assert not await (await calendar_of(here)).open(LAST)
+    assert not await (await calendar_of(here)).open(LAST - timedelta(days=1))
+
+    assert opened(here) == [["2020-09-01", "2020-09-01"]] * here.partitions
+    await here.settle()
+    said = here.decisions("enrollment")["day-2020-09-01"]
+    assert said == ["noted", "duplicate"] * here.partitions
+
+
+async def test_a_day_that_reached_only_some_partitions_is_opened_in_the_others() -> None:
+    here = world()
+    await (await calendar_of(here)).open(LAST)
+    record = here.log.log(CALENDAR.name, 0).records[0]
+    assert record.value is not None
+    later = record.value.replace(b"2020-09-01", b"2020-09-02")
+    await here.publish_raw(CALENDAR.name, 1, later)
+
+    calendar = await calendar_of(here)
+    assert list(calendar.due(date(2020, 9, 2))) == [date(2020, 9, 2)]
+    assert await calendar.open(date(2020, 9, 2))
+
+    assert opened(here) == [["2020-09-01", "2020-09-02"]] * here.partitions
+
+
+@pytest.mark.parametrize(
+    ("missed", "due"),
+    [
+        pytest.param(0, [], id="today is open"),
+        pytest.param(1, [LAST + timedelta(days=1)], id="a new day"),
+        pytest.param(
+            3, [LAST + timedelta(days=number) for number in (1, 2, 3)], id="after three days"
+        ),
+        pytest.param(
+            CAUGHT_UP_DAYS_MAX + 2,
+            [LAST + timedelta(days=CAUGHT_UP_DAYS_MAX + 2)],
+            id="after too long: today alone",
+        ),
+        pytest.param(-1, [], id="a clock that went back opens nothing"),
+    ],
+)
+async def test_what_was_missed_is_made_good(missed: int, due: list[date]) -> None:
+    here = world()
+    await (await calendar_of(here)).open(LAST)
+
+    assert list((await calendar_of(here)).due(LAST + timedelta(days=missed))) == due
+
+
+async def test_the_longest_gap_that_is_made_good() -> None:
+    here = world()
+    await (await calendar_of(here)).open(LAST)
+    today = LAST + timedelta(days=CAUGHT_UP_DAYS_MAX + 1)
+
+    assert list((await calendar_of(here)).due(today)) == list(days(LAST + timedelta(1), today))
+
+
+async def test_a_new_installation_begins_today() -> None:
+    assert list((await calendar_of(world())).due(LAST)) == [LAST]
+
+
+async def test_what_is_no_day_is_passed_over() -> None:
+    here = world()
+    await here.publish_raw(CALENDAR.name, 0, b"\xff")
+    await here.publish_raw(CALENDAR.name, 0, None)
+    await here.publish_raw(CALENDAR.name, 0, b'{"data":{"date":"9999-12-31"}}')
+
+    assert list((await calendar_of(here)).due(LAST)) == [LAST]
