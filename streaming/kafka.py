@@ -154,6 +154,7 @@ class KafkaBus:
         self._offsets: Any = None
         self._publisher: Any = None
         self._publisher_opening = asyncio.Lock()
+        self._known: set[str] = set()
         self._opened: set[KafkaReader | KafkaWriter | KafkaOwnership] = set()
         self.broker = KafkaBroker(
             bootstrap,
@@ -295,6 +296,7 @@ class KafkaBus:
 
     async def starts(self, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
         """Return the first offset that is still kept, by (topic, partition)."""
+        await self._require(topics)
         async with self._asking("starts of topics"):
             found = await self._offsets.beginning_offsets(self._every(topics))
             return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
@@ -305,12 +307,14 @@ class KafkaBus:
         Rounds under way are counted: the broker writes their markers some milliseconds after
         `append` has returned, and what was appended before this question must not be missed.
         """
+        await self._require(topics)
         async with self._asking("ends of topics"):
             found = await self._offsets.end_offsets(self._every(topics))
             return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     async def reader(self, partition: int, positions: Mapping[str, int]) -> "KafkaReader":
         """Return a reader of `partition` of each topic named, standing at the offset given."""
+        await self._require(list(positions))
         places = {TopicPartition(topic, partition): at for topic, at in positions.items()}
         consumer = self._consumer(isolation_level="read_committed")
         try:
@@ -359,6 +363,7 @@ class KafkaBus:
 
     async def ownership(self, service: str) -> "KafkaOwnership":
         """Take part in sharing out the partitions of a service among its processes."""
+        await self._require([self._ownership_topic])
         ownership = KafkaOwnership(
             self.broker,
             service,
@@ -371,6 +376,7 @@ class KafkaBus:
 
     async def publish(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
         """Append records of a source; durable when it returns. Raises BusUnavailableError."""
+        await self._require({record.topic for record in records})
         producer = await self._open_publisher()
         try:
             async with asyncio.timeout(PUBLISH_SECONDS_MAX):
@@ -445,6 +451,23 @@ class KafkaBus:
                     f" set PFDO_PARTITIONS={there}, the number is fixed for an installation's life"
                 )
         return set(found)
+
+    async def _require(self, topics: Collection[str]) -> None:
+        """Raise BusUnavailableError if a topic is not there.
+
+        Many brokers make a topic when its name is first asked for, with their own number of
+        partitions and a retention that loses records: then it is there for good, and wrong.
+        """
+        if self._known.issuperset(topics):
+            return
+        async with self._asking("which topics there are"):
+            self._known |= await self._existing(topics)
+        missing = sorted(set(topics) - self._known)
+        if missing:
+            raise BusUnavailableError(
+                f"{missing[0]} is not there, {len(missing)} of {len(topics)} topics are missing."
+                " Make them: pfdo topics create"
+            )
 
     def _every(self, topics: Collection[str]) -> list[Any]:
         return [TopicPartition(topic, at) for topic in topics for at in range(self._partitions)]
