@@ -41,6 +41,7 @@ from services.cabinet.projections.models import (
     Invoice,
     InvoicePage,
     Message,
+    Period,
     Provider,
     Purse,
     Reserve,
@@ -388,7 +389,8 @@ class Queries:
     # --- payers, providers, invoices -----------------------------------------------------------
 
     async def _payers(self, part: Part, codes: Sequence[str]) -> dict[str, Answer]:
-        return {code: await _payer(part, code) for code in codes}
+        standing = await part.standing()
+        return {code: await _payer(part, code, standing["business_day"]) for code in codes}
 
     async def _export_payers(self) -> dict[str, Answer]:
         return await self._export(PAYERS, lambda part, ids: self._payers(part, _first_of(ids)))
@@ -562,20 +564,34 @@ def _state(certificate: Certificate) -> str:
 async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:
     periods = [_last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
     ids = [under(payer, child_id, period) for period in periods]
-    grants, purses = await asyncio.gather(part.all(Grant, ids), part.all(Purse, ids))
+    grants, purses, over = await asyncio.gather(
+        part.all(Grant, ids), part.all(Purse, ids), _periods_over(part, payer, periods, day)
+    )
     return [
-        await _period(part, payer, period, grant, purse, day)
+        await _period(part, payer, period, grant, purse, is_over=period in over)
         for period, grant, purse in zip(periods, grants, purses, strict=True)
         if grant is not None
     ]
 
 
+async def _periods_over(
+    part: Part, payer: str, periods: Sequence[str], day: str | None
+) -> set[str]:
+    """Return those of a payer's periods that have ended by a business day."""
+    known = await part.all(Period, [under(payer, period) for period in periods])
+    return {
+        id_
+        for id_, period in zip(periods, known, strict=True)
+        if day is not None and period is not None and day > period.ends_on.isoformat()
+    }
+
+
 async def _period(
-    part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, day: str | None
+    part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, *, is_over: bool
 ) -> Answer:
     position = None
     # The queue ends with the period (docs/rules.md, section 4).
-    if grant.turn is not None and (day is None or day <= grant.valid_until.isoformat()):
+    if grant.turn is not None and not is_over:
         asked = Count(queue(payer, period, grant.category), "", grant.turn)
         position = (await part.counts([asked]))[0] + 1
     if purse is None:
@@ -651,8 +667,9 @@ def _enrollment(
     }
 
 
-async def _payer(part: Part, code: str) -> Answer:
+async def _payer(part: Part, code: str, day: str | None) -> Answer:
     periods = [_last(entry) for entry in await part.members(PERIODS, *beginning(code))]
+    over = await _periods_over(part, code, periods, day)
     places = [_split(entry) for entry in await part.members(CATEGORIES, *beginning(code))]
     categories = await part.all(Category, [under(*place) for place in places])
     queued = await part.counts([Count(queue(*place)) for place in places])
@@ -667,7 +684,7 @@ async def _payer(part: Part, code: str) -> Answer:
                     "holders": category.holders,
                     "budget_max_kopecks": category.budget_max_kopecks,
                     "granted_kopecks": category.granted_kopecks,
-                    "queued": waiting,
+                    "queued": 0 if period in over else waiting,
                 }
             )
     return {
