@@ -77,7 +77,7 @@ from services.billing.domain.rules import Publication, Versions, publication_id
 from streaming.service import Service
 from streaming.view import State
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 DAY = timedelta(days=1)
 
 END = "end"

@@ -3,8 +3,7 @@
 Every fact that the routing table knows is told to those its rows name (`docs/rules.md`, section 9).
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts import billing, certificates, enrollment
@@ -17,10 +16,13 @@ from rulebook.errors import RulesInvalidError
 from rulebook.loading import Rulebook
 from rulebook.overlay import publish
 from services.notifications import state, wire
-from services.notifications.domain import messages
-from services.notifications.domain.facts import Fact, MessageFailed, MessageSent
-from services.notifications.domain.messages import ROUTING, Told
+from services.notifications.domain import rules
+from services.notifications.domain.facts import MessageFailed, MessageSent
+from services.notifications.domain.hours import moment
+from services.notifications.domain.messages import Told, messages
+from services.notifications.domain.occasion import Occasion
 from services.notifications.domain.people import USUAL, Child, Enrollment, Group, Preferences
+from services.notifications.domain.rules import ROUTING
 from services.notifications.state import notifications
 from streaming.service import Outcome, Refuse, Wait
 from streaming.view import View
@@ -35,9 +37,11 @@ TOLD: tuple[type[EventData], ...] = (
     enrollment.ApplicationWaitlisted,
     enrollment.ApplicationRefused,
     enrollment.PlaceHeld,
+    enrollment.ChildEnrolled,
     enrollment.AgreementActivated,
     enrollment.EnrollmentCancelled,
     enrollment.EnrollmentEnded,
+    enrollment.GroupChanged,
     certificates.CertificateIssued,
     certificates.CertificateQueued,
     certificates.CertificateFunded,
@@ -47,16 +51,22 @@ TOLD: tuple[type[EventData], ...] = (
     certificates.CertificateRenewed,
     certificates.CertificateClosed,
     certificates.NominalChanged,
+    billing.AccountOpened,
     billing.FundsReserved,
+    billing.FundsRefused,
     billing.LessonCharged,
+    billing.LessonNotCharged,
     billing.ChargeReversed,
     billing.MonthCharged,
     billing.MonthReversed,
     billing.MonthAdjusted,
+    billing.ReserveReleased,
+    billing.NominalApplied,
+    billing.PeriodExpired,
     billing.InvoiceIssued,
     billing.InvoiceSettled,
 )
-"""Facts that someone may be told of, by the routing table or a payer's version of it."""
+"""Facts that someone may be told of: by the routing table, or by a payer's version of it."""
 
 
 @notifications.notes(ChildRegistered)
@@ -97,9 +107,9 @@ def rules_published(event: RulesPublished, view: View) -> Outcome:
 def delivery_reported(event: DeliveryReported, view: View) -> Outcome:
     """Put on the record what became of a message."""
     del view
-    fact = MessageSent if event.status is DeliveryStatus.SENT else MessageFailed
+    became = MessageSent if event.status is DeliveryStatus.SENT else MessageFailed
     return (
-        fact(
+        became(
             message_id=event.message_id,
             channel=event.channel,
             attempts=event.attempts,
@@ -109,37 +119,25 @@ def delivery_reported(event: DeliveryReported, view: View) -> Outcome:
 
 
 def _tell(event: EventData, view: View) -> Outcome:
-    """Tell those whom the routing names."""
-    child_id = getattr(event, "child_id", None)
-    child = None if child_id is None else view.find(Child, child_id)
-    if child_id is not None and child is None:
-        return Wait(state.child_key(child_id))
-    recipients = _recipients(event, child, view)
-    told = Told(event_id=EventId(view.event_id), at=datetime.fromisoformat(view.time))
-    facts: list[Fact] = []
-    for word in _words(event, view):
-        routing = RULES.for_payer(state.overlays(view, view.day)).decide(
-            ROUTING, max(view.day, RULES.table(ROUTING).versions[0].valid_from), {"event": word}
-        )
-        facts += messages.messages(told, routing, recipients)
-    return tuple(facts)
-
-
-def _words(event: EventData, view: View) -> tuple[str, ...]:
-    """Return what is told: the fact itself, and that lessons run out, once."""
-    word = wire.word_of(event)
-    if isinstance(event, billing.LessonCharged) and messages.is_low(event.lessons_left):
-        known = view.find(Enrollment, event.enrollment_id)
-        if known is None or not known.lessons_low:
-            return word, "billing.lessons-left-low"
-    return (word,)
+    """Tell those whom the routing names; a fact about a child waits for its guardians."""
+    occasion = wire.to_occasion(event)
+    known = _enrollment(occasion, view)
+    payer_rules = RULES.for_payer(state.overlays(view, view.day))
+    rows = rules.routing(payer_rules, view.day, occasion.words(were_low=known.lessons_low))
+    if not rows:
+        return NOTED if event.type in notifications.learners else None
+    child = None if occasion.child_id is None else view.find(Child, occasion.child_id)
+    if occasion.child_id is not None and child is None:
+        return Wait(state.child_key(occasion.child_id))
+    told = Told(event_id=EventId(view.event_id), at=moment(wire.to_moment(view.time), view.day))
+    return messages(told, rows, _recipients(occasion, known, child, view))
 
 
 def _recipients(
-    event: EventData, child: Child | None, view: View
+    occasion: Occasion, known: Enrollment, child: Child | None, view: View
 ) -> Mapping[str, list[tuple[RecipientId, Preferences]]]:
     guardians = () if child is None else child.guardian_ids
-    provider = _provider(event, view)
+    provider = _provider(occasion, known, view)
     return {
         "guardians": [
             (RecipientId(guardian), view.find(Preferences, guardian) or USUAL)
@@ -150,20 +148,28 @@ def _recipients(
     }
 
 
-def _provider(event: Any, view: View) -> str | None:
+def _enrollment(occasion: Occasion, view: View) -> Enrollment:
+    if occasion.enrollment_id is None:
+        return Enrollment()
+    return view.find(Enrollment, occasion.enrollment_id) or Enrollment()
+
+
+def _provider(occasion: Occasion, known: Enrollment, view: View) -> str | None:
     """Return the provider a fact is about, if it is known here."""
-    provider: str | None = getattr(event, "provider_id", None)
-    if provider is not None:
-        return provider
-    if isinstance(event, enrollment.PlaceHeld):
-        return event.terms.provider_id
-    if isinstance(event, enrollment.ApplicationRegistered):
-        group = view.find(Group, event.group_id)
-        return None if group is None else group.provider_id
-    enrollment_id = getattr(event, "enrollment_id", None)
-    known = None if enrollment_id is None else view.find(Enrollment, enrollment_id)
-    return None if known is None else known.provider_id
+    group = None if occasion.group_id is None else view.find(Group, occasion.group_id)
+    of_group = None if group is None else group.provider_id
+    return occasion.provider_id or known.provider_id or of_group
+
+
+def _about(event: EventData) -> Iterable[tuple[type[Any], str]]:
+    occasion = wire.to_occasion(event)
+    named = (
+        (Child, occasion.child_id),
+        (Enrollment, occasion.enrollment_id),
+        (Group, occasion.group_id),
+    )
+    return [(kind, id_) for kind, id_ in named if id_ is not None]
 
 
 for _model in TOLD:
-    notifications.notes(_model)(_tell)
+    notifications.notes(_model, prefetch=_about)(_tell)

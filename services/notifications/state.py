@@ -1,15 +1,14 @@
 """What notifications keeps, and what its inputs and facts change in it. Nothing is decided here.
 
-Index (of a payer): `rules` publications of the routing table, by first day and paper.
+Index (of a payer): `rules`, publications of the routing table, the latest first.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
-from contracts.billing import ChargeReversed, FundsReserved, LessonCharged
+from contracts.billing import ChargeReversed, LessonCharged
 from contracts.calendar import DayOpened
 from contracts.enrollment import AgreementActivated, ApplicationRegistered, PlaceHeld
 from contracts.navigator import ChildRegistered, GroupPublished, PreferencesSet
@@ -17,20 +16,14 @@ from contracts.payers import RulesPublished
 from contracts.vocabulary import ProviderId
 from rulebook.overlay import NO_OVERLAYS, Overlays
 from services.notifications import wire
-from services.notifications.domain.messages import is_low
+from services.notifications.domain.occasion import is_low
 from services.notifications.domain.people import Child, Enrollment, Group, Preferences
+from services.notifications.domain.rules import Publication
 from streaming.service import Service
 from streaming.view import State, View
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 RULES = "rules"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """Rows of the routing table that a payer published and that were found whole."""
-
-    data: Mapping[str, Any]
 
 
 KINDS: MappingProxyType[str, type[Any]] = MappingProxyType(
@@ -59,11 +52,16 @@ def child_key(child_id: str) -> str:
 
 
 def overlays(view: View, day: date) -> Overlays:
-    """Return what the payer published for routing and holds on a day."""
-    published = view.members(RULES, end=f"{day + timedelta(days=1)}|")
-    if not published:
+    """Return what the payer published for the routing and what holds on the day, if anything."""
+    member = view.first(RULES, _backwards(day))
+    if member is None:
         return NO_OVERLAYS
-    return Overlays.from_data((view.get(Publication, published[-1]).data,))
+    return Overlays.from_data((view.get(Publication, member).data,))
+
+
+def _backwards(day: date) -> str:
+    # Index members are read upwards: the latest day comes first.
+    return f"{date.max.toordinal() - day.toordinal():07d}"
 
 
 @notifications.learns(ChildRegistered)
@@ -88,7 +86,7 @@ def learn_preferences(event: PreferencesSet, state: State) -> None:
 @notifications.learns(RulesPublished)
 def learn_rules(event: RulesPublished, state: State) -> None:
     """Keep a payer's rows."""
-    member = f"{event.from_}|{event.published}"
+    member = f"{_backwards(event.from_)}/{_backwards(event.published)}"
     state.put(member, Publication(data=event.to_data()))
     state.add(RULES, member)
 
@@ -115,12 +113,6 @@ def learn_held(event: PlaceHeld, state: State) -> None:
 @notifications.learns(AgreementActivated)
 def learn_activated(event: AgreementActivated, state: State) -> None:
     """Keep the provider of the agreement."""
-    _keep_provider(state, event.enrollment_id, event.provider_id)
-
-
-@notifications.learns(FundsReserved)
-def learn_reserved(event: FundsReserved, state: State) -> None:
-    """Keep the provider of the reserve."""
     _keep_provider(state, event.enrollment_id, event.provider_id)
 
 

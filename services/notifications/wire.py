@@ -1,15 +1,19 @@
 """Between the contracts and the domain. Old versions are lifted here and nowhere else."""
 
 from collections.abc import Mapping
-from datetime import date, time
+from dataclasses import replace
+from datetime import MAXYEAR, date, datetime, time
 from typing import Any
 
+from contracts import billing
 from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
 from contracts.navigator import PreferencesSet
 from services.notifications.domain import facts
-from services.notifications.domain.people import QUIET_FROM, QUIET_UNTIL, Preferences
+from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION
+from services.notifications.domain.occasion import Occasion
+from services.notifications.domain.people import Preferences
 
 FACTS: Mapping[type[Any], type[EventData]] = {
     facts.MessageDue: published.MessageDue,
@@ -36,6 +40,42 @@ def to_preferences(event: PreferencesSet) -> Preferences:
     )
 
 
-def word_of(event: EventData) -> str:
-    """Return what the routing table calls a fact: its type without the version."""
-    return event.type.rpartition(".")[0]
+def to_occasion(event: EventData) -> Occasion:
+    """Return what a fact of another service is about; the table calls it by its type."""
+    terms = getattr(event, "terms", None)
+    occasion = Occasion(
+        word=event.type.rpartition(".")[0],
+        child_id=getattr(event, "child_id", None),
+        enrollment_id=getattr(event, "enrollment_id", None),
+        group_id=getattr(event, "group_id", None),
+        provider_id=getattr(event if terms is None else terms, "provider_id", None),
+    )
+    match event:
+        case billing.LessonCharged():
+            return replace(occasion, lessons_left=event.lessons_left)
+        case (
+            billing.MonthCharged()
+            | billing.MonthReversed()
+            | billing.MonthAdjusted()
+            | billing.ReserveReleased()
+        ):
+            return replace(occasion, moved_kopecks=event.amount_kopecks)
+        case billing.InvoiceIssued():
+            return replace(occasion, part=event.part or 1)
+        case _:
+            return occasion
+
+
+def to_moment(written: str) -> datetime | None:
+    """Return a time of the envelope in the region's zone; None if it is too far out to be one.
+
+    RFC 3339 allows small letters and a leap second, which Python does not read.
+    """
+    plain = written.upper()
+    if plain[17:19] == "60":
+        plain = f"{plain[:17]}59{plain[19:]}"
+    try:
+        moment = datetime.fromisoformat(plain).astimezone(REGION)
+    except OverflowError:
+        return None
+    return moment if moment.year < MAXYEAR else None

@@ -1,6 +1,6 @@
-"""Which messages follow from a fact. `docs/rules.md`, section 9.
+"""Which messages follow from a fact: one for each fact, person and channel.
 
-Exactly one for each fact, person and channel (and template, where one fact is told of twice).
+`docs/rules.md`, section 9, and `docs/promises.md`, I19.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,12 @@ from datetime import datetime
 from hashlib import sha256
 
 from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
-from rulebook.evaluate import Decision
+from rulebook.model import Row
 from services.notifications.domain.facts import Fact, MessageDue, MessageSuppressed
 from services.notifications.domain.people import Preferences
 
-ROUTING = "notifications.routing"
 TEMPLATE_VERSION = 1
-LESSONS_LEFT_LOW = 3
-"""So many paid lessons left, or fewer, are worth a word."""
+"""Raised when a text of `templates/` says something else than before."""
 
 UNWANTED = "unwanted"
 """Reason of a suppression: the guardian wants no message of this category."""
@@ -24,7 +22,7 @@ UNWANTED = "unwanted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A fact that is told: its id and its time."""
+    """A fact that is told: its id, and when."""
 
     event_id: EventId
     at: datetime
@@ -32,49 +30,53 @@ class Told:
 
 def messages(
     told: Told,
-    routing: Decision,
+    rows: Iterable[Row],
     recipients: Mapping[str, Iterable[tuple[RecipientId, Preferences]]],
 ) -> tuple[Fact, ...]:
-    """Return what follows for all rows of the routing; `recipients` are by the row's word."""
-    facts: list[Fact] = []
-    for row in routing.hits:
-        category, template = str(row.then["category"]), str(row.then["template"])
-        for recipient_id, preferences in recipients.get(str(row.then["recipient"]), ()):
+    """Return what follows from the rows of the routing; `recipients` are by the row's word.
+
+    Where two rows reach one person by one channel the first of them speaks.
+    """
+    due: dict[tuple[RecipientId, Channel], Fact] = {}
+    suppressed: dict[tuple[RecipientId, str], Fact] = {}
+    for row in rows:
+        category = str(row.then["category"])
+        for recipient_id, preferences in recipients[str(row.then["recipient"])]:
             channels = preferences.channels_for(category)
-            not_before = preferences.not_before(told.at, urgent=row.then["urgent"] is True)
-            facts.extend(
-                MessageDue(
-                    message_id=message_id(told.event_id, template, recipient_id, channel),
-                    recipient_id=recipient_id,
-                    channel=channel,
-                    category=category,
-                    template=template,
-                    template_version=TEMPLATE_VERSION,
-                    not_before=not_before.isoformat(),
-                    event_ids=(told.event_id,),
+            for channel in channels:
+                due.setdefault(
+                    (recipient_id, channel), _due(told, row, recipient_id, preferences, channel)
                 )
-                for channel in channels
-            )
             if not channels:
-                facts.append(
+                suppressed.setdefault(
+                    (recipient_id, category),
                     MessageSuppressed(
                         recipient_id=recipient_id,
                         category=category,
                         reason=UNWANTED,
                         event_ids=(told.event_id,),
-                    )
+                    ),
                 )
-    return tuple(facts)
+    return (*due.values(), *suppressed.values())
 
 
-def message_id(
-    event_id: EventId, template: str, recipient_id: RecipientId, channel: Channel
-) -> MessageId:
+def _due(
+    told: Told, row: Row, recipient_id: RecipientId, preferences: Preferences, channel: Channel
+) -> MessageDue:
+    not_before = preferences.not_before(told.at, urgent=row.then["urgent"] is True)
+    return MessageDue(
+        message_id=message_id(told.event_id, recipient_id, channel),
+        recipient_id=recipient_id,
+        channel=channel,
+        category=str(row.then["category"]),
+        template=str(row.then["template"]),
+        template_version=TEMPLATE_VERSION,
+        not_before=not_before.isoformat(),
+        event_ids=(told.event_id,),
+    )
+
+
+def message_id(event_id: EventId, recipient_id: RecipientId, channel: Channel) -> MessageId:
     """Return the id of a message: the same whenever it is decided again."""
-    text = f"{event_id}|{template}|{recipient_id}|{channel}"
+    text = f"{event_id}|{recipient_id}|{channel}"
     return MessageId(f"msg-{sha256(text.encode()).hexdigest()[:32]}")
-
-
-def is_low(lessons_left: int) -> bool:
-    """Return whether so few paid lessons are left that the family should know."""
-    return lessons_left <= LESSONS_LEFT_LOW

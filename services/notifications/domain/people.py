@@ -2,16 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time
 
 from contracts.vocabulary import Channel, GuardianId, ProviderId
-
-REGION = timezone(timedelta(hours=8), "Asia/Irkutsk")
-"""The recipients' zone; it has no summer time."""
-
-QUIET_FROM = time(21, 0)
-QUIET_UNTIL = time(8, 0)
-"""Hours in which nobody is disturbed unless it is urgent."""
+from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, after_quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +43,8 @@ class Preferences:
         return self.channels.get(category, (Channel.CABINET,))
 
     def not_before(self, at: datetime, *, urgent: bool) -> datetime:
-        """Return when a message may come, in the region's time."""
-        local = at.astimezone(REGION)
-        if urgent or not self._is_quiet(local.time()):
-            return local
-        until = local.replace(
-            hour=self.quiet_until.hour, minute=self.quiet_until.minute, second=0, microsecond=0
-        )
-        return until if until > local else until + timedelta(days=1)
-
-    def _is_quiet(self, at: time) -> bool:
-        if self.quiet_from <= self.quiet_until:
-            return self.quiet_from <= at < self.quiet_until
-        return at >= self.quiet_from or at < self.quiet_until
+        """Return when a message may come; what is urgent may come at night."""
+        return at if urgent else after_quiet(at, self.quiet_from, self.quiet_until)
 
 
 USUAL = Preferences()

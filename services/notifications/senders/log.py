@@ -2,7 +2,8 @@
 
 It reads `notifications.events.v1`, writes one log line for each message that is due, reports it as
 sent and then keeps its position: killed in between, it writes the line again and reports the same
-again, which is a duplicate. Quiet hours are not waited for: a log wakes nobody.
+again, which is a duplicate. Quiet hours are not waited for: a log wakes nobody. On another bus,
+or one that begins anew, it reads from the start: rather a message twice than one lost.
 """
 
 import json
@@ -21,7 +22,8 @@ from streaming.telemetry import Telemetry
 
 NAME = "sender-log"
 STATE_VERSION = 1
-RECORDS_MAX = 500
+RECORDS_MAX = 100
+"""So many messages at most are written again after a kill: the position is kept behind them."""
 POLL_SECONDS = 0.5
 ATTEMPTS = 1
 
@@ -37,6 +39,7 @@ class LogSender:
         self._epoch = 0
         self._seq = 0
         self._next = 0
+        self._identity = ""
         self._is_fresh = False
         self._reader: Reader | None = None
 
@@ -45,10 +48,16 @@ class LogSender:
         await self.close()
         standing = await self._store.take_over(self.number, STATE_VERSION)
         self._epoch, self._seq = standing.epoch, standing.seq
+        self._identity = await self._bus.identity()
+        place = (NOTIFICATIONS.name, self.number)
+        start = (await self._bus.starts([NOTIFICATIONS.name]))[place]
+        end = (await self._bus.ends([NOTIFICATIONS.name]))[place]
         positions = unpack_positions(standing.fields.get("positions"))
-        start = (await self._bus.starts([NOTIFICATIONS.name]))[(NOTIFICATIONS.name, self.number)]
-        self._next = max(start, positions.get(NOTIFICATIONS.name, Position(0)).next)
-        self._is_fresh = not standing.fields
+        kept = positions.get(NOTIFICATIONS.name, Position(0)).next
+        foreign = standing.fields.get("bus", self._identity.encode()) != self._identity.encode()
+        anew = not standing.fields or foreign or kept > end
+        self._next = start if anew else max(start, kept)
+        self._is_fresh = anew
         self._reader = await self._bus.reader(self.number, {NOTIFICATIONS.name: self._next})
 
     async def step(self) -> bool:
@@ -85,7 +94,11 @@ class LogSender:
         positions = {NOTIFICATIONS.name: Position(next_offset)}
         commit = Commit(
             expected_seq=self._seq,
-            fields={"positions": pack_positions(positions), "idle": b"1"},
+            fields={
+                "bus": self._identity.encode(),
+                "positions": pack_positions(positions),
+                "idle": b"1",
+            },
         )
         answer = await self._store.commit(self.number, STATE_VERSION, self._epoch, commit)
         if isinstance(answer, Fenced):

@@ -1,0 +1,46 @@
+"""A published fact as someone may be told of it. `docs/rules.md`, section 9."""
+
+from dataclasses import dataclass
+
+from contracts.vocabulary import ChildId, EnrollmentId, GroupId, Kopecks, ProviderId
+
+LESSONS_LEFT_LOW = 3
+"""So many paid lessons left, or fewer, are worth a word."""
+
+LESSONS_RUN_OUT = "billing.lessons-left-low"
+"""What the routing table calls a charge that leaves few lessons."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What a fact is about, as far as it decides who is told, and of what.
+
+    `word` is what the routing table calls it; `moved_kopecks` is what a month or a release moved;
+    `part` is which part of a long fact this is.
+    """
+
+    word: str
+    child_id: ChildId | None = None
+    enrollment_id: EnrollmentId | None = None
+    group_id: GroupId | None = None
+    provider_id: ProviderId | None = None
+    lessons_left: int | None = None
+    moved_kopecks: Kopecks | None = None
+    part: int = 1
+
+    def words(self, *, were_low: bool) -> tuple[str, ...]:
+        """Return what the routing is asked about, the most particular first; maybe nothing.
+
+        A movement of nothing is no news, and a long invoice is told of once. That lessons run out
+        is said once, until more became left (`were_low`: it was said already).
+        """
+        if self.moved_kopecks == 0 or self.part > 1:
+            return ()
+        if self.lessons_left is not None and is_low(self.lessons_left) and not were_low:
+            return (LESSONS_RUN_OUT, self.word)
+        return (self.word,)
+
+
+def is_low(lessons_left: int) -> bool:
+    """Return whether so few paid lessons are left that the family should know."""
+    return lessons_left <= LESSONS_LEFT_LOW
