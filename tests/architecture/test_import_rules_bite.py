@@ -35,6 +35,8 @@ BREACHES = [
     ("kafka-in-streaming", "services/billing/app.py", "import aiokafka"),
     ("kafka-in-streaming", "pfdo/breach.py", "import faststream"),
     ("nothing-imports-the-command-line", "services/cabinet/breach.py", "import pfdo"),
+    ("auditor-alone", "tests/auditor/breach.py", "import services.billing.domain"),
+    ("auditor-alone", "tests/auditor/breach.py", "import tests.support.world"),
     ("no-cycles", "services/billing/domain/account.py", "import services.billing.domain.reserving"),
     ("floors-of-contracts", "contracts/utils.py", "import enum"),
     ("floors-of-streaming", "streaming/utils.py", "import enum"),
@@ -96,7 +98,7 @@ def test_a_breach_is_named(tree: Path, rule: str, path: str, line: str) -> None:
     assert "Contracts: 0 kept, 1 broken." in done.stdout
 
 
-@pytest.mark.parametrize("package", PACKAGES[:-1])
+@pytest.mark.parametrize("package", [*PACKAGES[:-1], "tests/auditor"])
 def test_every_folder_of_code_is_a_package(package: str) -> None:
     """Without `__init__.py` a folder is looked for all over the path, and the rules miss it."""
     folders = {path.parent for path in (ROOT / package).rglob("*.py")}
