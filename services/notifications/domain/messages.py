@@ -13,7 +13,7 @@ from rulebook.model import Row
 from services.notifications.domain.facts import Fact, MessageDue, MessageSuppressed
 from services.notifications.domain.people import Preferences
 
-TEMPLATE_VERSION = 1
+TEMPLATE_VERSION = 2
 """Raised when a text of `templates/` says something else than before."""
 
 UNWANTED = "unwanted"

@@ -1,19 +1,25 @@
-"""What a message says: a template filled with the data of its fact. `docs/rules.md`, section 9.
+"""What a message says: a template filled with the data of its facts. `docs/rules.md`, section 9.
 
 Plain Russian with sums, dates and the `why` of the fact; nothing in it is personal data, since
 facts hold none.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
 
 from contracts.vocabulary import EndCause
-from rulebook.wording import full_date, rubles
+from rulebook.wording import NO_BREAK_SPACE, counted, full_date, rubles
 
-_FIELD = re.compile(r"\{([a-z_.]+)\}")
+DIGEST = "debits-of-the-day"
+"""The template of a digest: a line for each of its facts stands below it."""
+BULLET = "• "
+LINES_MAX = 30
+"""So many facts of a digest are told one by one; how many more there are is said below."""
+
+_FIELD = re.compile(r"\{([a-z_.]+)(?:\|([^{}|]+)\|([^{}|]+)\|([^{}|]+))?\}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}\Z")
 _MONTHS = (
@@ -38,6 +44,13 @@ _CAUSES: Mapping[str, str] = MappingProxyType(
         EndCause.OPERATOR: "так решил оператор системы",
     }
 )
+_NUMBERS: Mapping[str, str] = MappingProxyType(
+    {
+        "certificate_number": f"Сертификат{NO_BREAK_SPACE}№",
+        "enrollment_id": "Заявление и договор",
+        "invoice_id": "Счёт",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +58,17 @@ class Text:
     """A message as a person reads it, or the template of one, with `{field}` in it.
 
     `{why}` is the reason the fact gives; `{terms.title}` is a field of a part. Sums are named
-    `…_kopecks`; dates and months are told by their form.
+    `…_kopecks`; dates and months are told by their form. `{lessons_left|занятие|занятия|занятий}`
+    is a number with its noun.
     """
 
     title: str
     body: str
 
 
-OTHERWISE = Text("Новое сообщение", "{why}.")
+OTHERWISE = Text("Новости о занятиях", "{why}.")
 """Where a payer's rows name a template that is not there, or one that the fact cannot fill."""
-BARE = Text("Новое сообщение", "Что произошло, видно в личном кабинете.")
+BARE = Text("Новости о занятиях", "Что произошло, видно в личном кабинете.")
 """Where such a fact gives no reason either."""
 
 
@@ -64,22 +78,52 @@ def parse(source: str) -> Text:
     return Text(title.strip(), body.strip())
 
 
-def text_of(templates: Mapping[str, Text], template: str, fact: Mapping[str, object]) -> Text:
-    """Return what a message of this template says about a fact, given as JSON data."""
+def text_of(
+    templates: Mapping[str, Text], template: str, facts: Sequence[Mapping[str, object]]
+) -> Text:
+    """Return what a message of this template says about its facts, given as JSON data.
+
+    Of several facts the later one speaks where two know a field; a digest has a line for each.
+    """
+    if template == DIGEST:
+        return _digest(templates, facts)
+    fact: dict[str, object] = {}
+    for each in facts:
+        fact.update(each)
+    return _told(templates, template, fact)
+
+
+def references(facts: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Return the numbers a reader can ask about, as they stand below a message."""
+    found: dict[str, None] = {}
+    for fact in facts:
+        for name, words in _NUMBERS.items():
+            if name in fact:
+                found[f"{words} {fact[name]}"] = None
+    return tuple(found)
+
+
+def _digest(templates: Mapping[str, Text], facts: Sequence[Mapping[str, object]]) -> Text:
+    head = templates[DIGEST]
+    lines = [f"{BULLET}{_told({}, '', fact).body}" for fact in facts[:LINES_MAX]]
+    if len(facts) > LINES_MAX:
+        more = counted(len(facts) - LINES_MAX, "запись", "записи", "записей")
+        lines.append(f"{BULLET}И ещё {more} в личном кабинете.")
+    return Text(head.title, "\n".join([head.body, *lines]))
+
+
+def _told(templates: Mapping[str, Text], template: str, fact: Mapping[str, object]) -> Text:
     for candidate in (templates.get(template), OTHERWISE):
-        if candidate is not None and _fields(candidate) <= _known(candidate, fact).keys():
-            return _filled(candidate, _known(candidate, fact))
+        if candidate is None:
+            continue
+        known = {name: _value(name, fact) for name in _fields(candidate)}
+        if None not in known.values():
+            return _filled(candidate, known)
     return BARE
 
 
 def _fields(template: Text) -> set[str]:
-    return set(_FIELD.findall(f"{template.title} {template.body}"))
-
-
-def _known(template: Text, fact: Mapping[str, object]) -> Mapping[str, str]:
-    """Return those fields of the template that the fact has, as they are read."""
-    found = {name: _value(name, fact) for name in _fields(template)}
-    return {name: _said(name, value) for name, value in found.items() if value is not None}
+    return {field[1] for field in _FIELD.finditer(f"{template.title} {template.body}")}
 
 
 def _value(name: str, fact: Mapping[str, object]) -> object:
@@ -89,11 +133,15 @@ def _value(name: str, fact: Mapping[str, object]) -> object:
     return value
 
 
-def _filled(template: Text, known: Mapping[str, str]) -> Text:
-    def fill(text: str) -> str:
-        return _FIELD.sub(lambda field: known[field[1]], text)
+def _filled(template: Text, known: Mapping[str, object]) -> Text:
+    def said(field: re.Match[str]) -> str:
+        name, one, few, many = field.groups()
+        value = known[name]
+        if one is not None and isinstance(value, int):
+            return counted(value, one, few, many)
+        return _said(name, value)
 
-    return Text(fill(template.title), fill(template.body))
+    return Text(_FIELD.sub(said, template.title), _FIELD.sub(said, template.body))
 
 
 def _said(name: str, value: object) -> str:
