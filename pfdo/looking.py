@@ -1,4 +1,4 @@
-"""`pfdo show`, `export`, `journal`, `inputs`, `why`, `parked`, `dead-letters`: looking, only."""
+"""`pfdo show`, `export`, `journal`, `inputs`, `why`, `parked`: looking, only."""
 
 import json as json_module
 from typing import Annotated, Any
@@ -15,10 +15,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (show, export, journal, inputs, why, parked):
         app.command()(command)
-    letters = typer.Typer(help="What could not be read: cause, age, owner.", no_args_is_help=True)
-    letters.command("list")(dead_letters_list)
-    letters.command("show")(dead_letters_show)
-    app.add_typer(letters, name="dead-letters")
 
 
 def show(
@@ -41,7 +37,7 @@ def show(
     if json or options.common(context).json:
         options.print_json(found)
     else:
-        _print(found)
+        print_found(found)
 
 
 async def _show(settings: Any, kind: str, id_: str) -> dict[str, Any] | None:
@@ -237,56 +233,8 @@ async def _parked(settings: Any, service: str | None) -> list[dict[str, Any]]:
         return [one for one in await waiting(installation) if service in (None, one["service"])]
 
 
-def dead_letters_list(
-    context: typer.Context,
-    data: DataOption = None,
-    bus: BusOption = None,
-    json: JsonOption = False,
-) -> None:
-    """List what could not be read."""
-    settings = options.settings_of(context, data, bus)
-    letters = options.run(lambda: _dead_letters(settings))
-    for letter in letters:
-        del letter["value"]
-    if json or options.common(context).json:
-        options.print_json(letters)
-        return
-    for letter in letters:
-        print(f"{letter['id']}  {letter['received_at']}  {letter['reason']}: {letter['detail']}")
-    if not letters:
-        print("There are none.")
-
-
-def dead_letters_show(
-    context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
-    data: DataOption = None,
-    bus: BusOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show one dead letter with the bytes that came, as text where they are text."""
-    settings = options.settings_of(context, data, bus)
-    found = [one for one in options.run(lambda: _dead_letters(settings)) if one["id"] == id_]
-    if not found:
-        options.stop(f"No dead letter {id_}. See: pfdo dead-letters list.", options.NO)
-    letter = found[0]
-    value = letter.pop("value")
-    letter["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
-    if json or options.common(context).json:
-        options.print_json(letter)
-    else:
-        _print(letter)
-
-
-async def _dead_letters(settings: Any) -> list[dict[str, Any]]:
-    from pfdo.stories import dead_letters
-    from streaming.installation import open_installation
-
-    async with open_installation(settings) as installation:
-        return await dead_letters(installation)
-
-
-def _print(found: dict[str, Any]) -> None:
+def print_found(found: dict[str, Any]) -> None:
+    """Print a document for people: a table for each list."""
     from rich.console import Console
 
     console = Console()

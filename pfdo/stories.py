@@ -1,12 +1,11 @@
-"""What followed from what, what waits, and what could not be read: told from the journals."""
+"""What followed from what, and what waits: told from the journals."""
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from contracts.topics import COMMANDS, DEAD_LETTERS
-from pfdo.records import Place, Story, place_of, service_of, story, whole
+from contracts.topics import COMMANDS
+from pfdo.records import Place, Story, place_of, service_of, story
 from streaming.installation import Installation
 
 FOLLOWED_MAX = 500
@@ -104,28 +103,3 @@ async def waiting(installation: Installation) -> list[dict[str, Any]]:
         else:
             found.pop(key, None)
     return list(found.values())
-
-
-async def dead_letters(installation: Installation) -> list[dict[str, Any]]:
-    """Return all dead letters, oldest first, with the bytes that came under `value`."""
-    records = await whole(installation, [topic.name for topic in DEAD_LETTERS])
-    letters = []
-    for record in records:
-        headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-        received = datetime.fromtimestamp(int(headers["pfdo-received-at-ms"]) / 1000, UTC)
-        letters.append(
-            {
-                "service": record.topic.partition(".")[0],
-                "id": f"{record.topic.partition('.')[0]}:{record.partition}:{record.offset}",
-                "reason": headers["pfdo-reason"],
-                "detail": headers["pfdo-detail"],
-                "received_at": received.isoformat(timespec="milliseconds"),
-                "sha256": headers["pfdo-sha256"],
-                "status": "open",
-                "topic": headers["pfdo-topic"],
-                "partition": int(headers["pfdo-partition"]),
-                "offset": int(headers["pfdo-offset"]),
-                "value": record.value,
-            }
-        )
-    return letters

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from contracts.decisions import Decision
+from contracts.decisions import DeadLetterReason, Decision
 from contracts.envelope import EventData
 from streaming import journal
 from streaming.due import (
@@ -34,6 +34,7 @@ from streaming.parking import (
     place,
     waiting_bounds,
 )
+from streaming.quarantine import QUARANTINE, wish_of
 from streaming.service import Service
 from streaming.store import Range
 from streaming.view import Cause, Codec, Memory, State, adapter_of
@@ -120,6 +121,9 @@ class Applying:
                 later = f"{entry.data['later']}|{rest}"
                 self.memory.index(due_index(name), later, present=True)
             return
+        if entry.data.get("reason") == DeadLetterReason.OPERATOR_QUARANTINE:
+            wish = wish_of(entry.cause.topic, entry.cause.offset, entry.data["detail"])
+            self.memory.index(QUARANTINE, wish, present=False)
         if state.input is not None:
             self._apply_input(state, state.input, entry, decision)
             if decision not in _WITHOUT_EFFECT:

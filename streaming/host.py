@@ -27,6 +27,8 @@ FAILURES_BEFORE_HALT = 3
 STANDING_CHECK_SECONDS = 1.0
 TROUBLE_ALARM_SECONDS = 60.0
 LEFT_PARTITION_RETRY_SECONDS = 15.0
+HALTED_CHECK_SECONDS = 5.0
+"""How often a halted partition looks whether somebody has taken it over meanwhile."""
 STOP_SECONDS_MAX = 20.0
 STEP_SECONDS_MAX = 60.0
 """A step that takes longer hangs (clients can, after a broker's restart): take over again."""
@@ -179,14 +181,18 @@ class Host:
                 if await self._is_fenced(owner):
                     break
             except HaltError as error:
-                await self._halt(place, str(error), leaving)
+                if await self._halt(place, str(error), owner, leaving):
+                    break
             except UndecidableError as error:
                 failures[error.place] += 1
                 telemetry.log.exception(
                     "decision failed", service=name, partition=partition, place=error.place
                 )
-                if failures[error.place] >= FAILURES_BEFORE_HALT:
-                    await self._halt(place, f"{error}, {failures[error.place]} times", leaving)
+                why = f"{error}, {failures[error.place]} times"
+                if failures[error.place] >= FAILURES_BEFORE_HALT and await self._halt(
+                    place, why, owner, leaving
+                ):
+                    break
             except (BusUnavailableError, StoreUnavailableError, BehindError, TimeoutError) as error:
                 self._trouble(place, str(error) or f"no step ended in {STEP_SECONDS_MAX} s")
             finally:
@@ -236,17 +242,30 @@ class Host:
         tell = log.error if seconds >= TROUBLE_ALARM_SECONDS else log.warning
         tell("waiting for the surroundings", service=place[0], partition=place[1], error=error)
 
-    async def _halt(self, place: tuple[str, int], why: str, leaving: asyncio.Event) -> None:
+    async def _halt(
+        self, place: tuple[str, int], why: str, owner: Owner, leaving: asyncio.Event
+    ) -> bool:
+        """Wait for a person. Return whether somebody has taken the partition over meanwhile.
+
+        Then it is no longer halted here. If it still belongs to this process it is begun anew.
+        """
+        service, partition = place
         self.halted[place] = why
-        self._telemetry.halted.labels(place[0], str(place[1])).set(1)
-        self._telemetry.log.error("halted", service=place[0], partition=place[1], error=why)
-        waiting = {
-            asyncio.create_task(leaving.wait()),
-            asyncio.create_task(self._stopping.wait()),
-        }
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
+        self._telemetry.halted.labels(service, str(partition)).set(1)
+        self._telemetry.log.error(
+            "halted",
+            service=service,
+            partition=partition,
+            error=why,
+            remedy=f"pfdo dead-letters quarantine {service} TOPIC PARTITION OFFSET, or a fix",
+        )
+        while not self._left(leaving):
+            await self._pause(HALTED_CHECK_SECONDS, leaving)
+            if not self._left(leaving) and await self._is_fenced(owner):
+                del self.halted[place]
+                self._telemetry.halted.labels(service, str(partition)).set(0)
+                return True
+        return False
 
     async def _pause(self, seconds: float, until: asyncio.Event) -> None:
         try:

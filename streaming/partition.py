@@ -146,6 +146,8 @@ class Partition:
         """(topic, decision, reason) of the batch, for metrics."""
         self._portions = ("", 0)
         self._is_patient = True
+        self.set_aside: Mapping[tuple[str, int], str] = {}
+        """Why an operator set records aside, by (topic, offset)."""
         self._last_read: dict[str, Record] = {}
         self._required = {
             model.type: {
@@ -176,7 +178,11 @@ class Partition:
 
     def read(self, record: Record) -> Read:
         """Return a record as far as it can be understood without state. Raises HaltError."""
-        return self._reading.read(record)
+        why = self.set_aside.get((record.topic, record.offset))
+        if why is None:
+            return self._reading.read(record)
+        defect = Defect(DeadLetterReason.OPERATOR_QUARANTINE, why)
+        return Read(record, self.listening[record.topic], defect=defect)
 
     def prefetch(self, reads: Iterable[Read]) -> list[str]:
         """Return the keys these records will surely ask for and that are not in memory."""
@@ -233,6 +239,8 @@ class Partition:
 
     def _follow(self, read: Read, position: Position) -> int:
         """Return the number of a journal's record; the one before must have been seen."""
+        if (read.record.topic, read.record.offset) in self.set_aside:
+            return position.journalseq + 1
         seq = read.journalseq
         if seq is None:
             raise HaltError(f"{read.record.topic}: a record without journalseq is no journal's")

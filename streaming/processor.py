@@ -20,6 +20,7 @@ from streaming.merging import Merge
 from streaming.outbox import unpack
 from streaming.partition import Partition
 from streaming.positions import Position, unpack_positions
+from streaming.quarantine import wishes
 from streaming.reading import Listening, Read
 from streaming.service import Service
 from streaming.store import Behind, Committed, Fenced, Standing, Store
@@ -115,6 +116,7 @@ class Processor:
             for entry in await self._store.outbox(self.number, version, OUTBOX_ENTRIES_MAX)
         ]
         await self._agree(outbox)
+        self.partition.set_aside = await wishes(self._store, version, self.number)
         await self._open_reader()
         self._telemetry.took_over(self.service.name, self.number, self.epoch)
 

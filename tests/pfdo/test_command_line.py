@@ -197,6 +197,47 @@ def test_broken_input_has_one_decision_each_and_harms_nothing(played: Installati
     shown = played.json("dead-letters", "show", letters[1]["id"])
     assert shown["value"] == "hello"
 
+    ids = [letter["id"] for letter in letters]
+    rehearsed = played.json("dead-letters", "redrive", ids[1], ids[0], "--dry-run")
+    assert [(one["id"], one["decision"], one["reason"]) for one in rehearsed] == [
+        (ids[0], "dead-lettered", "not_utf8"),
+        (ids[1], "dead-lettered", "not_json"),
+    ]
+    assert played.json("dead-letters", "redrive", ids[1]) == [{"id": ids[1], "status": "redriven"}]
+    put_away = played.json("dead-letters", "dismiss", *ids[2:], "--why", "Проба связи")
+    assert [one["status"] for one in put_away] == ["dismissed"] * len(ids[2:])
+    played.json("play", os.devnull)
+    left = played.json("dead-letters", "list", "--status", "open")
+    assert [(one["reason"], one["owner"]) for one in left] == [
+        ("not_utf8", "attendance"),
+        ("not_json", "attendance"),
+    ]
+    assert left[1]["id"] not in ids
+
+
+def test_a_record_is_set_aside_by_an_operator(fresh: Installation) -> None:
+    first = SMALL.read_bytes().splitlines()[0]
+    done = fresh.pfdo("publish", "-", stdin=first)
+    assert done.returncode == 0, done.stderr.decode()
+    where = ("calendar.events.v1", "0", "0")
+
+    unknown = fresh.pfdo(
+        "dead-letters", "quarantine", "billing", where[0], "0", "99", "--why", "Сбой"
+    )
+    done = fresh.pfdo("dead-letters", "quarantine", "billing", *where, "--why", "Сбой")
+    fresh.json("play", os.devnull)
+
+    assert (unknown.returncode, done.returncode) == (1, 0), done.stderr.decode()
+    letters = fresh.json("dead-letters", "list")
+    assert [(one["service"], one["reason"], one["detail"]) for one in letters] == [
+        ("billing", "operator_quarantine", "Сбой")
+    ]
+    assert (letters[0]["topic"], letters[0]["partition"], letters[0]["offset"]) == (
+        *where[:1],
+        0,
+        0,
+    )
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),

@@ -114,6 +114,20 @@ async def test_what_a_person_must_look_at_is_not_tried_again() -> None:
     assert seen[0].count("take over") == 1
 
 
+async def test_a_halted_partition_that_somebody_took_over_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streaming.host.HALTED_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("streaming.host.LEFT_PARTITION_RETRY_SECONDS", 0.05)
+    async with hosted([HaltError("a hole"), True], fenced=True) as (host, seen, telemetry):
+        await eventually(lambda: "step" in seen[0])
+        labels = {"service": "billing", "partition": "0"}
+
+    assert host.halted == {}
+    assert telemetry.registry.get_sample_value("pfdo_partition_halted", labels) == 0
+    assert seen[0].count("take over") == 2
+
+
 async def test_who_was_replaced_leaves() -> None:
     async with hosted([FencedError("newer")], fenced=True) as (_, seen, _telemetry):
         await eventually(lambda: "FencedError" in seen[0])

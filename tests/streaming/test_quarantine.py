@@ -1,0 +1,151 @@
+"""Setting a record aside at which a partition halts, and asking what would be decided."""
+
+import json
+
+import pytest
+
+from contracts.registry import EVENTS
+from streaming.bus import Outgoing, Record
+from streaming.errors import HaltError
+from streaming.listening import listening_of
+from streaming.processor import UndecidableError
+from streaming.quarantine import set_aside, wishes
+from streaming.rehearsal import Rehearsed, rehearse
+from tests.streaming.test_processor import NAME, P, child, folded, home, request, started, told
+from tests.support.world import World, event
+
+PAYERS = "payers.events.v1"
+WHY = "Сбой в решении, разбирается"
+
+
+async def halted() -> World:
+    """Return a world whose partition halts at the second request."""
+    world = await started(child(1))
+    await world.publish(request(1), request(1, 2, "broken"), request(1, 3))
+    with pytest.raises(UndecidableError, match=r"payers\.events\.v1 \d/1"):
+        await world.settle()
+    world.kill(NAME, home(world))
+    return world
+
+
+async def offset_of_the_broken(world: World) -> int:
+    records = world.log.log(PAYERS, home(world)).records
+    return next(r.offset for r in records if b'"broken"' in (r.value or b""))
+
+
+async def test_a_record_set_aside_becomes_a_dead_letter_and_what_follows_is_decided() -> None:
+    world = await halted()
+    offset = await offset_of_the_broken(world)
+
+    await set_aside(world.stores[NAME], 1, home(world), PAYERS, offset, WHY)
+    await world.settle()
+
+    assert told(world)[-2:] == ["certificate-refused Ответ 1", "certificate-refused Ответ 2"]
+    (letter,) = world.journal(NAME, "input-dead-lettered")
+    assert letter["data"]["detail"] == WHY
+    assert letter["causeoffset"] == offset
+    (kept,) = world.log.log(f"{NAME}.dead-letters.v1", home(world)).records
+    assert b'"broken"' in (kept.value or b"")
+    assert await wishes(world.stores[NAME], 1, home(world)) == {}
+    await folded(world)
+
+
+async def test_other_records_are_not_set_aside() -> None:
+    world = await halted()
+    offset = await offset_of_the_broken(world)
+    store = world.stores[NAME]
+
+    await set_aside(store, 1, home(world), PAYERS, offset - 1, WHY)
+    await set_aside(store, 1, home(world), PAYERS, offset + 1, WHY)
+
+    with pytest.raises(UndecidableError, match=r"payers\.events\.v1 \d/1"):
+        await world.settle()
+    assert set(await wishes(store, 1, home(world))) == {(PAYERS, offset - 1), (PAYERS, offset + 1)}
+
+
+async def test_who_sets_a_record_aside_fences_the_owner() -> None:
+    world = await started(child(1))
+    owner = world.owner(NAME, home(world))
+    assert owner is not None
+    assert not await owner.is_fenced()
+
+    await set_aside(world.stores[NAME], 1, home(world), PAYERS, 7, WHY)
+
+    assert await owner.is_fenced()
+
+
+async def test_a_journal_record_that_cannot_be_read_is_set_aside_and_the_numbers_go_on() -> None:
+    world = await started(child(1))
+    partition, topic = home(world), "enrollment.events.v1"
+    data = {"group_id": "grp-1", "capacity": 1, "taken": 0, "waiting": 0}
+    record = event("enrollment.group-changed", P, "grp-1", data)
+    numbered = {"source": "/services/enrollment"}
+    values = [
+        json.dumps(record | numbered | {"journalseq": seq, "id": f"e:0:{seq}"}).encode()
+        for seq in (1, 2, 3)
+    ]
+    values[1] = b"torn"
+    sent = await world.bus.publish([Outgoing(topic, partition, P.encode(), v) for v in values])
+    with pytest.raises(HaltError, match="cannot be read"):
+        await world.settle()
+    world.kill(NAME, partition)
+
+    await set_aside(world.stores[NAME], 1, partition, topic, sent[1].offset, WHY)
+    await world.settle()
+
+    decided = world.journal(NAME, "input-dead-lettered")
+    assert [one["causeoffset"] for one in decided] == [sent[1].offset]
+    owner = world.owner(NAME, partition)
+    assert owner is not None
+    assert owner.partition.positions[topic].journalseq == 3
+    await folded(world)
+
+
+# --- rehearsing ------------------------------------------------------------------------------
+
+
+def as_record(value: bytes | None, topic: str = PAYERS) -> Record:
+    return Record(topic, 0, 0, 0, P.encode(), value)
+
+
+async def rehearsed(world: World, *values: bytes | None) -> list[Rehearsed]:
+    return await rehearse(
+        world.services[NAME],
+        home(world),
+        world.partitions,
+        world.stores[NAME],
+        listening_of(NAME, world.sources, EVENTS),
+        [as_record(value) for value in values],
+    )
+
+
+async def test_a_rehearsal_tells_the_decisions_and_changes_nothing() -> None:
+    world = await started(child(1), request(1))
+    state, journal = await world.state(NAME), world.journal(NAME)
+    events = [request(1, 2), request(1, 2), request(1, 3, "closed"), request(2)]
+
+    found = await rehearsed(world, *(json.dumps(one).encode() for one in events))
+
+    assert [(one.decision, one.reason) for one in found] == [
+        ("applied", ""),
+        ("duplicate", ""),
+        ("refused", "unknown_period"),
+        ("parked", "child:child-2"),
+    ]
+    assert found[0].published == ("certificates.certificate-refused.v1",)
+    assert await world.state(NAME) == state
+    assert world.journal(NAME) == journal
+
+
+async def test_a_rehearsal_tells_what_would_really_be_decided() -> None:
+    world = await started(child(1), request(1))
+    events = [request(1, 2), request(1, 2, "other"), request(3), request(1, 4, "tomorrow")]
+
+    found = await rehearsed(world, *(json.dumps(one).encode() for one in events))
+    journal = world.log.log(f"{NAME}.events.v1", home(world)).records
+    before = len(journal)
+    await world.publish(*events)
+    await world.settle()
+
+    really = [json.loads(record.value or b"")["type"] for record in journal[before:]]
+    assert [type_ for one in found for type_ in one.published] == really
