@@ -69,7 +69,7 @@ class RulesInvalidError(RulebookError):
     @property
     def russian(self) -> str:
         """The first problem and its remedy, for an official."""
-        return self.problems[0].russian
+        return f"{self.problems[0].russian.rstrip('.')}."
 
 
 class NotInForceError(RulebookError):

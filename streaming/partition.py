@@ -475,7 +475,9 @@ class Partition:
             reason = InputRefusal.CONFLICT
             data["input"] = arrived.to_input(with_data=True)
             data["reason"] = reason
-            data["detail"] = f"{arrived.natural_key} came before with other data"
+            data["detail"] = (
+                f"По ключу {arrived.natural_key} раньше пришли другие данные: действуют они."
+            )
         self._decision(arrived, answer, data, today, reason)
 
     def _conclude(
@@ -534,7 +536,7 @@ class Partition:
             return outcome
         return Refuse(
             InputRefusal.PARK_LIMIT,
-            f"too much of {arrived.source} waits already; send it again when that was decided",
+            f"От {arrived.source} уже ждёт слишком много сообщений: пришлите его позже ещё раз.",
         )
 
     def _decision_noted(

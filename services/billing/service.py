@@ -38,6 +38,7 @@ from contracts.vocabulary import (
     DebitBasis,
     EnrollmentId,
     InputRefusal,
+    Kopecks,
     LessonId,
     Month,
     NominalCause,
@@ -51,7 +52,7 @@ from rulebook.loading import Rulebook
 from rulebook.overlay import NO_OVERLAYS, Overlays, PayerRules, publish
 from services.billing import state, wire
 from services.billing.domain import account as accounts
-from services.billing.domain import charging, ending, reserving, rules
+from services.billing.domain import charging, ending, reserving, rules, texts
 from services.billing.domain import provider as providers
 from services.billing.domain.account import (
     Account,
@@ -147,9 +148,8 @@ def rules_published(event: RulesPublished, view: View) -> Outcome:
         return None
     versions = view.find(Versions, event.table) or Versions()
     if len(versions.known) >= rules.VERSIONS_MAX:
-        return Refuse(
-            InputRefusal.RULES_INVALID, f"{event.table} has {rules.VERSIONS_MAX} versions already"
-        )
+        told = texts.refused_versions(event.table, rules.VERSIONS_MAX)
+        return Refuse(InputRefusal.RULES_INVALID, told)
     try:
         publish(RULES.table(event.table), event.to_data())
     except RulesInvalidError as error:
@@ -169,7 +169,12 @@ def nominal_corrected(event: NominalCorrected, view: View) -> Outcome:
         is_closed=period is not None and view.day == _after_grace(view, period.ends_on),
         nominal_kopecks=event.nominal_kopecks,
     )
-    return Refuse(fact) if isinstance(fact, InputRefusal) else (fact,)
+    if not isinstance(fact, InputRefusal):
+        return (fact,)
+    spent = None
+    if account is not None:
+        spent = Kopecks(account.purse.nominal_kopecks - account.purse.balance_kopecks)
+    return Refuse(fact, texts.refused_nominal(fact, event.nominal_kopecks, spent))
 
 
 @billing.decides(InvoicePaid)
@@ -177,9 +182,8 @@ def invoice_paid(event: InvoicePaid, view: View) -> Outcome:
     """Settle an invoice."""
     invoice = view.find(Invoice, event.invoice_id)
     if invoice is None:
-        return Refuse(
-            InputRefusal.UNKNOWN_INVOICE, f"no invoice {event.invoice_id} was issued to this payer"
-        )
+        told = texts.refused_unknown_invoice(event.invoice_id)
+        return Refuse(InputRefusal.UNKNOWN_INVOICE, told)
     return (providers.settle(event.invoice_id, invoice, event.paid_on, event.payment_reference),)
 
 
@@ -410,7 +414,10 @@ def lesson_marked(event: LessonMarked, view: View) -> Outcome:
     if isinstance(hindrance, NotYet):
         return WaitForDay(hindrance.day)
     if hindrance is not None:
-        return Refuse(hindrance)
+        told = texts.refused_mark(
+            hindrance, command.lesson_date, reserve.starts_on, reserve.last_day, view.day
+        )
+        return Refuse(hindrance, told)
     rule = _charging(view, command)
     fact = charging.decide(command, reserve, lesson, _purse(view, reserve), rule)
     if isinstance(fact, ChargeReversed) and reserve.exhausted > 0:
@@ -420,11 +427,11 @@ def lesson_marked(event: LessonMarked, view: View) -> Outcome:
 
 def _without_reserve(event: LessonMarked, view: View) -> Outcome:
     if view.find(NoAgreement, event.enrollment_id) is not None:
-        return Refuse(
-            InputRefusal.AGREEMENT_NOT_ACTIVE, f"{event.enrollment_id} led to no agreement"
-        )
+        told = texts.refused_without_agreement(event.enrollment_id)
+        return Refuse(InputRefusal.AGREEMENT_NOT_ACTIVE, told)
     if view.given_up:
-        return Refuse(InputRefusal.UNKNOWN_ENROLLMENT, f"no enrollment {event.enrollment_id} here")
+        told = texts.refused_unknown_enrollment(event.enrollment_id)
+        return Refuse(InputRefusal.UNKNOWN_ENROLLMENT, told)
     until = view.first_day + timedelta(days=_days(view, view.first_day).parking_days)
     return Wait(state.reserve_key(event.enrollment_id), until)
 

@@ -47,13 +47,22 @@ TABLES = {
 }
 
 DETAILS = {
-    InputRefusal.PERIOD_CLOSED: "the period is over; look at its ends_on",
+    InputRefusal.PERIOD_CLOSED: "Период закрыт: категории и номиналы больше не меняются.",
     InputRefusal.WOULD_EXCEED_BUDGET: (
-        "giving the new nominal to all holders takes more than budget_max_kopecks"
+        "Если поднять номинал всем владельцам, бюджет категории будет превышен. "
+        "Увеличьте бюджет или укажите меньший номинал."
     ),
-    InputRefusal.UNKNOWN_CERTIFICATE: "the child has no certificate of this payer",
-    InputRefusal.HAS_ACTIVE_AGREEMENT: "end the enrollments of the child first",
+    InputRefusal.UNKNOWN_CERTIFICATE: "У ребёнка нет сертификата этого муниципалитета.",
+    InputRefusal.HAS_ACTIVE_AGREEMENT: (
+        "Ребёнок сейчас учится по сертификату. Сначала завершите его договоры."
+    ),
 }
+"""What a payer is told who asked for something that cannot be."""
+UNKNOWN_IN_TIME = {
+    InputRefusal.UNKNOWN_CHILD: "Ребёнка этого муниципалитета с таким номером нет.",
+    InputRefusal.UNKNOWN_PERIOD: "Такого периода муниципалитет не открыл.",
+}
+"""What a source is told when something did not become known in time."""
 
 
 def _about_child_and_period(
@@ -177,7 +186,7 @@ def rules_published(event: RulesPublished, view: View) -> Outcome:
         publish(TABLES[event.table], event.to_data())
     except RulesInvalidError as error:
         if event.table in rules.OWN_TABLES:
-            return Refuse(InputRefusal.RULES_INVALID, str(error))
+            return Refuse(InputRefusal.RULES_INVALID, error.russian)
         return None
     return ()
 
@@ -253,7 +262,7 @@ def _rules(view: View, table: str) -> PayerRules:
 
 def _wait(view: View, key: str, unless: InputRefusal) -> Outcome:
     if view.given_up:
-        return Refuse(unless, f"{key} did not become known in time")
+        return Refuse(unless, UNKNOWN_IN_TIME[unless])
     return Wait(key, parked_until(view.first_day))
 
 

@@ -40,7 +40,7 @@ from rulebook.errors import RulesInvalidError
 from rulebook.loading import Rulebook
 from rulebook.overlay import Overlays, PayerRules, publish
 from services.enrollment import state, wire
-from services.enrollment.domain import agreement, application, dates, places, rules
+from services.enrollment.domain import agreement, application, dates, places, rules, wording
 from services.enrollment.domain.application import (
     Admission,
     Enrollment,
@@ -120,7 +120,7 @@ def application_submitted(event: ApplicationSubmitted, view: View) -> Outcome:
     """Register an application and ask for a place, or refuse it."""
     child = view.find(Child, event.child_id)
     if child is None:
-        refused = Refuse(InputRefusal.UNKNOWN_CHILD, f"there is no child {event.child_id} here")
+        refused = Refuse(InputRefusal.UNKNOWN_CHILD, wording.UNKNOWN_CHILD)
         return _wait_or(refused, state.child_key(event.child_id), view)
     return _effects(
         application.submit(
@@ -325,11 +325,7 @@ def enrollment_closed(event: EnrollmentClosed, view: View) -> Outcome:
     refusal = hindrance_to_closing(event.closes_on, view.day)
     if refusal is None:
         return NOTED
-    return Refuse(
-        refusal,
-        f"the business day is {view.day}: close enrollment at least two days ahead of "
-        f"{event.closes_on}",
-    )
+    return Refuse(refusal, wording.closed_too_late(event.closes_on, view.day))
 
 
 @enrollment.decides(FrameAgreementSet)
@@ -360,13 +356,11 @@ def rules_published(event: RulesPublished, view: View) -> Outcome:
     table = _TABLES.get(event.table)
     if table is None:
         known = ", ".join(sorted(_TABLES.keys() | _OTHERS))
-        return Refuse(
-            InputRefusal.RULES_INVALID, f"there is no table {event.table}; there are: {known}"
-        )
+        return Refuse(InputRefusal.RULES_INVALID, wording.no_such_table(event.table, known))
     try:
         publish(table, publication.data)
     except RulesInvalidError as error:
-        return Refuse(InputRefusal.RULES_INVALID, str(error.problems[0]))
+        return Refuse(InputRefusal.RULES_INVALID, error.russian)
     return NOTED
 
 
@@ -398,9 +392,7 @@ def _admission(known: Enrollment, terms: Terms, view: View) -> Admission:
 
 
 def _unknown(enrollment_id: str, view: View) -> Outcome:
-    refused = Refuse(
-        InputRefusal.UNKNOWN_ENROLLMENT, f"there is no enrollment {enrollment_id} here"
-    )
+    refused = Refuse(InputRefusal.UNKNOWN_ENROLLMENT, wording.UNKNOWN_ENROLLMENT)
     return _wait_or(refused, state.enrollment_key(enrollment_id), view)
 
 
@@ -419,7 +411,7 @@ def _hindered(known: Enrollment, hindrance: Hindrance) -> Outcome:
         case Waiting.PLACE:
             return Wait(state.place_key(known.enrollment_id))
         case InputRefusal():
-            return Refuse(hindrance, f"enrollment {known.enrollment_id} is {known.status.value}")
+            return Refuse(hindrance, wording.REFUSED_STEPS[hindrance])
         case _:
             assert_never(hindrance)
 

@@ -208,7 +208,7 @@ def test_an_overlap_is_refused_in_words_for_an_official() -> None:
     assert error.russian == (
         "Таблица billing.charging: случай «mark: absent» подходит сразу двум строкам: «missed» "
         "и «absent». Сузьте одну из них; чтобы изменить строку «missed», укажите её под тем же "
-        "именем"
+        "именем."
     )
 
 

@@ -6,7 +6,15 @@ Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8
 from collections.abc import Mapping
 from datetime import date
 
-from contracts.vocabulary import DebitBasis, FundsRefusal, Kopecks, Mark, Month, NotCharged
+from contracts.vocabulary import (
+    DebitBasis,
+    FundsRefusal,
+    InputRefusal,
+    Kopecks,
+    Mark,
+    Month,
+    NotCharged,
+)
 from rulebook.evaluate import Decision
 from rulebook.explain import why
 from rulebook.wording import counted, day_and_month, full_date, rubles
@@ -225,3 +233,74 @@ def _lowered(says: str) -> str:
     words = says.strip().rstrip(".")
     is_abbreviation = words[1:2].isupper()
     return words if is_abbreviation else words[:1].lower() + words[1:]
+
+
+# --- what is answered to providers and payers --------------------------------------------------
+
+
+def refused_mark(
+    reason: InputRefusal, lesson_date: date, first_day: date, last_day: date, today: date
+) -> str:
+    """Return why a mark changes nothing, and what the provider can do."""
+    lesson = f"Занятие {full_date(lesson_date)}"
+    match reason:
+        case InputRefusal.AGREEMENT_NOT_ACTIVE:
+            return "Договора по этому зачислению нет: отметки по нему не оплачиваются."
+        case InputRefusal.OUTSIDE_AGREEMENT:
+            return (
+                f"{lesson} не входит в срок договора: с {full_date(first_day)}"
+                f" по {full_date(last_day)}. Проверьте дату занятия."
+            )
+        case InputRefusal.FUTURE_LESSON:
+            return f"{lesson} ещё далеко, сегодня {full_date(today)}. Пришлите отметку после него."
+        case InputRefusal.TOO_LATE:
+            return f"{lesson}: срок исправления отметок прошёл, деньги уже рассчитаны."
+        case InputRefusal.CONFLICT:
+            return (
+                f"{lesson}: у этого занятия раньше была другая дата. Дата занятия не меняется:"
+                " для занятия в другой день нужен новый номер."
+            )
+        case InputRefusal.OUT_OF_SCOPE:
+            return "Этот журнал не может ставить отметки за организацию, с которой договор."
+        case _:
+            raise ValueError(f"{reason} is no reason against a mark")
+
+
+def refused_unknown_enrollment(enrollment_id: str) -> str:
+    """Return that no agreement came for a mark."""
+    return f"Зачисление {enrollment_id} так и не появилось. Проверьте его номер и муниципалитет."
+
+
+def refused_without_agreement(enrollment_id: str) -> str:
+    """Return that an enrollment never became active."""
+    return f"Зачисление {enrollment_id} не состоялось: отметки по нему не оплачиваются."
+
+
+def refused_nominal(
+    reason: InputRefusal, nominal_kopecks: Kopecks, spent_kopecks: Kopecks | None
+) -> str:
+    """Return why a nominal is not set by hand, and what the payer can do."""
+    match reason:
+        case InputRefusal.UNKNOWN_CERTIFICATE:
+            return "У ребёнка нет сертификата этого муниципалитета на этот период."
+        case InputRefusal.PERIOD_CLOSED:
+            return "Период закрыт: номинал больше не меняется."
+        case InputRefusal.NOT_FUNDED:
+            return "Сертификат без денег (учётный): номинала у него нет."
+        case InputRefusal.WOULD_GO_NEGATIVE if spent_kopecks is not None:
+            return (
+                f"Уже потрачено и забронировано {rubles(spent_kopecks)}: номинал"
+                f" {rubles(nominal_kopecks)} меньше. Укажите не меньше этой суммы."
+            )
+        case _:
+            raise ValueError(f"{reason} is no reason against a nominal")
+
+
+def refused_unknown_invoice(invoice_id: str) -> str:
+    """Return that an invoice does not exist."""
+    return f"Счёта {invoice_id} этому муниципалитету не выставляли. Проверьте номер счёта."
+
+
+def refused_versions(table: str, versions_max: int) -> str:
+    """Return that a table has too many versions."""
+    return f"У таблицы {table} уже {versions_max} версий, больше хранить нельзя."

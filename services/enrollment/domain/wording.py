@@ -1,9 +1,9 @@
-"""What a family reads when an application leads to no agreement: why, and what can be done."""
+"""What people read when something is refused: why, and what can be done."""
 
 from datetime import date
 from types import MappingProxyType
 
-from contracts.vocabulary import ApplicationRefusal, Kopecks, TerminatedBy
+from contracts.vocabulary import ApplicationRefusal, InputRefusal, Kopecks, TerminatedBy
 from rulebook.wording import counted, full_date, rubles
 from services.enrollment.domain.terms import Terms
 
@@ -109,3 +109,30 @@ def hold_expired(held_until: date) -> str:
         f"Организация не приняла заявление до {full_date(held_until)}, место больше не держится. "
         "Свяжитесь с организацией и подайте заявление ещё раз."
     )
+
+
+# --- what is answered to those who asked ---------------------------------------------------------
+
+UNKNOWN_CHILD = "Ребёнка этого муниципалитета с таким номером нет. Проверьте номер и муниципалитет."
+UNKNOWN_ENROLLMENT = "Заявления с таким номером нет. Проверьте номер и муниципалитет."
+REFUSED_STEPS = MappingProxyType(
+    {
+        InputRefusal.NOT_AWAITING_ACCEPTANCE: "Договор уже действует: принять, отклонить или "
+        "отозвать заявление нельзя. Договор можно завершить.",
+        InputRefusal.ALREADY_FINISHED: "Обучение завершено или заявление закрыто: изменить его "
+        "нельзя. Можно подать новое заявление.",
+    }
+)
+
+
+def closed_too_late(closes_on: date, day: date) -> str:
+    """Return that families would not be told early enough that enrollment closes."""
+    return (
+        f"Сегодня {full_date(day)}: закрыть приём с {full_date(closes_on)} уже нельзя. "
+        "Семьи должны узнать об этом хотя бы за два дня."
+    )
+
+
+def no_such_table(table: str, known: str) -> str:
+    """Return that there is no such table of rules."""
+    return f"Таблицы правил {table} нет. Есть: {known}."
