@@ -12,7 +12,7 @@ from contracts.calendar import DayOpened
 from contracts.certificates import CertificateRefused
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import EventData
-from contracts.vocabulary import FundsRefusal, PayerCode, PeriodId
+from contracts.vocabulary import EventId, FundsRefusal, PayerCode, PeriodId
 from services.billing.domain import facts
 from services.billing.domain.account import NoCertificate
 from services.billing.domain.charging import MarkLesson
@@ -57,6 +57,7 @@ def to_booked(record: Mapping[str, Any]) -> Booked | None:
     if isinstance(fact, facts.FundsReserved):
         period = PeriodId(record["data"]["input"]["data"]["period"])
     return Booked(
+        event=EventId(record["id"]),
         payer=PayerCode(record["partitionkey"]),
         # Before the first business day a decision is made on the day of its input.
         day=date.fromisoformat(record.get("businessday") or record["time"][:10]),

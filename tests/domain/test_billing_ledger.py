@@ -8,6 +8,7 @@ import pytest
 from contracts.vocabulary import (
     CertificateNumber,
     EnrollmentId,
+    EventId,
     InvoiceId,
     Kopecks,
     LineReference,
@@ -44,8 +45,11 @@ RELEASED = release(RESERVED.enrollment_id, reserve().moving(CHARGED), CHARGED.pu
 EXPIRED = expire(CHILD, PERIOD, account(RELEASED.purse))
 
 
+EVENT = EventId("billing:0:7")
+
+
 def booked(fact: Fact, period: PeriodId = PERIOD) -> Booked:
-    return Booked(payer=PAYER, day=TODAY, fact=fact, period=period)
+    return Booked(event=EVENT, payer=PAYER, day=TODAY, fact=fact, period=period)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,7 @@ def test_each_fact_is_a_double_entry(
 
     assert (last.source, last.target, last.kopecks) == (source, target, kopecks)
     assert last.postings == ((source, -kopecks), (target, kopecks))
+    assert last.event == EVENT
 
 
 def line(enrollment: EnrollmentId, kopecks: int) -> InvoiceLine:
@@ -142,6 +147,9 @@ def test_a_payment_is_split_by_the_periods_of_what_it_pays() -> None:
     assert ledger.balances(entries)["settled:prov-1"] == 70
     assert ledger.balances(entries)["owed:prov-1"] == -70
     assert all(sum(kinds.values()) == 0 for kinds in ledger.trial_balances(entries).values())
+    first = ledger.trial_balances(entries[:1])
+    assert ledger.trial_balances(entries[1:], first) == ledger.trial_balances(entries)
+    assert {entry.event for entry in entries} == {EVENT}
 
 
 def test_the_entries_of_a_certificate_add_up_to_its_purse() -> None:

@@ -8,13 +8,14 @@ to zero. An invoice moves nothing: what is in it was owed before.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeAlias
 
 from contracts.vocabulary import (
     CertificateNumber,
     EnrollmentId,
+    EventId,
     InvoiceId,
     Kopecks,
     PayerCode,
@@ -41,6 +42,8 @@ from services.billing.domain.facts import (
 from services.billing.domain.purse import Purse
 
 AccountName: TypeAlias = str
+TrialBalances: TypeAlias = Mapping[tuple[PayerCode, PeriodId, date], Mapping[str, int]]
+"""By payer, period and day: how much each kind of account moved, in kopecks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Booked:
     `period` is that of the enrollment; the one `funds-reserved` names it in its input alone.
     """
 
+    event: EventId
     payer: PayerCode
     day: date
     fact: Fact
@@ -60,9 +64,11 @@ class Booked:
 class Entry:
     """One movement: what leaves `source` comes to `target`. The sum may be negative.
 
-    `certificate` is None for a payment, which belongs to an invoice of many certificates.
+    `event` is the id of the fact it follows from. `certificate` is None for a payment, which
+    belongs to an invoice of many certificates.
     """
 
+    event: EventId
     payer: PayerCode
     period: PeriodId
     day: date
@@ -79,19 +85,25 @@ class Entry:
 
 def entries(booked: Iterable[Booked]) -> Iterator[Entry]:
     """Yield the entries of a journal, read from its beginning, in its order."""
-    book = _Book({}, defaultdict(Counter))
+    book = Book()
     for one in booked:
         yield from book.entries(one)
 
 
 @dataclass(slots=True)
-class _Book:
-    """What later facts do not repeat: the period of an enrollment, the periods of an invoice."""
+class Book:
+    """What later facts do not repeat: the period of an enrollment, the periods of an invoice.
 
-    periods: dict[EnrollmentId, PeriodId]
-    invoices: defaultdict[InvoiceId, Counter[PeriodId]]
+    Two payers may give their enrollments the same id.
+    """
+
+    periods: dict[tuple[PayerCode, EnrollmentId], PeriodId] = field(default_factory=dict)
+    invoices: defaultdict[InvoiceId, Counter[PeriodId]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
 
     def entries(self, booked: Booked) -> Iterator[Entry]:
+        """Yield the entries of the next fact of a journal."""
         match booked.fact:
             case AccountOpened() as fact:
                 budget = f"budget:{booked.payer}:{fact.period}"
@@ -107,8 +119,8 @@ class _Book:
                 yield _entry(booked, fact, fact.period, _available(fact), expired, left)
             case FundsReserved() as fact:
                 assert booked.period is not None
-                self.periods[fact.enrollment_id] = booked.period
-                available = self._available_to(fact)
+                self.periods[booked.payer, fact.enrollment_id] = booked.period
+                available = self._available_to(booked.payer, fact)
                 share = fact.certificate_share_kopecks
                 yield self._of_enrollment(booked, fact, available, _reserved(fact), share)
             case LessonCharged() | MonthCharged() as fact:
@@ -118,18 +130,19 @@ class _Book:
                 owed, amount = _owed(fact.provider_id), fact.amount_kopecks
                 yield self._of_enrollment(booked, fact, owed, _reserved(fact), amount)
             case MonthAdjusted() as fact:
-                owed, amount = _owed(fact.provider_id), fact.amount_kopecks
-                yield self._of_enrollment(booked, fact, owed, self._available_to(fact), amount)
+                owed, available = _owed(fact.provider_id), self._available_to(booked.payer, fact)
+                yield self._of_enrollment(booked, fact, owed, available, fact.amount_kopecks)
             case ReserveReleased() as fact:
-                available, amount = self._available_to(fact), fact.amount_kopecks
+                available, amount = self._available_to(booked.payer, fact), fact.amount_kopecks
                 yield self._of_enrollment(booked, fact, _reserved(fact), available, amount)
             case InvoiceIssued() as fact:
                 for line in fact.lines:
-                    period = self.periods[line.enrollment_id]
+                    period = self.periods[booked.payer, line.enrollment_id]
                     self.invoices[fact.invoice_id][period] += line.amount_kopecks
             case InvoiceSettled() as fact:
                 for period, of_period in sorted(self.invoices[fact.invoice_id].items()):
                     yield Entry(
+                        event=booked.event,
                         payer=booked.payer,
                         period=period,
                         day=booked.day,
@@ -141,8 +154,8 @@ class _Book:
             case FundsRefused() | LessonNotCharged():
                 pass
 
-    def _available_to(self, fact: "_OfEnrollment") -> AccountName:
-        return f"available:{fact.certificate_number}:{self.periods[fact.enrollment_id]}"
+    def _available_to(self, payer: PayerCode, fact: "_OfEnrollment") -> AccountName:
+        return f"available:{fact.certificate_number}:{self.periods[payer, fact.enrollment_id]}"
 
     def _of_enrollment(
         self,
@@ -152,7 +165,8 @@ class _Book:
         target: AccountName,
         kopecks: int,
     ) -> Entry:
-        return _entry(booked, fact, self.periods[fact.enrollment_id], source, target, kopecks)
+        period = self.periods[booked.payer, fact.enrollment_id]
+        return _entry(booked, fact, period, source, target, kopecks)
 
 
 _OfEnrollment: TypeAlias = (
@@ -176,6 +190,7 @@ def _entry(
     kopecks: int,
 ) -> Entry:
     return Entry(
+        event=booked.event,
         payer=booked.payer,
         period=period,
         day=booked.day,
@@ -210,11 +225,14 @@ def balances(book: Iterable[Entry]) -> Mapping[AccountName, int]:
     return found
 
 
-def trial_balances(
-    book: Iterable[Entry],
-) -> Mapping[tuple[PayerCode, PeriodId, date], Mapping[str, int]]:
-    """Return, by payer, period and day, how much each kind of account moved; each sums to zero."""
+def trial_balances(book: Iterable[Entry], before: TrialBalances | None = None) -> TrialBalances:
+    """Return, by payer, period and day, how much each kind of account moved; each sums to zero.
+
+    What was counted `before`, if given, is added to.
+    """
     found: defaultdict[tuple[PayerCode, PeriodId, date], Counter[str]] = defaultdict(Counter)
+    for key, kinds in (before or {}).items():
+        found[key].update(kinds)
     for entry in book:
         for account, kopecks in entry.postings:
             kind = account.partition(":")[0]
