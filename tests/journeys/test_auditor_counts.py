@@ -1,10 +1,5 @@
-"""The auditor itself: the worked examples of the rules, and that it stands alone."""
+"""The auditor itself: the worked examples of the rules."""
 
-import ast
-import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +8,7 @@ from tests.auditor.count import count
 from tests.auditor.money import Shares, adjustment, certificate_number, monthly, shares
 from tests.auditor.play import date
 from tests.auditor.report import report
-
-AUDITOR = Path(__file__).parents[1] / "auditor"
-PAYER = "25701000"
-
-
-def test_it_imports_nothing_of_this_project() -> None:
-    imported = set()
-    for module in AUDITOR.glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                imported.add(str(node.module))
-
-    own = {name for name in imported if name.partition(".")[0] == "tests"}
-    assert own
-    assert all(name.startswith("tests.auditor") for name in own)
-    assert all(name.partition(".")[0] in sys.stdlib_module_names for name in imported - own)
-
+from tests.support.chess import Words, beginning, day, family, mark, play_file, terminated
 
 @pytest.mark.parametrize(
     ("price", "normative", "balance", "expected"),
@@ -84,130 +61,16 @@ def test_a_certificate_number_ends_with_its_luhn_digit() -> None:
     assert certificate_number("25703000", 15) == "7030000157"
 
 
-Words = tuple[str, str, dict[str, Any]]
+W1 = (day("2020-08-31"), *beginning())
 
 
-def file(*words: Words) -> Iterator[str]:
-    """Yield a play file of these words."""
-    for number, (type_, subject, data) in enumerate(words):
-        event = {"id": f"event-{number}", "type": f"{type_}.v1", "subject": subject, "data": data}
-        if type_ != "calendar.day-opened":
-            event["partitionkey"] = PAYER
-        stream = type_.partition(".")[0]
-        yield json.dumps(
-            event | {"source": f"/{stream}", "specversion": "1.0", "time": "2020-08-31T10:00:00Z"}
-        )
-        yield ""
-
-
-def day(date_: str) -> Words:
-    return "calendar.day-opened", date_, {"date": date_}
-
-
-def mark(lesson: int, on: str, how: str = "present", revision: int = 1) -> Words:
-    data = {
-        "enrollment_id": "enr-chess",
-        "lesson_id": f"les-{lesson}",
-        "lesson_date": on,
-        "mark": how,
-        "evidence": "journal",
-        "revision": revision,
-    }
-    return "attendance.lesson-marked", "enr-chess", data
-
-
-GROUP = {
-    "group_id": "grp-chess",
-    "provider_id": "prov-tower",
-    "programme_id": "prog-chess",
-    "title": "Шахматы",
-    "registry": "certified",
-    "direction": "science",
-    "age_min": 5,
-    "age_max": 17,
-    "capacity": 1,
-    "starts_on": "2020-09-01",
-    "ends_on": "2021-05-31",
-    "lessons_total": 72,
-    "price_kopecks": 1_800_000,
-    "normative_kopecks": 1_800_000,
-    "enrollment_open": True,
-    "auto_accept": True,
-    "revision": 1,
-}
-W1: tuple[Words, ...] = (
-    day("2020-08-31"),
-    (
-        "payers.period-opened",
-        "2020",
-        {
-            "period": "2020",
-            "starts_on": "2020-01-01",
-            "ends_on": "2020-12-31",
-            "basis": "Постановление",
-        },
-    ),
-    (
-        "payers.category-set",
-        "general",
-        {
-            "category": "general",
-            "period": "2020",
-            "unit": "RUB",
-            "nominal_kopecks": 1_000_000,
-            "places_max": 1,
-            "budget_max_kopecks": 1_000_000,
-            "revision": 1,
-        },
-    ),
-    (
-        "payers.frame-agreement-set",
-        "prov-tower",
-        {
-            "provider_id": "prov-tower",
-            "period": "2020",
-            "state": "signed",
-            "limit_kopecks": None,
-            "revision": 1,
-        },
-    ),
-    (
-        "navigator.provider-registered",
-        "prov-tower",
-        {"provider_id": "prov-tower", "title": "Ладья", "state": "active", "revision": 1},
-    ),
-    ("navigator.group-published", "grp-chess", GROUP),
-    (
-        "navigator.child-registered",
-        "child-anna",
-        {
-            "child_id": "child-anna",
-            "birth_date": "2010-05-05",
-            "guardian_ids": ["guard-anna"],
-            "benefits": [],
-            "revision": 1,
-        },
-    ),
-    (
-        "navigator.application-submitted",
-        "enr-chess",
-        {
-            "enrollment_id": "enr-chess",
-            "child_id": "child-anna",
-            "guardian_id": "guard-anna",
-            "group_id": "grp-chess",
-            "group_home": PAYER,
-            "parent_share_max_kopecks": 0,
-            "consents": ["application", "terms", "personal-data"],
-            "waitlist_ok": False,
-        },
-    ),
-)
+def audited(*words: Words) -> dict[str, Any]:
+    return report(*count(play_file(words)))
 
 
 def purse(*words: Words) -> tuple[int, int, int, int]:
     """Return balance, reserved, paid and expired after W1 and some more words."""
-    (certificate,) = report(*count(file(*W1, *words)))["certificates"].values()
+    (certificate,) = audited(*W1, *words)["certificates"].values()
     (period,) = certificate["periods"]
     balance, reserved, paid, expired = (
         period[f"{part}_kopecks"] for part in ("balance", "reserved", "paid", "expired")
@@ -220,13 +83,7 @@ def test_w5_the_life_of_w1() -> None:
     third, fourth = mark(3, "2020-09-08"), mark(4, "2020-09-10")
     absent = mark(1, "2020-09-01", "absent", 2)
     lessons = (day("2020-09-10"), first, second, third, absent, fourth)
-    notice = {
-        "enrollment_id": "enr-chess",
-        "by": "guardian",
-        "notice_on": "2020-10-15",
-        "reason": "Переезд",
-    }
-    ended = (*lessons, day("2020-10-15"), ("navigator.enrollment-terminated", "enr-chess", notice))
+    ended = (*lessons, day("2020-10-15"), terminated("2020-10-15"))
 
     assert purse() == (195_604, 804_396, 0, 0)
     assert purse(*lessons[:2]) == (195_604, 779_247, 25_149, 0)
@@ -244,7 +101,7 @@ def test_an_invoice_is_made_on_the_first_business_day_after_its_day_in_whatever_
     september, october = mark(1, "2020-09-01"), mark(2, "2020-10-01")
     words = (*W1, day("2020-10-01"), september, october, day("2020-11-02"), day("2020-11-06"))
 
-    invoices = report(*count(file(*words)))["invoices"]
+    invoices = audited(*words)["invoices"]
 
     assert {invoice["month"]: invoice["amount_kopecks"] for invoice in invoices.values()} == {
         "2020-09": 25_149,
@@ -254,26 +111,18 @@ def test_an_invoice_is_made_on_the_first_business_day_after_its_day_in_whatever_
 
 def test_w7_the_budget_holds_to_the_last_kopeck() -> None:
     def state(budget: int) -> str:
-        type_, subject, data = W1[2]
-        words = (*W1[:2], (type_, subject, data | {"budget_max_kopecks": budget}), *W1[3:])
-        (certificate,) = report(*count(file(*words)))["certificates"].values()
+        general = W1[2]._replace(data=W1[2].data | {"budget_max_kopecks": budget})
+        (certificate,) = audited(*W1[:2], general, *W1[3:])["certificates"].values()
         return str(certificate["periods"][0]["state"])
 
     assert [state(1_000_000), state(999_999)] == ["FUNDED", "ACCOUNTING"]
 
 
 def test_w8_two_children_and_one_place() -> None:
-    def of_boris(words: Words) -> Words:
-        type_, subject, data = words
-        told = json.dumps(data).replace("anna", "boris").replace("enr-chess", "enr-late")
-        return (
-            type_,
-            subject.replace("anna", "boris").replace("enr-chess", "enr-late"),
-            json.loads(told),
-        )
+    late = family("25701000", "boris", "grp-25701000", "enr-boris")
 
-    told = report(*count(file(*W1, of_boris(W1[-2]), of_boris(W1[-1]))))
+    told = audited(*W1, *late)
 
-    assert told["enrollments"]["enr-chess"]["state"] == "ACTIVE"
-    assert told["enrollments"]["enr-late"]["reason"] == "group_full"
+    assert told["enrollments"]["enr-anna"]["state"] == "ACTIVE"
+    assert told["enrollments"]["enr-boris"]["reason"] == "group_full"
     assert set(told["certificates"]) == {"child-anna"}
