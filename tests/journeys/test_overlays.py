@@ -1,6 +1,7 @@
 """Rules of one municipality: they hold for it alone, from their day, and after any replay."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from tests.support.outcome import check_folds, outcome, segments
 from tests.support.second_opinion import audited, differences, in_memory, played
 
 ANGARA, TAIGA = "25701000", "25703000"
-ANNA, BORIS = {"payer": ANGARA, "child": "anna"}, {"payer": TAIGA, "child": "boris"}
+marked_anna = partial(mark, payer=ANGARA, child="anna")
+marked_boris = partial(mark, payer=TAIGA, child="boris")
 CHARGES_ABSENCE = [
     {
         "id": "missed",
@@ -26,14 +28,14 @@ CHARGES_ABSENCE = [
     },
 ]
 OVERLAY = rules("billing.charging", CHARGES_ABSENCE, "2020-09-14", "2020-09-08", ANGARA)
-START = (day("2020-08-31"), *beginning(**ANNA), *beginning(**BORIS))
+START = (day("2020-08-31"), *beginning(ANGARA, "anna"), *beginning(TAIGA, "boris"))
 
 
 def absences(first: int, *dates: str) -> Iterable[Words]:
     """Both children were absent on these days."""
     for number, date in enumerate(dates, start=first):
-        yield mark(number, date, "absent", **ANNA)
-        yield mark(number, date, "absent", **BORIS)
+        yield marked_anna(number, date, "absent")
+        yield marked_boris(number, date, "absent")
 
 
 def story(*overlays: Words) -> list[str]:
@@ -42,13 +44,13 @@ def story(*overlays: Words) -> list[str]:
         *START,
         day("2020-09-08"),
         *absences(1, "2020-09-07"),
-        mark(2, "2020-09-08", **ANNA),
+        marked_anna(2, "2020-09-08"),
         *overlays,
         *absences(3, "2020-09-08"),
         day("2020-09-15"),
         *absences(4, "2020-09-13", "2020-09-14", "2020-09-15"),
-        mark(7, "2020-09-15", "ill", **ANNA),
-        mark(1, "2020-09-07", "absent", 2, **ANNA),
+        marked_anna(7, "2020-09-15", "ill"),
+        marked_anna(1, "2020-09-07", "absent", 2),
         day("2020-10-06"),
     )
     return [*play_file(words)]
