@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from streaming.settings import PREFIX, Settings
+from services.notifications.senders.settings import SenderSettings
+from streaming.settings import PREFIX, SENDERS_PREFIX, Settings
 
 WIDTH = 98
 HEAD = """\
@@ -19,20 +20,31 @@ HEAD = """\
 # Any of them can come from a file: PFDO_X_FILE=/run/secrets/x instead of PFDO_X.
 # deploy/compose.yaml sets what a deployment needs; this file is for other ways to run.
 """
+SENDERS_HEAD = """\
+# --- Senders: what carries messages out (`pfdo run`, or `pfdo run --services senders`) ---
+"""
 
 
 def example_env() -> str:
     """Return the content of the file."""
     return "\n".join(
-        [HEAD, *(_entry(name, field) for name, field in Settings.model_fields.items())]
+        [
+            HEAD,
+            *(_entry(PREFIX, name, field) for name, field in Settings.model_fields.items()),
+            SENDERS_HEAD,
+            *(
+                _entry(SENDERS_PREFIX, name, field)
+                for name, field in SenderSettings.model_fields.items()
+            ),
+        ]
     )
 
 
-def _entry(name: str, field: FieldInfo) -> str:
+def _entry(prefix: str, name: str, field: FieldInfo) -> str:
     comment = textwrap.wrap(
         f"{field.description}.", WIDTH, initial_indent="# ", subsequent_indent="# "
     )
-    return "\n".join([*comment, f"#{PREFIX}{name.upper()}={_as_text(field.default)}", ""])
+    return "\n".join([*comment, f"#{prefix}{name.upper()}={_as_text(field.default)}", ""])
 
 
 def _as_text(default: Any) -> str:

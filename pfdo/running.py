@@ -43,14 +43,15 @@ def run(
     from pfdo.system import SERVICES
 
     names = SERVICES if services is None else tuple(services.split(","))
-    unknown = [name for name in names if name not in (*SERVICES, "cabinet")]
+    unknown = [name for name in names if name not in (*SERVICES, "senders", "cabinet")]
     if unknown:
         options.stop(
-            f"{unknown[0]} is no service; there are {', '.join(SERVICES)} and cabinet.",
+            f"{unknown[0]} is no service; there are {', '.join(SERVICES)}, senders and cabinet.",
             options.WRONG,
         )
     cabinet = not no_cabinet and (services is None or "cabinet" in names)
-    names = tuple(name for name in names if name != "cabinet")
+    senders = services is None or "senders" in names
+    names = tuple(name for name in names if name in SERVICES)
     changes: dict[str, Any] = {"port": port}
     if play_file is not None:
         if set(names) != set(SERVICES):
@@ -59,11 +60,15 @@ def run(
         changes["sandbox"] = True
     settings = options.settings_of(context, data, bus, **changes)
     level = logging.INFO if play_file is None else logging.WARNING
-    options.run(lambda: _run(settings, names, cabinet, play_file), level, runs_until_told=True)
+    options.run(
+        lambda: _run(settings, names, play_file, cabinet=cabinet, senders=senders),
+        level,
+        runs_until_told=True,
+    )
 
 
 async def _run(
-    settings: Any, names: tuple[str, ...], cabinet: bool, play_file: Path | None
+    settings: Any, names: tuple[str, ...], play_file: Path | None, *, cabinet: bool, senders: bool
 ) -> None:
     from pfdo.system import running_now, system, until_ready
     from streaming import health
@@ -86,7 +91,7 @@ async def _run(
                     options.WRONG,
                 )
         host, task = await stack.enter_async_context(
-            system(installation, telemetry, names, cabinet=cabinet)
+            system(installation, telemetry, names, cabinet=cabinet, senders=senders)
         )
         if cabinet:
             from services.cabinet.app import create_app, serving
@@ -172,7 +177,9 @@ async def _all_run(installation: Any) -> AsyncIterator[bool]:
             missing = [name for name in SERVICES if name not in running]
             if missing:
                 host, task = await stack.enter_async_context(
-                    system(installation, telemetry, missing, cabinet=not running)
+                    system(
+                        installation, telemetry, missing, cabinet=not running, senders=not running
+                    )
                 )
                 await until_ready(host, task)
 

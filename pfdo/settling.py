@@ -26,7 +26,7 @@ class Reader:
 
 
 def readers_of(installation: Installation, *, cabinet: bool) -> list[Reader]:
-    """Return the services and, if asked for, what runs beside them: the cabinet, the sender."""
+    """Return the services and, if asked for, what runs beside them: senders, cabinet."""
     from pfdo.system import SERVICES, services_of
 
     readers = [
@@ -44,9 +44,9 @@ def readers_of(installation: Installation, *, cabinet: bool) -> list[Reader]:
 
 
 def _sender_reader() -> Reader:
-    from services.notifications.senders import log
+    from services.notifications.senders import sender
 
-    return Reader(log.NAME, log.STATE_VERSION, tuple(log.topics()))
+    return Reader(sender.NAME, sender.STATE_VERSION, tuple(sender.topics()))
 
 
 def cabinet_reader() -> Reader:

@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -92,8 +92,9 @@ async def system(
     names: Sequence[str] = SERVICES,
     *,
     cabinet: bool = True,
+    senders: bool = True,
 ) -> AsyncIterator[tuple[Host, asyncio.Task[None]]]:
-    """Run services, with the cabinet's read models, while the block runs; stops cleanly."""
+    """Run services, read models and senders while the block runs; stops cleanly."""
     from services.cabinet.app import PROJECTION
 
     locks = RunLocks(installation.settings.data)
@@ -102,8 +103,8 @@ async def system(
     try:
         await installation.bus.create_topics(installation.topics)
         projections = [PROJECTION] if cabinet else []
-        senders = await _senders(installation, telemetry) if "notifications" in names else {}
-        host = await make_host(installation, telemetry, services_of(names), projections, senders)
+        others = await _senders(installation, telemetry) if senders else {}
+        host = await make_host(installation, telemetry, services_of(names), projections, others)
         async with AsyncExitStack() as stack:
             task = await stack.enter_async_context(running(host))
             yield host, task
@@ -113,13 +114,11 @@ async def system(
 
 async def _senders(
     installation: Installation, telemetry: Telemetry
-) -> dict[str, Callable[[int], Owner]]:
-    """Return the sender that runs beside notifications."""
-    from services.notifications.senders import log
+) -> Mapping[str, Callable[[int], Owner]]:
+    """Return what carries messages out, beside the services."""
+    from services.notifications.senders.assembly import senders
 
-    store = await installation.store(log.NAME)
-    bus = installation.bus
-    return {log.NAME: lambda partition: log.LogSender(partition, bus, store, telemetry)}
+    return await senders(installation, telemetry)
 
 
 async def until_ready(host: Host, task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,8 +15,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streaming.errors import SettingError
 
 PREFIX = "PFDO_"
+SENDERS_PREFIX = "PFDO_SENDERS_"
+"""Settings of what carries messages out: read, and checked, where that runs."""
 EMBEDDED_PARTITIONS = 4
 KAFKA_PARTITIONS = 12
+
+Model = TypeVar("Model", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
     def redis_url_of(self, service: str) -> str | None:
         """Return the address of a service's Redis; None is the embedded Valkey."""
         # What runs beside a service shares its Redis.
-        owner = "notifications" if service.startswith("sender-") else service
+        owner = "notifications" if service == "senders" else service
         own: str | None = getattr(self, f"{owner}_redis_url", None)
         return own or self.redis_url
 
@@ -96,30 +100,45 @@ def load_settings(
 
     Raises SettingError naming the variable and the remedy.
     """
-    environment = os.environ if environment is None else environment
-    given = {k: v for k, v in environment.items() if k.startswith(PREFIX) and v != ""}
-    values: dict[str, Any] = {}
-    for name, text in given.items():
-        value, field = text, name.removeprefix(PREFIX).lower()
-        if field.endswith("_file") and field.removesuffix("_file") in Settings.model_fields:
-            field, value = field.removesuffix("_file"), _content(name, value)
-        if field not in Settings.model_fields:
-            near = difflib.get_close_matches(field, Settings.model_fields, n=1)
-            remedy = f"did you mean {PREFIX}{near[0].upper()}?" if near else "remove it."
-            raise SettingError(f"{name} is no setting: {remedy} deploy/example.env lists them all.")
-        values[field] = value
-    values.update({k: v for k, v in (changes or {}).items() if v is not None})
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = f"{PREFIX}{'_'.join(str(step) for step in first['loc']).upper()}"
-        raise SettingError(
-            f"{name}: {first['msg']}. deploy/example.env says what it takes."
-        ) from error
+    settings = read_settings(Settings, PREFIX, changes or {}, environment, apart=SENDERS_PREFIX)
     if settings.uses_kafka and settings.kafka_bootstrap is None:
         raise SettingError("PFDO_KAFKA_BOOTSTRAP is missing: the bus is kafka, say where it is.")
     return settings
+
+
+def read_settings(
+    model: type[Model],
+    prefix: str,
+    changes: Mapping[str, Any],
+    environment: Mapping[str, str] | None,
+    apart: str | None = None,
+) -> Model:
+    """Return settings from the variables with a prefix, but for those with the prefix `apart`.
+
+    Raises SettingError naming the variable and the remedy.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(prefix) or text == "" or (apart and name.startswith(apart)):
+            continue
+        value, field = text, name.removeprefix(prefix).lower()
+        if field.endswith("_file") and field.removesuffix("_file") in model.model_fields:
+            field, value = field.removesuffix("_file"), _content(name, value)
+        if field not in model.model_fields:
+            near = difflib.get_close_matches(field, model.model_fields, n=1)
+            remedy = f"did you mean {prefix}{near[0].upper()}?" if near else "remove it."
+            raise SettingError(f"{name} is no setting: {remedy} deploy/example.env lists them all.")
+        values[field] = value
+    values.update({k: v for k, v in changes.items() if v is not None})
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = f"{prefix}{'_'.join(str(step) for step in first['loc']).upper()}"
+        raise SettingError(
+            f"{name}: {first['msg']}. deploy/example.env says what it takes."
+        ) from error
 
 
 def _content(name: str, path: str) -> str:

@@ -113,6 +113,24 @@ class Telemetry:
             ["service", "partition"],
             registry=self.registry,
         )
+        self.attempts = Counter(
+            "pfdo_delivery_attempts",
+            "Attempts to deliver a message, by what came of them",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
+        self.perhaps_twice = Counter(
+            "pfdo_perhaps_twice",
+            "Messages sent again although an earlier attempt may have arrived",
+            ["channel"],
+            registry=self.registry,
+        )
+        self.overdue_messages = Gauge(
+            "pfdo_overdue_messages",
+            "Messages that wait ten minutes or more past their time",
+            ["channel", "partition"],
+            registry=self.registry,
+        )
 
     def decided(self, service: str, decisions: Sequence[tuple[str, str, str]]) -> None:
         """Count decisions given as (topic, decision, reason)."""

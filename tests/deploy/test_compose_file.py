@@ -9,6 +9,7 @@ import yaml
 
 from deploy.example_env import example_env
 from pfdo.system import SERVICES
+from services.notifications.senders.settings import load_sender_settings
 from streaming.settings import PREFIX, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -17,7 +18,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(
 )
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 READERS = (*SERVICES, "cabinet")
-OURS = sorted((*READERS, "topics", "calendar", "tools"))
+OURS = sorted((*READERS, "senders", "topics", "calendar", "tools"))
 LONG_RUNNING = sorted(set(CONTAINERS) - {"topics", "tools"})
 
 
@@ -56,7 +57,9 @@ def test_our_containers_are_read_only_and_without_rights(name: str) -> None:
     assert container["cap_drop"] == ["ALL"]
     assert container["security_opt"] == ["no-new-privileges:true"]
     assert container["tmpfs"] == ["/tmp"]
-    assert all(volume.endswith(":ro") for volume in container.get("volumes", ()))
+    # What has no way out yet is written down by the senders, and by nobody else.
+    written = [volume for volume in container.get("volumes", ()) if not volume.endswith(":ro")]
+    assert written == (["messages:/var/lib/pfdo/messages"] if name == "senders" else [])
     assert container["image"] == "pfdo:local"
 
 
@@ -65,6 +68,7 @@ def test_our_containers_are_given_settings_that_exist(name: str) -> None:
     environment = CONTAINERS[name]["environment"]
 
     settings = load_settings(environment=environment)
+    load_sender_settings(environment)
 
     assert all(variable.startswith(PREFIX) for variable in environment)
     assert settings.uses_kafka
@@ -85,6 +89,17 @@ def test_a_service_reaches_its_own_redis_only(name: str) -> None:
     assert COMPOSE["networks"][f"{name}-state"] == {"internal": True}
     assert f"{name}-data:/data" in redis["volumes"]
     assert f"{name}-data" in COMPOSE["volumes"]
+
+
+def test_the_senders_share_the_redis_of_notifications() -> None:
+    senders, notifications = CONTAINERS["senders"], CONTAINERS["notifications"]
+    own = {"PFDO_INSTANCE": "senders-1", "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages"}
+
+    assert senders["command"] == ["run", "--services", "senders"]
+    assert senders["environment"] == notifications["environment"] | own
+    assert senders["depends_on"] == notifications["depends_on"]
+    assert senders["networks"] == notifications["networks"]
+    assert "messages" in COMPOSE["volumes"]
 
 
 def test_kafka_keeps_what_it_acknowledged_on_its_volume() -> None:

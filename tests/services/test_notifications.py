@@ -1,211 +1,39 @@
-"""The notifications service among its topics, and the sender beside it: memory bus, seeded."""
+"""The notifications service among its topics: memory bus, seeded."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import structlog
 
 from contracts.registry import events_of_stream
 from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
 from rulebook.loading import Rulebook
 from services.notifications.domain import facts
 from services.notifications.domain.rules import ROUTING
-from services.notifications.senders.log import NAME, LogSender
-from services.notifications.service import TOLD, notifications
+from services.notifications.service import TOLD
 from services.notifications.wire import FACTS
-from streaming import journal
-from streaming.bus import Outgoing
-from streaming.errors import BehindError, BusUnavailableError, FencedError
-from streaming.journal import Entry, JournalEnd
-from streaming.memory import MemoryBus, MemoryLog
-from streaming.memory_store import MemoryStore
-from streaming.telemetry import LOGGED, Telemetry
-from streaming.view import Cause
-from tests.support.world import World, day, event
-
-PAYER = "25703000"
-OTHER_PAYER = "25701000"
-EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples"
-NOON = "2020-09-02T12:00:00+08:00"
-MORNING = "2020-09-02T08:00:00+08:00"
-
-
-class Town:
-    """A world with notifications alone, and what the other services would tell it."""
-
-    def __init__(self, seed: int = 0, cached_max: int = 50_000) -> None:
-        self.world = World([notifications], partitions=1, seed=seed, cached_max=cached_max)
-        self._ends: dict[str, JournalEnd] = {}
-
-    async def hears(self, *events: Mapping[str, Any]) -> None:
-        """Let the events arrive together, in this order."""
-        for one in events:
-            if one["source"].startswith("/services/"):
-                await self._publish_journal(one)
-            elif one["source"] == "/senders":
-                value = json.dumps(one).encode()
-                key = one["partitionkey"].encode()
-                await self.world.bus.publish([Outgoing("notifications.reports.v1", 0, key, value)])
-            else:
-                await self.world.publish(one)
-        await self.world.settle()
-
-    async def _publish_journal(self, one: Mapping[str, Any]) -> None:
-        name = one["source"].rpartition("/")[2]
-        entry = Entry(
-            type=one["type"],
-            subject=one["subject"],
-            payer=one["partitionkey"],
-            business_day=one.get("businessday"),
-            cause=Cause(topic="navigator.events.v1", partition=0, offset=0, time=one["time"]),
-            cause_index=0,
-            data=one["data"],
-        )
-        end, value = journal.append(name, 0, self._ends.get(name, JournalEnd()), entry)
-        self._ends[name] = end
-        key = one["partitionkey"].encode()
-        await self.world.bus.publish([Outgoing(f"{name}.events.v1", 0, key, value)])
-
-    def told(self) -> list[tuple[str, ...]]:
-        """Return (template, recipient, channel) of all messages, in order of the journal."""
-        return [
-            (data["template"], data["recipient_id"], data["channel"])
-            for fact, data in self.world.facts("notifications")
-            if fact == "message-due"
-        ]
-
-    def templates(self) -> list[str]:
-        return [template for template, _, _ in self.told()]
-
-    def due(self) -> list[dict[str, Any]]:
-        return [d for fact, d in self.world.facts("notifications") if fact == "message-due"]
-
-    def decided(self, id_: str) -> list[str]:
-        return self.world.decisions("notifications").get(id_, [])
-
-    def kinds(self) -> list[str]:
-        return [record["type"].split(".")[1] for record in self.world.journal("notifications")]
-
-    async def rebuilt(self) -> dict[int, Mapping[str, bytes]]:
-        """Return the state after the store was lost and folded from the journal."""
-        self.world.stores["notifications"] = MemoryStore()
-        self.world.kill("notifications", 0)
-        await self.world.settle()
-        return await self.world.state("notifications")
-
-
-def child(
-    child_id: str = "child-00001", guardians: Iterable[str] = ("guard-00001",), revision: int = 1
-) -> dict[str, Any]:
-    data = {
-        "child_id": child_id,
-        "birth_date": "2011-05-05",
-        "guardian_ids": list(guardians),
-        "benefits": [],
-        "revision": revision,
-    }
-    return event("navigator.child-registered", PAYER, child_id, data)
-
-
-def group(provider_id: str = "prov-00009", payer: str = PAYER) -> dict[str, Any]:
-    data = example_data("navigator.group-published")
-    return event(
-        "navigator.group-published", payer, data["group_id"], data | {"provider_id": provider_id}
-    )
-
-
-def preferences(
-    channels: Mapping[str, list[str]],
-    guardian: str = "guard-00001",
-    revision: int = 1,
-    **more: Any,
-) -> dict[str, Any]:
-    data = {
-        "guardian_id": guardian,
-        "channels": dict(channels),
-        "digest": False,
-        "revision": revision,
-    }
-    return event("navigator.preferences-set", PAYER, guardian, data | more)
-
-
-def rules(
-    *rows: Mapping[str, Any], from_: str = "2020-09-01", published: str = "2020-08-20"
-) -> dict[str, Any]:
-    data = {
-        "table": ROUTING,
-        "from": from_,
-        "published": published,
-        "basis": "Постановление",
-        "rows": list(rows),
-    }
-    id_ = f"rules-{from_}-{published}"
-    return event("payers.rules-published", PAYER, ROUTING, data, id=id_)
-
-
-def rule(
-    id_: str, fact: str, template: str, recipient: str = "guardians", category: str = "debit"
-) -> dict[str, Any]:
-    then = {"recipient": recipient, "category": category, "template": template, "urgent": False}
-    return {"id": id_, "when": {"event": fact}, "then": then, "says": "Как решил муниципалитет"}
-
-
-def example_data(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((EXAMPLES / f"{name}.v1.json").read_text("utf-8"))["data"]
-    loaded.pop("input", None)
-    return loaded
-
-
-def fact(
-    name: str, time: str = NOON, on: str = "2020-09-02", payer: str = PAYER, **more: Any
-) -> dict[str, Any]:
-    """Return a fact of another service, from its example."""
-    data = example_data(name) | more
-    subject = data.get("enrollment_id") or data.get("invoice_id") or data.get("child_id")
-    return event(
-        name,
-        payer,
-        str(subject or data["group_id"]),
-        data,
-        source=f"/services/{name.partition('.')[0]}",
-        time=time,
-        businessday=on,
-    )
-
-
-def report(message: Mapping[str, Any], status: str = "sent", attempts: int = 1) -> dict[str, Any]:
-    data = {
-        "message_id": message["message_id"],
-        "channel": message["channel"],
-        "status": status,
-        "attempts": attempts,
-    }
-    id_ = f"report-{message['message_id'][:20]}-{status}-{attempts}"
-    return event(
-        "notifications.delivery-reported",
-        PAYER,
-        message["message_id"],
-        data,
-        source="/senders",
-        id=id_,
-    )
-
-
-def lesson(number: int, left: int, **more: Any) -> dict[str, Any]:
-    return fact("billing.lesson-charged", lesson_id=f"les-{number:05d}", lessons_left=left, **more)
-
-
-async def open_town(**more: Any) -> Town:
-    town = Town(**more)
-    await town.hears(day("2020-09-02"), child())
-    return town
-
+from streaming.errors import BusUnavailableError
+from tests.support.town import (
+    EXAMPLES,
+    MORNING,
+    NOON,
+    OTHER_PAYER,
+    PAYER,
+    Town,
+    child,
+    fact,
+    group,
+    lesson,
+    open_town,
+    preferences,
+    report,
+    rule,
+    rules,
+)
+from tests.support.world import day, event
 
 # --- contracts ---------------------------------------------------------------------------------
 
@@ -759,161 +587,3 @@ async def test_a_crash_around_publishing_tells_everybody_once(point: str) -> Non
     assert struck == ["notifications-0"]
     assert [len(message["event_ids"]) for message in town.due()] == [1, 1]
     assert len({message["message_id"] for message in town.due()}) == 2
-
-
-# --- the sender --------------------------------------------------------------------------------
-
-
-class Post:
-    """A town with messages by three channels, and a log sender that may die at any point."""
-
-    def __init__(self, town: Town) -> None:
-        self.town = town
-        self.store = MemoryStore()
-        self.lines: list[dict[str, Any]] = []
-        self.telemetry = Telemetry()
-        self.telemetry.log = structlog.wrap_logger(
-            None, processors=[self._take], wrapper_class=structlog.BoundLogger
-        )
-
-    def _take(self, _logger: Any, _method: str, line: Any) -> Any:
-        self.lines.append(dict(line))
-        raise structlog.DropEvent
-
-    async def sender(self, bus: MemoryBus | None = None) -> LogSender:
-        sender = LogSender(0, bus or self.town.world.bus, self.store, self.telemetry)
-        await sender.take_over()
-        return sender
-
-    async def runs(self, bus: MemoryBus | None = None) -> None:
-        """Let a new sender work until there is nothing left, then notifications."""
-        sender = await self.sender(bus)
-        while await sender.step():
-            pass
-        await sender.close()
-        await self.town.world.settle()
-
-    def sent(self) -> list[str]:
-        facts_ = self.town.world.facts("notifications")
-        return [data["message_id"] for kind, data in facts_ if kind == "message-sent"]
-
-    def outward(self) -> list[str]:
-        return [m["message_id"] for m in self.town.due() if m["channel"] != "cabinet"]
-
-
-async def post(lessons: int = 3) -> Post:
-    town = await open_town()
-    await town.hears(preferences({"debit": ["cabinet", "sms", "email"]}))
-    await town.hears(*[lesson(number, 30 - number) for number in range(lessons)])
-    return Post(town)
-
-
-async def test_the_sender_writes_and_reports_all_but_the_cabinets() -> None:
-    office = await post()
-
-    await office.runs()
-
-    assert len(office.outward()) == 6
-    assert office.sent() == office.outward()
-    assert [line["message_id"] for line in office.lines] == office.outward()
-    assert office.lines[0] == {
-        "event": "message",
-        "message_id": office.outward()[0],
-        "channel": "sms",
-        "category": "debit",
-        "template": "lesson-charged",
-    }
-    assert set(office.lines[0]) - {"event"} <= LOGGED
-
-
-async def test_a_new_sender_goes_on_where_the_last_one_was() -> None:
-    office = await post()
-    await office.runs()
-    before = office.sent()
-
-    await office.runs()
-    await office.town.hears(lesson(9, 20))
-    await office.runs()
-
-    assert len(office.lines) == len(before) + 2
-    assert office.sent() == office.outward()
-
-
-@pytest.mark.parametrize(
-    ("point", "lines"),
-    [
-        pytest.param("publish:before", 12, id="the line is written, the report is not"),
-        pytest.param("publish:after", 12, id="the report stands, the position does not"),
-    ],
-)
-async def test_a_sender_killed_in_between_loses_nothing_and_counts_once(
-    point: str, lines: int
-) -> None:
-    office = await post()
-    struck: list[str] = []
-
-    def strike(at: str, subject: str) -> None:
-        if at == point and not struck:
-            struck.append(subject)
-            raise BusUnavailableError(at)
-
-    troubled = MemoryBus(1, office.town.world.log, fault=strike)
-    with pytest.raises(BusUnavailableError):
-        await office.runs(troubled)
-    await office.runs()
-
-    assert struck == ["notifications.reports.v1"]
-    assert len(office.lines) == lines
-    assert sorted(office.sent()) == sorted(office.outward())
-
-
-async def test_an_older_sender_steps_back() -> None:
-    office = await post()
-    older = await office.sender()
-    await office.runs()
-
-    with pytest.raises((FencedError, BehindError)):
-        await older.step()
-
-    assert await older.is_fenced()
-    assert not await older.still_owner()
-    assert sorted(office.sent()) == sorted(office.outward())
-
-
-async def test_on_another_bus_the_sender_begins_anew() -> None:
-    office = await post()
-    await office.runs()
-    # Longer than the first one: only its identity tells it apart.
-    other = await post(lessons=9)
-    other.store = office.store
-    other.town.world.log.identity = "memory-made-again"
-
-    await other.runs()
-
-    assert other.sent() == other.outward() != []
-
-
-async def test_a_log_that_was_cut_is_read_from_its_start() -> None:
-    office = await post()
-    await office.runs()
-    shorter = await post(lessons=1)
-    shorter.store = office.store
-
-    await shorter.runs()
-
-    assert shorter.sent() == shorter.outward() != []
-
-
-async def test_an_idle_sender_keeps_a_position_that_can_be_seen() -> None:
-    log = MemoryLog(1)
-    log.create(["notifications.events.v1", "notifications.reports.v1"])
-    store = MemoryStore()
-    sender = LogSender(0, MemoryBus(1, log), store, Telemetry())
-
-    await sender.take_over()
-    worked = await sender.step()
-
-    standing = await store.standing(0, 1)
-    assert not worked
-    assert {"bus", "positions", "idle"} <= set(standing.fields)
-    assert NAME == "sender-log"

@@ -1,0 +1,79 @@
+"""Where people can be reached. Asked at the moment of sending and never kept, logged or published.
+
+The vault of personal data will answer here. Until it is there, a file of invented people does, in
+the sandbox alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class AddressesAwayError(Exception):
+    """Nobody can say addresses now: sending waits."""
+
+
+class PushSubscription(BaseModel):
+    """What a browser gave the cabinet, as the Push API names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    endpoint: str
+    keys: Mapping[str, str]
+
+
+class Address(BaseModel):
+    """How one recipient can be reached; what is absent is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    email: str | None = None
+    phone: str | None = None
+    push: PushSubscription | None = None
+
+
+class Addresses(Protocol):
+    """The port: who can be reached where."""
+
+    async def find(self, recipient_id: str) -> Address | None:
+        """Return how to reach a recipient; None if nobody knows. Raises AddressesAwayError."""
+        ...
+
+
+class NoAddresses:
+    """Where there is no vault: sending waits until there is."""
+
+    async def find(self, recipient_id: str) -> Address | None:
+        """Raise AddressesAwayError."""
+        del recipient_id
+        raise AddressesAwayError("there is no vault of addresses")
+
+
+@dataclass(slots=True)
+class AddressFile:
+    """Invented people in a YAML or JSON file: recipient id → address. Read again when it changes.
+
+    While the file is absent or broken, sending waits.
+    """
+
+    path: Path
+    _read_at_ns: int = -1
+    _known: Mapping[str, Any] | None = None
+
+    async def find(self, recipient_id: str) -> Address | None:
+        """See Addresses. Raises AddressesAwayError."""
+        try:
+            changed_at_ns = self.path.stat().st_mtime_ns
+            if self._known is None or changed_at_ns != self._read_at_ns:
+                content = yaml.safe_load(self.path.read_text(encoding="utf-8")) or {}
+                self._known = {str(id_): Address(**address) for id_, address in content.items()}
+                self._read_at_ns = changed_at_ns
+        except (OSError, yaml.YAMLError, ValidationError, AttributeError, TypeError) as error:
+            # What stands in the file may be an address: the error names the file alone.
+            raise AddressesAwayError(f"{self.path} cannot be read as addresses") from error
+        address: Address | None = self._known.get(recipient_id)
+        return address
