@@ -10,6 +10,7 @@ from tests.auditor.play import date
 from tests.auditor.report import report
 from tests.support.chess import Words, beginning, day, family, mark, play_file, terminated
 
+
 @pytest.mark.parametrize(
     ("price", "normative", "balance", "expected"),
     [
