@@ -67,7 +67,26 @@ def decode(record: Record, events: Mapping[str, type[EventData]]) -> Decoded:
 
 def decode_envelope(record: Record) -> Envelope:
     """Return the envelope in a record, its data still untyped. Raises Defect."""
-    parsed = _parse(record)
+    return envelope_of(_parse(record))
+
+
+def parse_published(record: Record) -> dict[str, Any]:
+    """Return the JSON object of a record that a service published. Raises Defect.
+
+    Services write one canonical form, each its own topic alone: what senders may try needs no
+    looking for here, and most readers skip most of it.
+    """
+    try:
+        parsed = orjson.loads(record.value or b"")
+    except orjson.JSONDecodeError as error:
+        raise Defect(DeadLetterReason.NOT_JSON, f"{error.msg} at character {error.pos}") from error
+    if not isinstance(parsed, dict):
+        raise Defect(DeadLetterReason.NOT_OBJECT, "the value is JSON, but no object")
+    return parsed
+
+
+def envelope_of(parsed: Mapping[str, Any]) -> Envelope:
+    """Return the envelope of a parsed record. Raises Defect."""
     try:
         return Envelope.model_validate(parsed)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
-from streaming.decoding import decode_data, decode_envelope
+from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
@@ -222,7 +222,7 @@ class Follower:
                 self._changed = True
 
     async def _project(self, record: Record) -> None:
-        envelope = decode_envelope(record)
+        envelope = envelope_of(parse_published(record))
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
         if position.journalseq and seq > position.journalseq + 1:

@@ -119,6 +119,15 @@ class _Step:
         return self.payer is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A record of the own journal: parsed, and with the event of its input if it holds one."""
+
+    record: Record
+    envelope: dict[str, Any]
+    event: EventData | None
+
+
 class Partition:
     """One partition of a service: decides, applies, and collects what is to be committed."""
 
@@ -197,9 +206,7 @@ class Partition:
                 continue
             if read.listened.kind is not Kind.JOURNAL:
                 wanted[known_key(payer, read.natural_key)] = None
-            if reaction.prefetch is not None:
-                for kind, id_ in reaction.prefetch(event):
-                    wanted[f"{self.memory.codec.name(kind)}/{payer}/{id_}"] = None
+            wanted |= self._aggregates(payer, event)
         return [key for key in wanted if not self.memory.knows(key)]
 
     # --- deciding --------------------------------------------------------------------------
@@ -725,9 +732,44 @@ class Partition:
 
     # --- folding ---------------------------------------------------------------------------
 
-    def fold(self, record: Record) -> None:
+    def read_own(self, record: Record) -> Own:
+        """Return a record of the own journal, read to be folded. Raises HaltError."""
+        try:
+            envelope = orjson.loads(record.value or b"")
+            told = envelope["data"].get("input")
+            model = self.service.events.get(told["type"]) if told and "data" in told else None
+            event = None if model is None else model.model_validate(told["data"])
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise HaltError(
+                f"{record.topic} {record.partition}/{record.offset} cannot be read. "
+                "The journal is damaged: restore it, do not go on."
+            ) from error
+        return Own(record, envelope, event)
+
+    def prefetch_own(self, owns: Iterable[Own]) -> list[str]:
+        """Return the keys these records will surely ask for and that are not in memory."""
+        wanted = dict.fromkeys((DAY, DUE))
+        for own in owns:
+            if own.event is None:
+                continue
+            payer = own.envelope.get("partitionkey") or ""
+            key = own.envelope["data"]["input"]["natural_key"]
+            if own.event.natural_key:
+                wanted[known_key(payer, key)] = None
+            wanted |= self._aggregates(payer, own.event)
+        return [key for key in wanted if not self.memory.knows(key)]
+
+    def _aggregates(self, payer: str, event: EventData) -> dict[str, None]:
+        """Return the keys of the aggregates a decision about an event surely looks at."""
+        reaction = self.service.reactions.get(event.type)
+        if reaction is None or reaction.prefetch is None:
+            return {}
+        name = self.memory.codec.name
+        return {f"{name(kind)}/{payer}/{id_}": None for kind, id_ in reaction.prefetch(event)}
+
+    def fold(self, own: Own) -> None:
         """Apply a record of the own journal. Raises HaltError if it does not follow on."""
-        envelope = orjson.loads(record.value or b"{}")
+        record, envelope = own.record, own.envelope
         seq = envelope.get("journalseq")
         if seq != self.end.seq + 1 or envelope.get("prevhash") != self.end.hash:
             raise HaltError(
@@ -756,7 +798,7 @@ class Partition:
         applied_on = date.fromisoformat(day or envelope["time"][:10])
         payer = envelope.get("partitionkey") or ""
         try:
-            self._applying.apply(entry, seq, payer, applied_on, None, None)
+            self._applying.apply(entry, seq, payer, applied_on, own.event, None)
             self._applying.keep()
         except BaseException:
             self.memory.discard()

@@ -162,7 +162,7 @@ class Processor:
             for record, outgoing in zip(published, waiting, strict=False)
         )
         if not agrees:
-            await self._rebuild()
+            await self.rebuild()
             return
         if not published:
             if outbox:
@@ -202,7 +202,11 @@ class Processor:
             await reader.close()
         return found[:records_max]
 
-    async def _rebuild(self) -> None:
+    async def rebuild(self) -> None:
+        """Empty the store and fold the own journal into it; for whoever has taken over.
+
+        Killed in between, the next owner goes on folding. Raises FencedError.
+        """
         answer = await self._store.clear(self.number, self.service.state_version, self.epoch)
         if isinstance(answer, Fenced):
             raise FencedError(self._place)
@@ -223,8 +227,10 @@ class Processor:
                     [self._journal_topic], FOLD_RECORDS_MAX, BLOCKED_POLL_SECONDS
                 )
                 records = polled.records.get(self._journal_topic, ())
-                for record in records:
-                    await self._attempt(lambda record=record: self.partition.fold(record))  # type: ignore[misc]
+                owns = [self.partition.read_own(record) for record in records]
+                await self._load(self.partition.prefetch_own(owns))
+                for record, own in zip(records, owns, strict=True):
+                    await self._attempt(lambda own=own: self.partition.fold(own))  # type: ignore[misc]
                     end = self.partition.end
                     self._published = Published(end.seq, end.hash, record.offset + 1)
                     if self.partition.is_full:
@@ -364,7 +370,9 @@ class Processor:
         for record in records if self._unchecked else ():
             self._check_last(record)
         self._reads.extend(self.partition.read(record) for record in records)
-        keys = self.partition.prefetch(self._reads)
+        await self._load(self.partition.prefetch(self._reads))
+
+    async def _load(self, keys: Sequence[str]) -> None:
         if keys:
             loaded = await self._store.load(self.number, self.service.state_version, keys)
             self.partition.memory.remember_all(keys, (), (), loaded)

@@ -7,7 +7,14 @@ from enum import StrEnum
 from contracts.decisions import DeadLetterReason
 from contracts.envelope import Envelope, EventData
 from streaming.bus import Record
-from streaming.decoding import Decoded, Defect, decode_data, decode_envelope
+from streaming.decoding import (
+    Decoded,
+    Defect,
+    decode_data,
+    decode_envelope,
+    envelope_of,
+    parse_published,
+)
 from streaming.errors import HaltError
 from streaming.natural_keys import command_key, natural_key
 from streaming.routing import partition_of
@@ -100,7 +107,15 @@ class Reading:
             return Read(record, listened, defect=defect if listened.decides_defects else None)
 
     def _read(self, record: Record, listened: Listening) -> Read:
-        envelope = decode_envelope(record)
+        if listened.kind is Kind.JOURNAL:
+            published = parse_published(record)
+            if published.get("source") == listened.source and not self._concerns(
+                str(published.get("type"))
+            ):
+                return Read(record, listened, published.get("journalseq"))
+            envelope = envelope_of(published)
+        else:
+            envelope = decode_envelope(record)
         journalseq = envelope.journalseq
         nothing = Read(record, listened, journalseq)
         model = listened.events.get(envelope.type)

@@ -95,6 +95,7 @@ class Changes:
     values: dict[str, Any]
     members: dict[str, dict[str, bool]]
     """By index and member: whether it is there now."""
+    members_changed: int = 0
 
     @classmethod
     def none(cls) -> "Changes":
@@ -105,10 +106,14 @@ class Changes:
         """Put later changes on top of these."""
         self.values.update(later.values)
         for index, members in later.members.items():
-            self.members.setdefault(index, {}).update(members)
+            here = self.members.setdefault(index, {})
+            self.members_changed -= len(here)
+            here.update(members)
+            self.members_changed += len(here)
 
     def __len__(self) -> int:
-        return len(self.values) + sum(len(members) for members in self.members.values())
+        # Counted as they come: it is asked after every decision.
+        return len(self.values) + self.members_changed
 
 
 class Memory:

@@ -111,13 +111,14 @@ class Reserve:
 
     def moving(self, fact: Movement) -> "Reserve":
         """Return the reserve after a movement of money."""
-        moved = replace(self, uninvoiced=self.uninvoiced.moving(*moved_by(fact)))
+        uninvoiced = self.uninvoiced.moving(*moved_by(fact))
         match fact:
             case LessonCharged():
                 amount = fact.amount_kopecks
                 has_extra = amount != self.lesson_share_kopecks
                 return replace(
-                    moved,
+                    self,
+                    uninvoiced=uninvoiced,
                     reserved_kopecks=Kopecks(self.reserved_kopecks - amount),
                     lessons_charged=self.lessons_charged + 1,
                     extra_lesson=fact.lesson_id if has_extra else self.extra_lesson,
@@ -125,23 +126,24 @@ class Reserve:
             case ChargeReversed():
                 held_extra = self.extra_lesson == fact.lesson_id
                 return replace(
-                    moved,
+                    self,
+                    uninvoiced=uninvoiced,
                     reserved_kopecks=Kopecks(self.reserved_kopecks + fact.amount_kopecks),
                     lessons_charged=self.lessons_charged - 1,
                     extra_lesson=None if held_extra else self.extra_lesson,
                 )
             case MonthCharged():
                 return replace(
-                    moved,
+                    self,
+                    uninvoiced=uninvoiced,
                     reserved_kopecks=Kopecks(self.reserved_kopecks - fact.amount_kopecks),
                     months_charged=self.months_charged + 1,
                 )
             case MonthReversed():
-                return replace(
-                    moved, reserved_kopecks=Kopecks(self.reserved_kopecks + fact.amount_kopecks)
-                )
+                reserved_kopecks = Kopecks(self.reserved_kopecks + fact.amount_kopecks)
+                return replace(self, uninvoiced=uninvoiced, reserved_kopecks=reserved_kopecks)
             case MonthAdjusted():
-                return moved
+                return replace(self, uninvoiced=uninvoiced)
 
     def exhausting(self, difference: int) -> "Reserve":
         """Return the reserve with so many more lessons that wait for one to become free."""
