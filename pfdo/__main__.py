@@ -2,7 +2,7 @@
 
 import typer
 
-from pfdo import dead_letters, looking, messages, options, running, upkeep
+from pfdo import books, dead_letters, looking, messages, options, running, upkeep
 from pfdo.options import BusOption, DataOption, JsonOption
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ def _common(
 
 running.add_to(app)
 looking.add_to(app)
+books.add_to(app)
 dead_letters.add_to(app)
 messages.add_to(app)
 upkeep.add_to(app)

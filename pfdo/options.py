@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -109,6 +111,14 @@ def stop(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def day_of(text: str) -> date:
+    """Return the day that was typed; what is none is wrong use."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        stop(f"{text} is no day; write YYYY-MM-DD.", WRONG)
+
+
 def print_json(document: object) -> None:
     """Print one JSON document."""
     print(json.dumps(document, ensure_ascii=False, indent=1))
@@ -122,3 +132,18 @@ def print_json_line(document: object) -> None:
 def is_terminal() -> bool:
     """Return whether progress may be drawn."""
     return sys.stderr.isatty()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar on a terminal; yield how to advance it."""
+    if not is_terminal():
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)

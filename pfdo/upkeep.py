@@ -121,10 +121,7 @@ def _day(text: str | None) -> date:
 
     if text is None:
         return datetime.now(ZONE).date()
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        options.stop(f"{text} is no day; write YYYY-MM-DD.", options.WRONG)
+    return options.day_of(text)
 
 
 def _overlays(

@@ -1,0 +1,286 @@
+"""`pfdo verify`, `rebuild`, `ledger`: the books counted again, folded again, and shown."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pfdo import options
+from pfdo.options import BusOption, DataOption, JsonOption
+
+if TYPE_CHECKING:
+    from pfdo.rebuilding import Rebuilt
+    from streaming.installation import Installation
+
+WAIT_SECONDS = 10.0
+AGAINST_STATE = "I08"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (verify, rebuild, ledger):
+        app.command()(command)
+
+
+# --- verify ------------------------------------------------------------------------------------
+
+
+def verify(
+    context: typer.Context,
+    against_state: Annotated[
+        bool, typer.Option("--against-state", help="Fold the journals and compare with the stores.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(help="Seconds that inputs may still take to be decided.")
+    ] = WAIT_SECONDS,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count the books again, with code that shares nothing with the services, and compare."""
+    settings = options.settings_of(context, data, bus)
+    begun = time.monotonic()
+    found = options.run(lambda: _verify(settings, wait, against_state=against_state))
+    if json or options.common(context).json:
+        options.print_json(found)
+    else:
+        _print_verified(found, time.monotonic() - begun)
+    raise typer.Exit(options.DONE if found["ok"] else options.NO)
+
+
+async def _verify(settings: Any, wait_seconds: float, *, against_state: bool) -> dict[str, Any]:
+    from pfdo.verifying import begin, count_books
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        counting = await begin(installation)
+        total = sum(counting.count.ends.values()) - sum(counting.positions.values())
+        with options.progress("Counting", total) as counting.advance:
+            count = await count_books(counting, wait_seconds)
+        checked = count.checked()
+        if against_state:
+            checked["state_records"] = await _against_state(installation, count.findings)
+            checked["invariants"] = [*count.invariants, AGAINST_STATE]
+    findings = count.findings
+    return {
+        "ok": findings.ok,
+        "checked": checked,
+        "violations": [violation.to_json() for violation in findings.listed],
+        "violations_in_all": findings.totals.total(),
+    }
+
+
+async def _against_state(installation: "Installation", findings: Any) -> int:
+    """Report where a state is not what its journal gives; return how many records were folded."""
+    from pfdo.system import SERVICES
+    from streaming.errors import HaltError
+
+    folded = 0
+    for service in SERVICES:
+        try:
+            for rebuilt in await _rebuilt(installation, service, None, dry_run=True):
+                folded += rebuilt.facts
+                if not rebuilt.equal:
+                    said = f"{service}/{rebuilt.partition}: {_difference(rebuilt)}"
+                    events = [rebuilt.last_event] if rebuilt.last_event else []
+                    findings.report(AGAINST_STATE, said, events)
+        except HaltError as error:
+            findings.report(AGAINST_STATE, f"{service}: {error}")
+    return folded
+
+
+def _print_verified(found: Mapping[str, Any], seconds: float) -> None:
+    for name, number in found["checked"].items():
+        shown = " ".join(number) if isinstance(number, list) else f"{number:,}"
+        print(f"{name.replace('_', ' '):16} {shown}")
+    for violation in found["violations"]:
+        print(f"{violation['invariant']}  {violation['detail']}")
+    hidden = found["violations_in_all"] - len(found["violations"])
+    if hidden:
+        print(f"and {hidden:,} more of the same invariants")
+    if found["ok"]:
+        print(f"All of it holds, counted again in {seconds:.1f} s.")
+        return
+    print("It does NOT hold. What led to a record, and what followed: pfdo why EVENT_ID")
+    if any(violation["invariant"] == AGAINST_STATE for violation in found["violations"]):
+        print("A state that is not what its journal gives: stop its service, pfdo rebuild SERVICE")
+
+
+# --- rebuild -----------------------------------------------------------------------------------
+
+
+def rebuild(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="enrollment, certificates, billing, …")],
+    partition: Annotated[int | None, typer.Option(help="Only this one.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Fold in memory and compare; change nothing.")
+    ] = False,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Fold a service's journal into an emptied store, or compare the fold with the live one."""
+    from pfdo.system import SERVICES
+
+    if service not in SERVICES:
+        options.stop(f"{service} keeps no journal; there are {', '.join(SERVICES)}.", options.WRONG)
+    settings = options.settings_of(context, data, bus)
+    if partition is not None and not 0 <= partition < settings.partitions_or_default:
+        last = settings.partitions_or_default - 1
+        options.stop(f"There are the partitions 0 to {last}.", options.WRONG)
+    begun = time.monotonic()
+    done = options.run(lambda: _rebuild(settings, service, partition, dry_run=dry_run))
+    if json or options.common(context).json:
+        options.print_json({"partitions": [rebuilt.to_json() for rebuilt in done]})
+    else:
+        _print_rebuilt(service, done, time.monotonic() - begun, dry_run=dry_run)
+    is_well = all(rebuilt.equal for rebuilt in done) or not dry_run
+    raise typer.Exit(options.DONE if is_well else options.NO)
+
+
+async def _rebuild(
+    settings: Any, service: str, partition: int | None, *, dry_run: bool
+) -> "list[Rebuilt]":
+    from pfdo.system import running_now
+    from streaming.errors import BehindError, FencedError
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        if not dry_run and service in await running_now(settings):
+            options.stop(
+                f"{service} runs here: stop it first, all its processes, then rebuild. To compare "
+                "only: --dry-run.",
+                options.WRONG,
+            )
+        try:
+            return await _rebuilt(installation, service, partition, dry_run=dry_run)
+        except (FencedError, BehindError) as error:
+            options.stop(
+                f"{error}. {service} was started meanwhile and goes on folding by itself; to be "
+                "sure stop it and rebuild again.",
+                options.NO,
+            )
+
+
+async def _rebuilt(
+    installation: "Installation", service: str, partition: int | None, *, dry_run: bool
+) -> "list[Rebuilt]":
+    from pfdo.rebuilding import rebuilding_of
+
+    rebuilding = await rebuilding_of(installation, service)
+    chosen = range(installation.bus.partitions) if partition is None else [partition]
+    total = sum([await rebuilding.facts(one) for one in chosen])
+    with options.progress(f"Folding {service}", total) as advance:
+        fold = rebuilding.compare if dry_run else rebuilding.replace
+        return [await fold(one, advance) for one in chosen]
+
+
+def _print_rebuilt(
+    service: str, done: "Sequence[Rebuilt]", seconds: float, *, dry_run: bool
+) -> None:
+    for rebuilt in done:
+        said = f"{service}/{rebuilt.partition}: {rebuilt.facts:,} facts, {_difference(rebuilt)}"
+        print(said)
+    facts = sum(rebuilt.facts for rebuilt in done)
+    if facts:
+        rate = seconds / facts * 1_000_000
+        print(f"{facts:,} facts in {seconds:.1f} s: {rate:,.0f} s for a million facts.")
+    if dry_run and any(rebuilt.equal is False for rebuilt in done):
+        print(f"Set it right: stop {service}, then pfdo rebuild {service}")
+
+
+def _difference(rebuilt: "Rebuilt") -> str:
+    if rebuilt.equal is None:
+        return "the state does not stand still: compare when the services rest (pfdo settle)"
+    if rebuilt.equal:
+        return "the state is what the journal gives"
+    return f"the state was not what the journal gives: {', '.join(rebuilt.differences)}"
+
+
+# --- ledger ------------------------------------------------------------------------------------
+
+
+def ledger(
+    context: typer.Context,
+    payer: Annotated[str | None, typer.Option(help="Only of this payer.")] = None,
+    period: Annotated[str | None, typer.Option(help="Only of this period.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this day, YYYY-MM-DD.")] = None,
+    entries: Annotated[
+        bool, typer.Option("--entries", help="Each posting, with the fact it comes from.")
+    ] = False,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the books by double entry: trial balance by payer, period and day."""
+    settings = options.settings_of(context, data, bus)
+    day = None if until is None else options.day_of(until)
+    book = options.run(lambda: _ledger(settings, payer, period, day, with_entries=entries))
+    if json or options.common(context).json:
+        options.print_json(book)
+    else:
+        _print_ledger(book)
+    if not book["books"]:
+        options.stop("There are no entries. Which payers there are: pfdo export", options.NO)
+    raise typer.Exit(options.DONE if book["sums_to_zero"] else options.NO)
+
+
+async def _ledger(
+    settings: Any, payer: str | None, period: str | None, until: date | None, *, with_entries: bool
+) -> dict[str, Any]:
+    from pfdo import bookkeeping
+    from services.billing.domain.ledger import TrialBalances, trial_balances
+    from streaming.installation import open_installation
+
+    chosen = bookkeeping.Chosen(payer=payer, period=period, until=until)
+    rows: list[dict[str, Any]] = []
+    trial: TrialBalances = {}
+    async with open_installation(settings) as installation:
+        total = await bookkeeping.records(installation)
+        with options.progress("Reading", total) as advance:
+            async for batch in bookkeeping.entries(installation, chosen, advance):
+                trial = trial_balances(batch, trial)
+                if with_entries:
+                    rows += map(bookkeeping.posting_rows, batch)
+    books = bookkeeping.balance_sheet(trial)
+    document = {
+        "until": None if until is None else until.isoformat(),
+        "sums_to_zero": all(
+            part["sum_kopecks"] == 0 for book in books for part in (book, *book["days"])
+        ),
+        "books": books,
+    }
+    return document | {"entries": rows} if with_entries else document
+
+
+def _print_ledger(book: Mapping[str, Any]) -> None:
+    for row in book.get("entries", ()):
+        for posting in row["postings"]:
+            print(
+                f"{row['day']}  {row['event']:20} {_roubles(posting['kopecks'])}  "
+                f"{posting['account']}"
+            )
+    for of_payer in book["books"]:
+        print(f"\nPayer {of_payer['payer']}, period {of_payer['period']}, in roubles")
+        kinds = of_payer["balances_kopecks"]
+        print(f"{'':12}" + "".join(f"{kind:>16}" for kind in (*kinds, "sum")))
+        for day in of_payer["days"]:
+            _print_row(day["day"], [*day["moved_kopecks"].values(), day["sum_kopecks"]])
+        _print_row("balance", [*kinds.values(), of_payer["sum_kopecks"]])
+    if book["sums_to_zero"]:
+        print("\nEach day of each payer and period sums to zero.")
+    else:
+        print("\nIt does NOT sum to zero: pfdo verify says at which fact.")
+
+
+def _print_row(name: str, sums: Iterable[int]) -> None:
+    print(f"{name:12}" + "".join(_roubles(kopecks) for kopecks in sums))
+
+
+def _roubles(kopecks: int) -> str:
+    sign = "-" if kopecks < 0 else ""
+    shown = f"{sign}{abs(kopecks) // 100:,}.{abs(kopecks) % 100:02d}"
+    return f"{shown:>16}"

@@ -1,0 +1,263 @@
+"""A service's state, folded anew from its journal: to compare with the live one, or to replace it.
+
+`fold(journal) = live state` (docs/promises.md, I08). Comparing folds one partition into memory and
+touches nothing. Replacing takes the partition over, as an owner does who heals: everybody older is
+fenced, what was decided and not published is published first, then the store is emptied and the
+journal folded; killed in between, the service goes on folding where this stopped.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from contracts.registry import EVENTS
+from contracts.topics import journal_of
+from pfdo.system import services_of
+from streaming.bus import Record
+from streaming.installation import Installation
+from streaming.journal import JournalEnd
+from streaming.listening import listening_of
+from streaming.memory_store import MemoryStore
+from streaming.outbox import unpack
+from streaming.partition import Partition
+from streaming.processor import OUTBOX_ENTRIES_MAX, Processor
+from streaming.quarantine import QUARANTINE
+from streaming.service import Service
+from streaming.store import Committed, Standing, Store
+from streaming.telemetry import Telemetry
+from streaming.view import Missing
+
+Advance = Callable[[int], None]
+
+READ_RECORDS_MAX = 500
+POLL_SECONDS = 0.05
+LOOKS_MAX = 20
+"""How often a state that moves is looked at, until one look sees it stand still."""
+LOOK_PAUSE_SECONDS = 0.25
+DIFFERENCES_SHOWN_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What the fold of a partition's journal gives, held against the live state.
+
+    `equal` is None where the state did not stand still. `differences` name the first keys.
+    """
+
+    partition: int
+    facts: int
+    equal: bool | None
+    differences: tuple[str, ...] = ()
+    last_event: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as `pfdo rebuild --json` prints it."""
+        return {"partition": self.partition, "facts": self.facts, "equal": self.equal}
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A state as it stood at a number of its journal, and what of that is not published yet."""
+
+    seq: int
+    state: Mapping[str, bytes]
+    unpublished: tuple[Record, ...]
+
+
+class Rebuilding:
+    """The partitions of one service."""
+
+    def __init__(self, installation: Installation, service: Service, store: Store) -> None:
+        self._installation = installation
+        self._bus = installation.bus
+        self._service = service
+        self._store = store
+        self._topic = journal_of(service.name).name
+        self._listening = listening_of(service.name, installation.sources, EVENTS)
+
+    async def facts(self, partition: int) -> int:
+        """Return about how many records the journal of a partition holds."""
+        starts, ends = await self._bus.starts([self._topic]), await self._bus.ends([self._topic])
+        return ends[self._topic, partition] - starts[self._topic, partition]
+
+    async def compare(self, partition: int, advance: Advance = lambda _count: None) -> Rebuilt:
+        """Fold a journal in memory and hold it against the live state; nothing is changed.
+
+        Raises HaltError for a journal whose records do not follow one another.
+        """
+        ends = await self._bus.ends([self._topic])
+        live = await self._live(partition)
+        if live is None:
+            return Rebuilt(partition=partition, facts=0, equal=None)
+        fold = _Fold(self._service, partition, self._bus.partitions, self._listening)
+        async for record in self._journal(partition):
+            is_after = record.offset >= ends[self._topic, partition]
+            if is_after and fold.seq >= live.seq:
+                break
+            await fold.record(record)
+            advance(1)
+        for record in live.unpublished:
+            if fold.seq < live.seq:
+                await fold.record(record)
+        folded = await fold.state()
+        differences = _differences(folded, live.state)
+        if fold.seq != live.seq:
+            differences = [f"it stands at {live.seq}, the journal at {fold.seq}", *differences]
+        return Rebuilt(
+            partition=partition,
+            facts=fold.seq,
+            equal=not differences,
+            differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
+            last_event=fold.last_event,
+        )
+
+    async def replace(self, partition: int, advance: Advance = lambda _count: None) -> Rebuilt:
+        """Empty the store of a partition and fold its journal into it.
+
+        Raises HaltError when a person must look, FencedError if an owner came in between.
+        """
+        processor = Processor(
+            self._service,
+            partition,
+            self._bus,
+            self._store,
+            self._listening,
+            Telemetry(),
+            cached_max=self._installation.settings.cached_max,
+        )
+        version = self._service.state_version
+        try:
+            await processor.take_over()
+            before = await self._store.dump(partition, version)
+            await _watched(processor, advance)
+        finally:
+            await processor.close()
+        differences = _differences(await self._store.dump(partition, version), before)
+        return Rebuilt(
+            partition=partition,
+            facts=processor.partition.end.seq,
+            equal=not differences,
+            differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
+        )
+
+    async def _live(self, partition: int) -> _Live | None:
+        """Return the state between two looks at its position that see the same one."""
+        version = self._service.state_version
+        for _ in range(LOOKS_MAX):
+            before = await self._store.standing(partition, version)
+            state = await self._store.dump(partition, version)
+            outbox = await self._store.outbox(partition, version, OUTBOX_ENTRIES_MAX)
+            after = await self._store.standing(partition, version)
+            if (before.seq, before.epoch) == (after.seq, after.epoch):
+                return _Live(_seq(after), state, self._unpublished(partition, outbox))
+            await asyncio.sleep(LOOK_PAUSE_SECONDS)
+        return None
+
+    def _unpublished(self, partition: int, outbox: Any) -> tuple[Record, ...]:
+        outgoing = (unpack(entry) for entry in outbox)
+        return tuple(
+            Record(self._topic, partition, -1, 0, one.key, one.value, one.headers)
+            for one in outgoing
+            if one.topic == self._topic
+        )
+
+    async def _journal(self, partition: int) -> Any:
+        topic = self._topic
+        starts, ends = await self._bus.starts([topic]), await self._bus.ends([topic])
+        at = starts[topic, partition]
+        reader = await self._bus.reader(partition, {topic: at})
+        try:
+            while at < ends[topic, partition]:
+                polled = await reader.poll([topic], READ_RECORDS_MAX, POLL_SECONDS)
+                for record in polled.records.get(topic, ()):
+                    yield record
+                at = polled.next_offsets[topic]
+        finally:
+            await reader.close()
+
+
+async def _watched(processor: Processor, advance: Advance) -> None:
+    """Rebuild, and tell meanwhile how far it is."""
+    folding = asyncio.create_task(processor.rebuild())
+    told = 0
+    try:
+        while not folding.done():
+            await asyncio.wait([folding], timeout=LOOK_PAUSE_SECONDS)
+            at = processor.partition.end.seq
+            advance(max(0, at - told))
+            told = at
+        await folding
+    finally:
+        folding.cancel()
+
+
+class _Fold:
+    """A journal folded into a store in memory."""
+
+    def __init__(self, service: Service, number: int, partitions: int, listening: Any) -> None:
+        self._version = service.state_version
+        self._number = number
+        self._store = MemoryStore()
+        self._partition = Partition(service, number, partitions, listening)
+        self._partition.resume(JournalEnd(), {})
+        self._epoch = 0
+        self._commits = 0
+        self.last_event = ""
+
+    @property
+    def seq(self) -> int:
+        """Return the number of the last record folded."""
+        return self._partition.end.seq
+
+    async def record(self, record: Record) -> None:
+        """Fold the next record; one that was folded already, from the outbox, is none."""
+        event = orjson.loads(record.value or b"{}")
+        if record.offset < 0 and event["journalseq"] <= self.seq:
+            return
+        self.last_event = str(event["id"])
+        while True:
+            try:
+                self._partition.fold(self._partition.read_own(record))
+                break
+            except Missing as missing:
+                loaded = await self._store.load(
+                    self._number, self._version, missing.keys, missing.ranges, missing.counts
+                )
+                self._partition.memory.remember(missing, loaded)
+        if self._partition.is_full:
+            await self._commit()
+
+    async def state(self) -> Mapping[str, bytes]:
+        """Return everything the fold gave."""
+        await self._commit()
+        return await self._store.dump(self._number, self._version)
+
+    async def _commit(self) -> None:
+        if self._epoch == 0:
+            self._epoch = (await self._store.take_over(self._number, self._version)).epoch
+        commit = self._partition.commit(self._commits, {}, 0)
+        answer = await self._store.commit(self._number, self._version, self._epoch, commit)
+        assert isinstance(answer, Committed), "nobody else knows this store"
+        self._commits = answer.seq
+        self._partition.committed()
+
+
+def _seq(standing: Standing) -> int:
+    stored = standing.fields.get("journal")
+    return 0 if stored is None else int(orjson.loads(stored)[0])
+
+
+def _differences(folded: Mapping[str, bytes], live: Mapping[str, bytes]) -> list[str]:
+    """Return the keys that differ; what an operator wished to set aside is in no journal."""
+    keys = sorted(folded.keys() | live.keys())
+    wish = f"index/{QUARANTINE}/"
+    return [k for k in keys if folded.get(k) != live.get(k) and not k.startswith(wish)]
+
+
+async def rebuilding_of(installation: Installation, name: str) -> Rebuilding:
+    """Return the rebuilding of a service by name. Raises StoreUnavailableError, SettingError."""
+    (service,) = services_of([name])
+    return Rebuilding(installation, service, await installation.store(name))

@@ -1,0 +1,93 @@
+"""Feeding the count of `verification` with everything an installation holds."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contracts.sources import SHIPPED_PATH
+from streaming.bus import Bus
+from streaming.installation import Installation
+from streaming.merging import Merge
+from verification.count import Count
+from verification.sources import sources_of
+
+READ_RECORDS_MAX = 1_000
+POLL_SECONDS = 0.05
+PENDING_POLL_SECONDS = 0.25
+
+Advance = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Counting:
+    """A count under way: it can be read on whenever there is more."""
+
+    bus: Bus
+    count: Count
+    positions: dict[tuple[str, int], int]
+    advance: Advance = field(default=lambda _count: None)
+
+    async def read_on(self) -> None:
+        """Count all that has come since, partition by partition, in order of time."""
+        ends = await self.bus.ends(self.count.topics)
+        for partition in range(self.bus.partitions):
+            left = {
+                topic: self.positions[topic, partition]
+                for topic in self.count.topics
+                if self.positions[topic, partition] < ends[topic, partition]
+            }
+            if left:
+                await self._read(partition, left, ends)
+
+    async def _read(
+        self, partition: int, left: Mapping[str, int], ends: Mapping[tuple[str, int], int]
+    ) -> None:
+        reader = await self.bus.reader(partition, left)
+        merge = Merge(reader, left)
+        try:
+            while any(self.positions[topic, partition] < ends[topic, partition] for topic in left):
+                records = merge.take(READ_RECORDS_MAX)
+                for record in records:
+                    self.count.record(record)
+                    self._stand_at(record.topic, partition, record.offset + 1)
+                if not records:
+                    await merge.fill(POLL_SECONDS)
+                for topic, offset in merge.read_up_to().items():
+                    self._stand_at(topic, partition, offset)
+        finally:
+            await reader.close()
+
+    def _stand_at(self, topic: str, partition: int, offset: int) -> None:
+        before = self.positions[topic, partition]
+        if offset > before:
+            self.positions[topic, partition] = offset
+            self.advance(offset - before)
+
+
+async def begin(installation: Installation) -> Counting:
+    """Return a count of an installation that has read nothing yet.
+
+    Raises BusUnavailableError.
+    """
+    path = installation.settings.sources or SHIPPED_PATH
+    sources = sources_of(await asyncio.to_thread(Path(path).read_text, encoding="utf-8"))
+    bus = installation.bus
+    topics = Count(sources, {}, {}).topics
+    starts, ends = await bus.starts(topics), await bus.ends(topics)
+    return Counting(bus, Count(sources, starts, ends), dict(starts))
+
+
+async def count_books(counting: Counting, wait_seconds: float) -> Count:
+    """Return the count after everything was read, and waited for if it is still to come.
+
+    Inputs that were acknowledged before the count began may take `wait_seconds` to be decided.
+    """
+    until = time.monotonic() + wait_seconds
+    await counting.read_on()
+    while counting.count.pending() and time.monotonic() < until:
+        await asyncio.sleep(PENDING_POLL_SECONDS)
+        await counting.read_on()
+    counting.count.conclude()
+    return counting.count
