@@ -587,9 +587,9 @@ def _wait_for_invoices(planned_on: str, view: View) -> Later | None:
     Reserves are made after the invoices of their day: what was planned today comes too late for
     them.
     """
-    invoice_day = _days(view, view.day).invoice_day
-    if view.day.day < invoice_day:
-        return Later(view.day.replace(day=invoice_day))
+    invoices_on = rules.invoices_on(_rules(view, rules.DAYS), view.day)
+    if view.day < invoices_on:
+        return Later(invoices_on)
     if planned_on == view.day.isoformat():
         return Later(next_first(view.day))
     return None

@@ -72,6 +72,17 @@ def day_after_grace(rules: PayerRules, last_day: date, today: date) -> date:
     return day
 
 
+def invoices_on(rules: PayerRules, today: date) -> date:
+    """Return the first day from today on that is not before the day of invoices of its month.
+
+    The number is asked for each day anew: another may be in force before the month is over.
+    """
+    day = today
+    while day.day < days(rules, day).invoice_day:
+        day += timedelta(days=1)
+    return day
+
+
 def charging(rules: PayerRules, lesson_date: date, mark: Mark) -> Decision:
     """Return whether such a mark is charged; the day asked is that of the lesson."""
     return _ask(rules, CHARGING, lesson_date, {"mark": mark.value})
