@@ -67,6 +67,13 @@ ENDED = reserve(ended_on=date(2020, 9, 5))
             ENDED, "2020-09-06", {}, InputRefusal.OUTSIDE_AGREEMENT, id="after an early end"
         ),
         pytest.param(
+            reserve(ended_on=date(2021, 1, 5)),
+            "2021-01-01",
+            {"today": date(2021, 1, 5)},
+            InputRefusal.OUTSIDE_AGREEMENT,
+            id="an end after the last day prolongs nothing",
+        ),
+        pytest.param(
             reserve(ended_on=date(2020, 8, 31)),
             "2020-09-01",
             {},

@@ -121,6 +121,21 @@ def test_months_before_the_end_are_still_charged_on_their_day() -> None:
     assert october.purse == purse(paid=400_002)
 
 
+def test_a_month_that_opens_on_the_day_of_the_end_is_still_charged() -> None:
+    of, money = charged("2020-09-01")
+    ended_on = date(2020, 10, 1)
+    ended = of.ending(ended_on)
+
+    (released,) = ending.end_months(CHESS, ended, money, ended_on, [])
+    assert isinstance(released, ReserveReleased)
+    left = ended.releasing(released)
+    facts = ending.charge_months(CHESS, left, released.purse, date(2020, 12, 31))
+
+    assert released.amount_kopecks == 404_394
+    assert [(fact.month, fact.purse) for fact in facts] == [("2020-10", purse(paid=400_002))]
+    assert of.ending(date(2020, 9, 30)).next_month is None
+
+
 def test_an_end_on_the_last_day_releases_nothing() -> None:
     of, money = charged("2020-12-01")
 

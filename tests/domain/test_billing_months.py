@@ -123,3 +123,11 @@ def test_a_corrected_mark_is_counted_once() -> None:
     book = book.marking(Mark.CANCELLED, Mark.PRESENT).marking(Mark.PRESENT, Mark.CANCELLED)
 
     assert (book.marked, book.cancelled) == (2, 1)
+
+
+def test_an_adjusted_month_is_over() -> None:
+    book = MonthBook(charged_kopecks=Kopecks(1000), marked=4, cancelled=1)
+
+    assert book.adjusting(250) == MonthBook(
+        charged_kopecks=Kopecks(750), marked=4, cancelled=1, adjusted=True
+    )

@@ -310,6 +310,8 @@ def test_a_renewal_keeps_the_number_and_a_new_certificate_takes_the_next() -> No
     assert isinstance(renewed, CertificateRenewed)
     assert isinstance(issued, CertificateIssued)
     assert (renewed.certificate_number, issued.certificate_number) == ("7030000017", "7030000157")
+    assert "7030000017" in renewed.why["text"]
+    assert "7030000157" in issued.why["text"]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,36 @@ def test_a_row_of_the_same_id_is_replaced_and_a_new_one_added() -> None:
     assert evaluate_version(version, {"mark": "present"}).row == "attended"
 
 
+def test_a_row_of_the_same_id_decides_in_the_place_of_the_base_row() -> None:
+    missed = row_data("missed", ["absent", "ill", "excused", "cancelled"], True)
+    overlays = NO_OVERLAYS.adding(published(missed))
+
+    assert charged(NO_OVERLAYS, "2020-09-18", "ill") is False
+    assert charged(overlays, "2020-09-18", "ill") is True
+
+
+def test_the_same_rows_stand_on_what_the_base_says_on_their_first_day(tmp_path: Path) -> None:
+    loaded(tmp_path, row("young", "{age_years: {below: 7}}"), row("any", "{age_years: {from: 7}}"))
+    file = tmp_path / "age.yaml"
+    later = file.read_text(encoding="utf-8").split("versions:\n")[1]
+    later = later.replace("2020-09-01", "2021-01-01").replace("yes-please", "no-thanks")
+    file.write_text(file.read_text(encoding="utf-8") + later, encoding="utf-8")
+    table = load_table(file)
+    own = {
+        "id": "young",
+        "when": {"age_years": {"below": 7}},
+        "then": {"verdict": "no-thanks"},
+        "says": "Рано",
+    }
+
+    said = {
+        since: publish(table, published(own, since=since, table="play.age")).rows[1].then["verdict"]
+        for since in ("2020-12-31", "2021-01-01")
+    }
+
+    assert said == {"2020-12-31": "yes-please", "2021-01-01": "no-thanks"}
+
+
 def test_no_rows_bring_a_payer_back_to_the_base() -> None:
     overlays = NO_OVERLAYS.adding(published(MISSED, ABSENT)).adding(
         published(since="2020-10-01", known="2020-09-30")

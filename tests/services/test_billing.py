@@ -625,8 +625,12 @@ async def test_a_certificate_without_money_cannot_be_corrected(office: Office) -
     assert office.decided(correction) == ["refused:not_funded"]
 
 
-async def test_a_certificate_of_another_payer_is_unknown(open_office: Office) -> None:
-    correction = corrected(1) | {"partitionkey": ELSEWHERE}
+@pytest.mark.parametrize(
+    "payer", [pytest.param(ELSEWHERE, id="elsewhere"), pytest.param("25704000", id="next door")]
+)
+async def test_a_certificate_of_another_payer_is_unknown(open_office: Office, payer: str) -> None:
+    """Who is next door has its state in the same partition."""
+    correction = corrected(1) | {"partitionkey": payer}
 
     await open_office.hears(correction)
 
@@ -968,6 +972,33 @@ async def test_an_end_takes_back_what_lies_after_it_and_charges_nothing_instead(
     assert open_office.decided(late) == ["refused:outside_agreement"]
 
 
+async def test_a_lesson_on_the_day_of_the_end_is_paid_and_may_take_a_free_place(
+    open_office: Office,
+) -> None:
+    await open_office.hears(used_up(2), day("2020-09-10"))
+    await open_office.hears(mark(1, "2020-09-05"), mark(2, "2020-09-06"), mark(3, "2020-09-05"))
+
+    await open_office.hears(ended("2020-09-05"))
+    assert open_office.told("charge-reversed", "lesson_id") == ["les-002"]
+
+    await open_office.hears(mark(1, "2020-09-05", "ill", 2))
+    assert open_office.told("charge-reversed", "lesson_id") == ["les-002", "les-001"]
+    assert open_office.told("lesson-charged", "lesson_id") == ["les-001", "les-002", "les-003"]
+
+
+async def test_what_is_said_on_a_day_to_come_waits_for_that_day(office: Office) -> None:
+    await office.hears(day(AUGUST), period())
+    today, tomorrow = issued() | {"businessday": AUGUST}, enrolled() | {"businessday": "2020-09-01"}
+
+    await office.hears(today, tomorrow)
+    before = [name for name, _ in office.facts()]
+    await office.hears(day("2020-09-01"))
+
+    assert before == ["account-opened"]
+    assert [name for name, _ in office.facts()] == ["account-opened", "funds-reserved"]
+    assert office.days("funds-reserved") == ["2020-09-01"]
+
+
 async def test_the_end_and_the_mark_may_be_heard_in_any_order(open_office: Office) -> None:
     other = Office()
     await other.hears(day(AUGUST), period(), issued())
@@ -1159,6 +1190,16 @@ async def test_an_end_gives_charged_months_after_it_back(monthly: Office) -> Non
     await monthly.hears(day("2020-10-06"), day("2020-11-06"))
     assert monthly.told("month-adjusted", "month") == ["2020-09"]
     assert monthly.told("invoice-issued", "month", "amount_kopecks") == [("2020-09", 197_805)]
+
+
+async def test_a_month_that_opens_on_the_day_of_the_end_is_not_taken_back(monthly: Office) -> None:
+    await monthly.hears(day("2020-09-01"), day("2020-10-01"), day("2020-11-01"))
+
+    await monthly.hears(ended("2020-10-01"))
+
+    assert monthly.told("month-reversed", "month", "amount_kopecks") == [("2020-11", 202_197)]
+    assert monthly.told("reserve-released", "amount_kopecks") == [404_394]
+    assert monthly.money() == (599_998, 0, 400_002)
 
 
 async def test_an_agreement_that_ends_before_it_begins_gives_all_back(monthly: Office) -> None:

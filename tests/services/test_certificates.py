@@ -522,6 +522,25 @@ async def test_what_waited_for_a_period_is_decided_in_order_of_arrival(town: Tow
     ]
 
 
+async def test_what_waits_for_one_thing_after_another_keeps_its_turn(town: Town) -> None:
+    await town.hears(
+        day(FIRST_DAY),
+        child("anna"),
+        category(places=1),
+        request("boris"),
+        request("anna"),
+        child("boris"),
+    )
+    assert town.decided(request("boris")) == ["parked:child:boris", "parked:period:2020"]
+
+    await town.hears(period())
+
+    assert town.told("certificate-issued", "child_id", "state") == [
+        ("boris", "FUNDED"),
+        ("anna", "ACCOUNTING"),
+    ]
+
+
 async def test_a_request_works_in_both_modes_and_again_changes_nothing(open_town: Town) -> None:
     await open_town.hears(category(), request("anna"), request("anna", revision=2))
 
@@ -996,6 +1015,22 @@ async def test_certificates_end_with_the_eighteenth_birthday_in_order_of_number(
         ("zoya", "aged-out"),
         ("dasha", "aged-out"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        pytest.param("2020-09-13", [], id="the day before the birthday"),
+        pytest.param("2020-09-14", ["zoya"], id="the birthday"),
+        pytest.param("2020-09-15", ["zoya"], id="the first business day after it"),
+    ],
+)
+async def test_a_certificate_is_closed_on_the_birthday(
+    open_town: Town, opened: str, closed: list[str]
+) -> None:
+    await open_town.hears(category(), child("zoya", "2002-09-14"), enrolled("zoya"), day(opened))
+
+    assert open_town.told("certificate-closed", "child_id") == closed
 
 
 async def test_the_twenty_ninth_of_february_ends_on_the_first_of_march(town: Town) -> None:

@@ -281,6 +281,38 @@ async def test_a_held_place_may_accept_itself() -> None:
     assert town.life("enr-one")[-1] == "child-enrolled"
 
 
+async def test_who_asked_first_is_accepted_first_though_its_group_answers_later() -> None:
+    """The place of the first is in another municipality, which is slow today."""
+    town = await Town().open(auto_accept=True)
+    own = {"partitionkey": PAYER}
+    group = town.group(
+        group_id="grp-own", provider_id="prov-own", programme_id="prg-own", auto_accept=True
+    )
+    provider, frame = town.provider(), town.frame(PAYER)
+    await town.tell(
+        provider
+        | own
+        | {"subject": "prov-own", "data": provider["data"] | {"provider_id": "prov-own"}},
+        frame | {"subject": "prov-own", "data": frame["data"] | {"provider_id": "prov-own"}},
+        group | own,
+        town.child("enr-one"),
+        town.child("enr-two"),
+    )
+    near, far = (partition_of(of.encode(), town.world.partitions) for of in (PAYER, HOME))
+    assert near != far
+
+    at_home = town.application("enr-two", group_id="grp-own", group_home=PAYER)
+    await town.world.publish(town.application("enr-one"), at_home)
+    for _ in range(50):
+        await town.world.step("enrollment", near)
+
+    assert town.life("enr-one") == ["application-registered"]
+    assert town.life("enr-two") == ["application-registered", "place-held"]
+    await town.world.settle()
+    enrolled = [data for fact, data in town.world.facts("enrollment") if fact == "child-enrolled"]
+    assert [data["enrollment_id"] for data in enrolled] == ["enr-one", "enr-two"]
+
+
 async def test_refused_funds_cancel_and_free_the_place() -> None:
     town = await Town().open()
     await town.apply("enr-one")
@@ -349,9 +381,13 @@ async def test_a_child_wakes_its_applications_in_order() -> None:
     assert town.life("enr-two") == ["application-refused:already_enrolled"]
 
 
-async def test_a_child_of_another_payer_is_unknown() -> None:
+@pytest.mark.parametrize(
+    "payer", [pytest.param(OTHER, id="elsewhere"), pytest.param("25720000", id="next door")]
+)
+async def test_a_child_of_another_payer_is_unknown(payer: str) -> None:
+    """Who is next door has its state in the same partition."""
     town = await Town().open()
-    await town.tell(town.child("enr-one", OTHER))
+    await town.tell(town.child("enr-one", payer))
 
     await town.tell(town.application("enr-one", PAYER))
 
@@ -692,15 +728,20 @@ async def test_an_id_that_is_taken_by_a_child_of_another_payer_gets_no_place() -
 # --- ends --------------------------------------------------------------------------------------
 
 
-async def test_an_agreement_ends_after_its_last_day() -> None:
+@pytest.mark.parametrize(
+    "opened",
+    [pytest.param("2021-01-01", id="the day after"), pytest.param("2021-01-11", id="holidays")],
+)
+async def test_an_agreement_ends_after_its_last_day(opened: str) -> None:
     town = await Town().open()
     await town.activate("enr-one")
 
     await town.tell(day("2020-12-31"))
     last_day = town.life("enr-one")[-1]
-    await town.tell(day("2021-01-11"))
+    await town.tell(day(opened))
 
     assert last_day == "agreement-activated"
+    assert town.life("enr-one")[-1] == "enrollment-ended"
     assert town.last("enr-one", "enrollment-ended") == {
         "enrollment_id": "enr-one",
         "child_id": "child-enr-one",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streaming.bus import Outgoing, Record
 from streaming.memory import MemoryBus, MemoryLog
-from streaming.merging import Merge
+from streaming.merging import BUFFERED_PER_TOPIC_MAX, Merge
 
 TOPICS = ("a", "b", "c")
 
@@ -57,3 +57,25 @@ async def test_a_topic_that_may_hold_an_earlier_record_holds_the_others_back() -
     after = merge.take(10)
 
     assert (before, len(after)) == ([], 1)
+
+
+async def test_a_topic_that_ran_dry_before_its_end_holds_the_others_back() -> None:
+    now = [1]
+    log = MemoryLog(1, clock_ms=lambda: now[0])
+    log.create(TOPICS)
+    bus = MemoryBus(1, log)
+    early = [Outgoing("b", 0, None, b"x")] * (BUFFERED_PER_TOPIC_MAX + 1)
+    await bus.publish(early)
+    now[0] = 2
+    await bus.publish([Outgoing("a", 0, None, b"x")])
+    merge = Merge(await bus.reader(0, dict.fromkeys(TOPICS, 0)), TOPICS)
+    await merge.fill(0.0)
+
+    taken = merge.take(2 * len(early))
+    assert 0 < len(taken) < len(early)
+    assert merge.take(1) == []
+    while len(taken) < len(early) + 1:
+        await merge.fill(0.0)
+        taken += merge.take(2 * len(early))
+
+    assert [record.topic for record in taken] == ["b"] * len(early) + ["a"]
