@@ -112,6 +112,7 @@ class Applying:
         state.cause = entry.cause
         state.input = entry.data.get("input")
         state.told = state.input or _told_by(entry)
+        state.event_id = "" if state.input is None else str(state.input["id"])
         decision = _decision_of(self.service.name, entry.type)
         if "item" in entry.data:
             index, _, member = str(entry.data["item"]).partition("|")

@@ -10,6 +10,7 @@ from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
 from contracts.navigator import PreferencesSet
+from contracts.vocabulary import Kopecks
 from services.notifications.domain import facts
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION
 from services.notifications.domain.occasion import Occasion
@@ -37,6 +38,7 @@ def to_preferences(event: PreferencesSet) -> Preferences:
         quiet_until=(
             QUIET_UNTIL if event.quiet_until is None else time.fromisoformat(event.quiet_until)
         ),
+        digest=event.digest,
     )
 
 
@@ -49,8 +51,20 @@ def to_occasion(event: EventData) -> Occasion:
         enrollment_id=getattr(event, "enrollment_id", None),
         group_id=getattr(event, "group_id", None),
         provider_id=getattr(event if terms is None else terms, "provider_id", None),
+        period=getattr(event, "period", None),
     )
+    purse = getattr(event, "purse", None)
+    if purse is not None and not isinstance(event, billing.PeriodExpired):
+        # What expires is gone with its period: nobody needs to hear that it ran low.
+        occasion = replace(
+            occasion,
+            nominal_kopecks=purse.nominal_kopecks,
+            balance_kopecks=purse.balance_kopecks,
+        )
     match event:
+        case billing.FundsReserved():
+            price = Kopecks(event.total_kopecks // max(1, event.lessons))
+            return replace(occasion, price_kopecks=price)
         case billing.LessonCharged():
             return replace(occasion, lessons_left=event.lessons_left)
         case (

@@ -126,13 +126,13 @@ def test_who_is_told(
     guardians: list[tuple[RecipientId, Preferences]],
     expected: list[tuple[str, ...]],
 ) -> None:
-    facts = messages(Told(event_id=FACT, at=NOON), rows, people(*guardians))
+    facts = messages(Told(event_ids=(FACT,), at=NOON), rows, people(*guardians))
 
     assert shown(facts) == expected
 
 
 def test_what_a_message_carries() -> None:
-    (fact,) = messages(Told(event_id=FACT, at=NOON), [row()], people((MOTHER, by(Channel.SMS))))
+    (fact,) = messages(Told(event_ids=(FACT,), at=NOON), [row()], people((MOTHER, by(Channel.SMS))))
 
     assert fact == MessageDue(
         message_id=message_id(FACT, MOTHER, Channel.SMS),
@@ -154,7 +154,7 @@ def test_what_a_message_carries() -> None:
     ],
 )
 def test_at_night(urgent: bool, not_before: str) -> None:
-    told = Told(event_id=FACT, at=NIGHT)
+    told = Told(event_ids=(FACT,), at=NIGHT)
 
     (fact,) = messages(told, [row(urgent=urgent)], people((MOTHER, USUAL)))
 
@@ -187,7 +187,7 @@ wishes = st.builds(
 def test_one_message_for_each_person_and_channel(
     rows: list[Row], guardians: list[tuple[RecipientId, Preferences]]
 ) -> None:
-    told = Told(event_id=FACT, at=NOON)
+    told = Told(event_ids=(FACT,), at=NOON)
     recipients = people(*guardians)
 
     facts = messages(told, rows, recipients)

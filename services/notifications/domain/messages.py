@@ -12,20 +12,34 @@ from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
 from rulebook.model import Row
 from services.notifications.domain.facts import Fact, MessageDue, MessageSuppressed
 from services.notifications.domain.people import Preferences
+from services.notifications.domain.texts import DIGEST
 
 TEMPLATE_VERSION = 2
 """Raised when a text of `templates/` says something else than before."""
 
 UNWANTED = "unwanted"
 """Reason of a suppression: the guardian wants no message of this category."""
+IN_DIGEST = "in_digest"
+"""Reason of a suppression: the guardian is told of it in the digest of the day."""
+
+DEBIT = "debit"
+"""The category that a digest gathers."""
+DIGEST_EVENTS_MAX = 400
+"""So many facts a digest gathers; what comes after them on that day is told at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A fact that is told: its id, and when."""
+    """What is told: its facts, and when. `about` names it where that is not its one fact."""
 
-    event_id: EventId
+    event_ids: tuple[EventId, ...]
     at: datetime
+    about: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from everything else that is told."""
+        return self.about or self.event_ids[0]
 
 
 def messages(
@@ -39,25 +53,60 @@ def messages(
     """
     due: dict[tuple[RecipientId, Channel], Fact] = {}
     suppressed: dict[tuple[RecipientId, str], Fact] = {}
+    gathered: set[tuple[RecipientId, Channel]] = set()
     for row in rows:
-        category = str(row.then["category"])
+        category, urgent = str(row.then["category"]), row.then["urgent"] is True
         for recipient_id, preferences in recipients[str(row.then["recipient"])]:
-            channels = preferences.channels_for(category)
-            for channel in channels:
-                due.setdefault(
-                    (recipient_id, channel), _due(told, row, recipient_id, preferences, channel)
-                )
-            if not channels:
+            for channel in preferences.channels_for(category):
+                place = (recipient_id, channel)
+                if place in due or place in gathered:
+                    continue
+                if _is_gathered(preferences, category, channel) and not urgent:
+                    gathered.add(place)
+                    suppressed[recipient_id, IN_DIGEST] = _suppressed(
+                        told, recipient_id, category, IN_DIGEST
+                    )
+                else:
+                    due[place] = _due(told, row, recipient_id, preferences, channel)
+            if not preferences.channels_for(category):
                 suppressed.setdefault(
-                    (recipient_id, category),
-                    MessageSuppressed(
-                        recipient_id=recipient_id,
-                        category=category,
-                        reason=UNWANTED,
-                        event_ids=(told.event_id,),
-                    ),
+                    (recipient_id, category), _suppressed(told, recipient_id, category, UNWANTED)
                 )
     return (*due.values(), *suppressed.values())
+
+
+def digest(
+    told: Told, recipient_id: RecipientId, preferences: Preferences
+) -> tuple[MessageDue | MessageSuppressed, ...]:
+    """Return the messages that tell a guardian of the debits of a day."""
+    channels = [c for c in preferences.channels_for(DEBIT) if c is not Channel.CABINET]
+    if not channels:
+        return (_suppressed(told, recipient_id, DEBIT, UNWANTED),)
+    return tuple(
+        MessageDue(
+            message_id=message_id(told.name, recipient_id, channel),
+            recipient_id=recipient_id,
+            channel=channel,
+            category=DEBIT,
+            template=DIGEST,
+            template_version=TEMPLATE_VERSION,
+            not_before=preferences.not_before(told.at, urgent=False).isoformat(),
+            event_ids=told.event_ids,
+        )
+        for channel in channels
+    )
+
+
+def _is_gathered(preferences: Preferences, category: str, channel: Channel) -> bool:
+    return preferences.digest and category == DEBIT and channel is not Channel.CABINET
+
+
+def _suppressed(
+    told: Told, recipient_id: RecipientId, category: str, reason: str
+) -> MessageSuppressed:
+    return MessageSuppressed(
+        recipient_id=recipient_id, category=category, reason=reason, event_ids=told.event_ids
+    )
 
 
 def _due(
@@ -65,18 +114,18 @@ def _due(
 ) -> MessageDue:
     not_before = preferences.not_before(told.at, urgent=row.then["urgent"] is True)
     return MessageDue(
-        message_id=message_id(told.event_id, recipient_id, channel),
+        message_id=message_id(told.name, recipient_id, channel),
         recipient_id=recipient_id,
         channel=channel,
         category=str(row.then["category"]),
         template=str(row.then["template"]),
         template_version=TEMPLATE_VERSION,
         not_before=not_before.isoformat(),
-        event_ids=(told.event_id,),
+        event_ids=told.event_ids,
     )
 
 
-def message_id(event_id: EventId, recipient_id: RecipientId, channel: Channel) -> MessageId:
+def message_id(name: str, recipient_id: RecipientId, channel: Channel) -> MessageId:
     """Return the id of a message: the same whenever it is decided again."""
-    text = f"{event_id}|{recipient_id}|{channel}"
+    text = f"{name}|{recipient_id}|{channel}"
     return MessageId(f"msg-{sha256(text.encode()).hexdigest()[:32]}")

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from contracts.vocabulary import ChildId, EnrollmentId, GroupId, Kopecks, ProviderId
+from contracts.vocabulary import (
+    ChildId,
+    EnrollmentId,
+    GroupId,
+    Kopecks,
+    PeriodId,
+    ProviderId,
+)
+from services.notifications.domain import thresholds
+from services.notifications.domain.people import Purse
 
 LESSONS_LEFT_LOW = 3
 """So many paid lessons left, or fewer, are worth a word."""
@@ -16,7 +25,7 @@ class Occasion:
     """What a fact is about, as far as it decides who is told, and of what.
 
     `word` is what the routing table calls it; `moved_kopecks` is what a month or a release moved;
-    `part` is which part of a long fact this is.
+    `part` is which part of a long fact this is; of a reserve `price_kopecks` is that of a lesson.
     """
 
     word: str
@@ -27,18 +36,34 @@ class Occasion:
     lessons_left: int | None = None
     moved_kopecks: Kopecks | None = None
     part: int = 1
+    period: PeriodId | None = None
+    nominal_kopecks: Kopecks | None = None
+    balance_kopecks: Kopecks | None = None
+    price_kopecks: Kopecks | None = None
 
-    def words(self, *, were_low: bool) -> tuple[str, ...]:
+    def words(self, *, were_low: bool, purse: Purse | None = None) -> tuple[str, ...]:
         """Return what the routing is asked about, the most particular first; maybe nothing.
 
         A movement of nothing is no news, and a long invoice is told of once. That lessons run out
-        is said once, until more became left (`were_low`: it was said already).
+        is said once, until more became left (`were_low`: it was said already); that money does,
+        when it comes to be so.
         """
         if self.moved_kopecks == 0 or self.part > 1:
             return ()
         if self.lessons_left is not None and is_low(self.lessons_left) and not were_low:
             return (LESSONS_RUN_OUT, self.word)
+        if self._runs_low(purse or Purse()):
+            return (thresholds.BALANCE_LOW, self.word)
         return (self.word,)
+
+    def _runs_low(self, before: Purse) -> bool:
+        if self.nominal_kopecks is None or self.balance_kopecks is None:
+            return False
+        price = self.price_kopecks or before.price_kopecks
+        was = thresholds.is_low(
+            before.nominal_kopecks, before.balance_kopecks, before.price_kopecks
+        )
+        return not was and thresholds.is_low(self.nominal_kopecks, self.balance_kopecks, price)
 
 
 def is_low(lessons_left: int) -> bool:

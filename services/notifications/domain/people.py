@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time
 
-from contracts.vocabulary import Channel, GuardianId, ProviderId
+from contracts.vocabulary import Channel, EventId, GuardianId, Kopecks, PeriodId, ProviderId
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, after_quiet
+
+NOTHING = Kopecks(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +26,50 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrollment:
-    """The provider of an enrollment, as soon as a fact named it, and what was said already."""
+    """The provider of an enrollment, as soon as a fact named it, and what was said already.
+
+    `registered_by` and `held_by` are the facts of its application and of its place, the latter
+    while the provider owes an answer; `overdue_on` is the day on which that is overdue.
+    """
 
     provider_id: ProviderId | None = None
+    period: PeriodId | None = None
     lessons_low: bool = False
+    registered_by: EventId | None = None
+    held_by: EventId | None = None
+    overdue_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What a family can be told about the money of a child in a period.
+
+    `price_kopecks` is that of one lesson of the latest agreement; `told_by` the latest fact about
+    the money, `certificate_by` the one that says until when it is there.
+    """
+
+    nominal_kopecks: Kopecks = NOTHING
+    balance_kopecks: Kopecks = NOTHING
+    price_kopecks: Kopecks = NOTHING
+    told_by: EventId | None = None
+    certificate_by: EventId | None = None
+    valid_until: date | None = None
+    reminded: int | None = None
+    """The latest reminder that was given, by its days before the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a fact is about that may be told of later, because of a day: an aggregate's id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """The debits a guardian is told of together, in order."""
+
+    event_ids: tuple[EventId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +79,8 @@ class Preferences:
     channels: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)
     quiet_from: time = QUIET_FROM
     quiet_until: time = QUIET_UNTIL
+    digest: bool = False
+    """Debits are gathered for a day; in the cabinet they disturb nobody and stand at once."""
 
     def channels_for(self, category: str) -> tuple[Channel, ...]:
         """Return the channels for a category; none if the guardian wants none."""
