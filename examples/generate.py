@@ -92,6 +92,38 @@ CONSENTS = ("application", "terms", "personal-data")
 REASONS_TO_REJECT = ("Не подходит расписание", "Группа другого уровня", "Нужна справка врача")
 REASONS_TO_PART = ("Переезд", "Изменилось расписание школы", "Ребёнок выбрал другой кружок")
 
+RULES_OF_2021: tuple[tuple[str, str, list[dict[str, Any]]], ...] = (
+    (
+        STEPPE,
+        "certificates.age",
+        [
+            {
+                "id": "young",
+                "when": {"age_years": {"below": 8}},
+                "then": {"verdict": "too_young"},
+                "says": "Ребёнку ещё нет 8 лет",
+            },
+            {
+                "id": "right",
+                "when": {"age_years": {"from": 8, "below": 18}},
+                "then": {"verdict": "eligible"},
+                "says": "Возраст от 8 до 17 лет",
+            },
+        ],
+    ),
+    (
+        TAIGA,
+        "enrollment.days",
+        [
+            {
+                "id": "days",
+                "then": {"hold_days": 3, "parking_days": 14},
+                "says": "Место удерживается 3 дня",
+            }
+        ],
+    ),
+)
+
 # The order of a day: what is said of one kind stands together.
 CATALOGUE, FREEZES, SUMS, FRAMES, TERMS, RULES, INVOICES, TASTES, FAMILIES = range(9)
 REQUESTS, ACCEPTANCES, REJECTIONS, WITHDRAWALS, PARTINGS, SEARCHES = range(10, 16)
@@ -390,8 +422,7 @@ class Autumn:
             (STEPPE, "MONTHLY_CONTRACT", "ON_ENROLLMENT"),
             (LAKE, "ATTENDED_LESSONS", "ON_REQUEST"),
         ):
-            policy = {"period": "2020", "debit_basis": basis, "issue_mode": mode, "revision": 1}
-            self._payers("policy-set", payer, "2020", policy, kind="set-up")
+            self._set_policy(payer, "2020", basis, mode)
         for provider, home, title in PROVIDERS:
             self._register_provider(provider, home, title, "active")
         for group in self._groups:
@@ -426,6 +457,10 @@ class Autumn:
             "basis": f"Постановление о программе на {period} год",
         }
         self._payers("period-opened", payer, period, data, kind="set-up")
+
+    def _set_policy(self, payer: str, period: str, basis: str, mode: str) -> None:
+        policy = {"period": period, "debit_basis": basis, "issue_mode": mode, "revision": 1}
+        self._payers("policy-set", payer, period, policy, kind="set-up")
 
     def _set_category(
         self,
@@ -551,7 +586,8 @@ class Autumn:
         """Expect an agreement: lessons from tomorrow as long as the group goes on."""
         data = enrollment.group.data
         enrollment.starts = max(dt.date.fromisoformat(data["starts_on"]), self._day + DAY)
-        enrollment.ends = dt.date.fromisoformat(min(data["ends_on"], YEAR_END))
+        year_end = f"{enrollment.starts.year}-12-31"
+        enrollment.ends = dt.date.fromisoformat(min(data["ends_on"], year_end))
         self._active.append(enrollment)
         self._taiga_enrolled += enrollment.child.payer == TAIGA
 
@@ -830,6 +866,7 @@ class Autumn:
             self._story_of_next_year,
             self._story_of_closing,
             self._story_of_invoices,
+            self._story_of_a_new_year,
         ):
             with contextlib.suppress(NobodyLeftError):
                 story()
@@ -1199,6 +1236,51 @@ class Autumn:
             day = START + offset * DAY
             if day.day == 7 and day.month > START.month:
                 self._at(offset, INVOICES, self._paying(f"{day.replace(day=1) - DAY:%Y-%m}"))
+
+    def _story_of_a_new_year(self) -> None:
+        """All municipalities open 2021, two with another policy; most children seek again.
+
+        It happens only in a play that lasts so long, and chance is asked only then.
+        """
+        self._at(119, TERMS, self._open_new_year)
+        self._at(119, SEARCHES, self._seek_again)
+        self._at(136, TERMS, self._come_too_late)
+
+    def _open_new_year(self) -> None:
+        self._taiga_enrolled = 0
+        for payer in PAYERS:
+            if payer != ANGARA:  # which has done it in autumn
+                self._open_period(payer, "2021", "2021-01-01", "2021-12-31")
+                self._set_category(payer, "general", "2021")
+            self._set_category(payer, "special", "2021")
+        self._set_policy(ANGARA, "2021", "MONTHLY_CONTRACT", "ON_REQUEST")
+        self._set_policy(LAKE, "2021", "MONTHLY_CONTRACT", "ON_ENROLLMENT")
+        for payer in PAYERS:
+            for provider in HOMES:
+                if (payer, provider) not in WITHOUT_FRAME:
+                    limit = FRAME_LIMIT if (payer, provider) in LIMITED else None
+                    self._set_frame(payer, provider, "2021", limit=limit)
+
+        for payer, table, rows in RULES_OF_2021:
+            self._publish_rules(payer, table, rows)
+
+    def _seek_again(self) -> None:
+        chance = self._random
+        for child in self._children:
+            if chance.random() < 0.7:
+                offset = chance.randint(0, 30)
+                self._in(offset, SEARCHES, self._of(child, self._seek))
+                if child.payer == ANGARA:
+                    task = self._of(child, self._request_next_certificate)
+                    self._in(max(0, offset + chance.randint(-2, 4)), REQUESTS, task)
+
+    def _request_next_certificate(self, child: Child) -> None:
+        self._request_certificate(child, "2021")
+
+    def _come_too_late(self) -> None:
+        """The books of 2020 are closed."""
+        self._correct(self._children[1], 20_000 * RUBLE)
+        self._set_category(TAIGA, "general", "2020", nominal=20_000 * RUBLE, is_raise=True)
 
     def _paying(self, month: str) -> Callable[[], None]:
         def pay() -> None:

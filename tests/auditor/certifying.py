@@ -48,9 +48,10 @@ def requested(world: World, entry: Entry) -> Outcome:
         return Wait(f"period:{entry.data['period']}", "unknown_period", DAYS_TO_WAIT)
     certificate = payer.certificates.get(child.child_id)
     grant = certificate.grants.get(period.period) if certificate is not None else None
-    is_waiting = grant is not None and child.child_id in _queue(payer, grant)
-    if grant is not None and (grant.is_funded or is_waiting):
-        return None
+    if certificate is not None and grant is not None:
+        is_waiting = child.child_id in _queue(payer, grant)
+        if grant.is_funded or is_waiting or certificate.is_closed:
+            return None  # it is there already, and can become no more
     if world.today > period.ends_on:
         return Refused("period_closed")
     if _verdict(world, payer, child, period) is not None:

@@ -297,7 +297,8 @@ def _accept(world: World, enrollment: Enrollment) -> None:
         _finish(world, enrollment, "CANCELLED", reason)
         return
     enrollment.state = "ACTIVE"
-    world.wake(payer.code, f"reserve:{enrollment.enrollment_id}")
+    # Marks wait in billing, which has the reserve before anybody else hears of it.
+    world.wake_at_once(payer.code, f"reserve:{enrollment.enrollment_id}")
 
 
 def _finish(world: World, enrollment: Enrollment, state: str, reason: str) -> None:

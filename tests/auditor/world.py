@@ -4,6 +4,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.auditor.play import Entry, Memory, date
@@ -340,11 +341,15 @@ class World:
             self.todo.popleft()()
 
     def wake(self, payer: str, key: str) -> None:
-        """Decide again, as the next things to do, what waits for a key, in order of arrival."""
-        self.todo.extend(
-            lambda it=it: self._decide(it)  # type: ignore[misc]
-            for it in self.waiting.pop((payer, key), [])
-        )
+        """Decide again, after what is to follow already, what waits for a key, by arrival."""
+        self.todo.extend(self._woken(payer, key))
+
+    def wake_at_once(self, payer: str, key: str) -> None:
+        """Decide again, before all else that is to follow, what waits for a key, by arrival."""
+        self.todo.extendleft(reversed(self._woken(payer, key)))
+
+    def _woken(self, payer: str, key: str) -> list[Callable[[], None]]:
+        return [partial(self._decide, it) for it in self.waiting.pop((payer, key), [])]
 
     def wake_for_today(self) -> None:
         """Decide what waited for a day that has come, in order of arrival."""

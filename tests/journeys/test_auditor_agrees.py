@@ -2,6 +2,16 @@
 
 import pytest
 
+from tests.support.chess import (
+    PAYER,
+    Words,
+    beginning,
+    day,
+    mark,
+    play_file,
+    rules,
+    terminated,
+)
 from tests.support.outcome import AUTUMN, segments
 from tests.support.rough_play import RoughPlay
 from tests.support.second_opinion import (
@@ -12,6 +22,24 @@ from tests.support.second_opinion import (
     in_memory,
     played,
 )
+
+PERIOD, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION = beginning()
+INVOICES_EARLIER = {
+    "id": "days",
+    "then": {"parking_days": 30, "grace_days": 10, "invoice_day": 3},
+    "says": "Счета составляются третьего числа",
+}
+
+
+def requested(revision: int) -> Words:
+    data = {"child_id": "child-anna", "period": "2020", "revision": revision}
+    return Words("navigator.certificate-requested", PAYER, "child-anna", data)
+
+
+def grown_up(birthday: str) -> tuple[Words, ...]:
+    """A certificate without money is closed, since its child was born on another day."""
+    child = CHILD._replace(data=CHILD.data | {"birth_date": birthday, "revision": 2})
+    return CHILD, requested(1), child
 
 
 async def agreed(lines: list[str], seed: int = 0) -> None:
@@ -29,12 +57,38 @@ async def test_they_agree_on_an_autumn(seed: int) -> None:
     await agreed(generated(seed, children=40, days=45), seed)
 
 
-@pytest.mark.slow
-async def test_they_agree_on_a_year_and_its_end() -> None:
-    await agreed(generated(11, children=30, days=170))
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(
+            (
+                *(PERIOD, CATEGORY, FRAME, PROVIDER, CHILD, APPLICATION),
+                *(terminated("2020-09-02"), mark(1, "2020-10-25"), GROUP),
+            ),
+            id="marks are decided with the reserve they waited for, before an end that waited too",
+        ),
+        pytest.param(
+            (
+                *beginning(),
+                rules("billing.days", [INVOICES_EARLIER], "2020-10-02", "2020-09-01"),
+                *(day("2020-09-01"), mark(1, "2020-09-01"), day("2020-10-01"), day("2020-10-03")),
+            ),
+            id="invoices follow the rule of their day, known before",
+        ),
+        pytest.param(
+            (
+                *(PERIOD, day("2020-12-31"), *grown_up("2002-12-31")),
+                *(day("2021-01-01"), requested(2)),
+            ),
+            id="a closed certificate is there already, also when the period is over",
+        ),
+    ],
+)
+async def test_they_agree_on_a_small_story(words: tuple[Words, ...]) -> None:
+    await agreed([*play_file((day("2020-08-31"), *words))])
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", range(1, 7))
 async def test_they_agree_on_rough_play(seed: int) -> None:
     await agreed([*RoughPlay(seed).lines(400)], seed)
 

@@ -39,6 +39,18 @@ BY_AGE = [
         "then": {"category": "special"},
     },
 ]
+OTHERS_TOO = [
+    {
+        "id": "certified",
+        "when": {"registry": ["certified", "other"]},
+        "then": {"verdict": "eligible"},
+    },
+    {
+        "id": "others",
+        "when": {"registry": ["preprofessional", "significant", "general"]},
+        "then": {"verdict": "not_certified"},
+    },
+]
 OVERLAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
     ("billing.charging", CHARGE_ABSENCE),
     ("billing.charging", CHARGE_ABSENCE[1:]),
@@ -62,6 +74,20 @@ OVERLAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
             },
         ],
     ),
+    (
+        "certificates.age",
+        [
+            {"id": "young", "when": {"age_years": {"below": 9}}, "then": {"verdict": "too_young"}},
+            {
+                "id": "right",
+                "when": {"age_years": {"from": 9, "below": 17}},
+                "then": {"verdict": "eligible"},
+            },
+            {"id": "old", "when": {"age_years": {"from": 17}}, "then": {"verdict": "too_old"}},
+        ],
+    ),
+    ("enrollment.registry", OTHERS_TOO),
+    ("enrollment.registry", OTHERS_TOO[1:]),
     ("certificates.category", BY_AGE),
     ("certificates.category", BY_AGE[:1]),
     ("enrollment.luck", CHARGE_ABSENCE),
