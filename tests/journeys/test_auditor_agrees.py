@@ -24,6 +24,8 @@ from tests.support.second_opinion import (
 )
 
 PERIOD, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION = beginning()
+GROUP_THAT_ASKS = GROUP._replace(data=GROUP.data | {"auto_accept": False})
+ACCEPTED = Words("navigator.application-accepted", PAYER, "enr-anna", {"enrollment_id": "enr-anna"})
 INVOICES_EARLIER = {
     "id": "days",
     "then": {"parking_days": 30, "grace_days": 10, "invoice_day": 3},
@@ -62,8 +64,8 @@ async def test_they_agree_on_an_autumn(seed: int) -> None:
     [
         pytest.param(
             (
-                *(PERIOD, CATEGORY, FRAME, PROVIDER, CHILD, APPLICATION),
-                *(terminated("2020-09-02"), mark(1, "2020-10-25"), GROUP),
+                *(PERIOD, CATEGORY, FRAME, PROVIDER, CHILD, APPLICATION, ACCEPTED),
+                *(terminated("2020-09-02"), mark(1, "2020-10-25"), GROUP_THAT_ASKS),
             ),
             id="marks are decided with the reserve they waited for, before an end that waited too",
         ),
