@@ -130,7 +130,6 @@ def _follow_mark(payer: Payer, its: Reserve, lesson_id: str) -> None:
         for other_id in its.exhausted:
             other = its.marked[other_id]
             if other.date <= its.last_day and _counts(payer, other):
-                its.exhausted.remove(other_id)
                 _charge(payer, its, other_id)
                 return
 
@@ -142,6 +141,8 @@ def _counts(payer: Payer, lesson: Lesson) -> bool:
 
 def _charge(payer: Payer, its: Reserve, lesson_id: str) -> None:
     lesson = its.marked[lesson_id]
+    if lesson_id in its.exhausted:
+        its.exhausted.remove(lesson_id)
     lesson.has_extra = not any(other.has_extra for other in its.marked.values())
     lesson.charged = its.lesson_share + (its.extra if lesson.has_extra else 0)
     _pay(payer, its, month_of(lesson.date), lesson.charged, "lesson-charged", lesson_id)

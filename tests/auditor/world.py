@@ -267,11 +267,9 @@ class Payer:
     """The last month in which the invoices were made."""
 
     def period_of(self, day: dt.date) -> Period | None:
-        """Return the period that contains a day."""
-        for period in self.periods.values():
-            if period.starts_on <= day <= period.ends_on:
-                return period
-        return None
+        """Return the period that contains a day, of several the one that began last."""
+        holding = [it for it in self.periods.values() if it.starts_on <= day <= it.ends_on]
+        return max(holding, key=lambda it: (it.starts_on, it.period), default=None)
 
     def grants(self, category: str, period: str) -> list[tuple[Certificate, Grant]]:
         """Return who has money of a category in a period, in order of number."""

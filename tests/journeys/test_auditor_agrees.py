@@ -24,6 +24,12 @@ from tests.support.second_opinion import (
 )
 
 PERIOD, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION = beginning()
+BEFORE_THE_GROUP = (PERIOD, CATEGORY, FRAME, PROVIDER)
+GROUP_OF_TWO_LESSONS = GROUP._replace(data=GROUP.data | {"lessons_total": 6})
+AUTUMN_PERIOD = PERIOD._replace(
+    subject="2020-autumn",
+    data=PERIOD.data | {"period": "2020-autumn", "starts_on": "2020-09-01"},
+)
 GROUP_THAT_ASKS = GROUP._replace(data=GROUP.data | {"auto_accept": False})
 ACCEPTED = Words("navigator.application-accepted", PAYER, "enr-anna", {"enrollment_id": "enr-anna"})
 INVOICES_EARLIER = {
@@ -64,7 +70,27 @@ async def test_they_agree_on_an_autumn(seed: int) -> None:
     [
         pytest.param(
             (
-                *(PERIOD, CATEGORY, FRAME, PROVIDER, CHILD, APPLICATION, ACCEPTED),
+                *(*BEFORE_THE_GROUP, GROUP_OF_TWO_LESSONS, CHILD, APPLICATION, day("2020-09-20")),
+                *(mark(1, "2020-09-15"), mark(2, "2020-09-10")),
+                *(mark(3, "2020-09-05"), mark(4, "2020-09-06")),  # exhausted
+                terminated("2020-09-12"),  # takes the first back
+                mark(3, "2020-09-05", "made-up", 2),  # is charged after all
+                mark(2, "2020-09-10", "ill", 2),  # the fourth is charged instead
+                *(mark(4, "2020-09-06", "ill", 2), mark(5, "2020-09-07")),
+            ),
+            id="lessons that were exhausted, before an end and after it",
+        ),
+        pytest.param(
+            (
+                AUTUMN_PERIOD,
+                *(*BEFORE_THE_GROUP, GROUP, CHILD, APPLICATION),
+                *(day("2020-09-20"), mark(1, "2020-09-15")),
+            ),
+            id="of two periods the one that began last",
+        ),
+        pytest.param(
+            (
+                *(*BEFORE_THE_GROUP, CHILD, APPLICATION, ACCEPTED),
                 *(terminated("2020-09-02"), mark(1, "2020-10-25"), GROUP_THAT_ASKS),
             ),
             id="marks are decided with the reserve they waited for, before an end that waited too",
