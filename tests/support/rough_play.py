@@ -52,6 +52,7 @@ OTHERS_TOO = [
     },
 ]
 OVERLAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
+    # Days of grace only become more: what is put off keeps its day (services/billing/README.md).
     ("billing.charging", CHARGE_ABSENCE),
     ("billing.charging", CHARGE_ABSENCE[1:]),
     (
