@@ -21,8 +21,8 @@ _TYPE = re.compile(rf"({'|'.join(INPUT_STREAMS)})\.(\*|[a-z0-9-]+\.v[1-9][0-9]*)
 _OKTMO = re.compile(r"[0-9]{8}\Z")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,39}\Z")
 _KEYS = {"sends", "payers", "providers", "decider", "readers"}
-# Topics of these names are written by the system itself.
-_TAKEN = {*READERS, "calendar", "senders"}
+# These write topics of the system itself, or have rights of their own (`contracts.access`).
+_TAKEN = {*READERS, "calendar", "senders", "operator", "admin"}
 
 
 class SourcesError(ValueError):

@@ -62,6 +62,16 @@ def settings_of(context: typer.Context, data: Path | None, bus: str | None, **mo
         stop(str(error), WRONG)
 
 
+def sources_of(settings: Any) -> Any:
+    """Return who may send what on the installation; a wrong file is wrong use."""
+    from contracts.sources import SHIPPED_PATH, SourcesError, load_sources
+
+    try:
+        return load_sources(settings.sources or SHIPPED_PATH)
+    except SourcesError as error:
+        stop(str(error), WRONG)
+
+
 def run(
     coroutine: Callable[[], Awaitable[Result]],
     log_level: int = logging.WARNING,

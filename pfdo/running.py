@@ -156,7 +156,7 @@ async def _play_somewhere(settings: Any, file: Path, timeout_seconds: float) -> 
 
     async with open_installation(settings) as installation:
         if settings.uses_kafka:
-            await installation.bus.create_topics(installation.topics)
+            await installation.make_topics()
         lines = _read(file, installation)
         async with _all_run(installation) as is_here:
             readers = readers_of(installation, cabinet=is_here)

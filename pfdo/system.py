@@ -74,14 +74,17 @@ async def running_now(settings: Settings) -> frozenset[str]:
     """Return the services that run on this installation, in any process."""
     if not settings.uses_kafka:
         return RunLocks(settings.data).held() & set(SERVICES)
-    return await _with_members(str(settings.kafka_bootstrap))
+    return await _with_members(settings)
 
 
-async def _with_members(bootstrap: str) -> frozenset[str]:
+async def _with_members(settings: Settings) -> frozenset[str]:
     from streaming.kafka import group_members
+    from streaming.kafka_security import security_of
 
     groups = {f"pfdo-{name}": name for name in SERVICES}
-    members = await group_members(bootstrap, list(groups))
+    members = await group_members(
+        str(settings.kafka_bootstrap), list(groups), security_of(settings)
+    )
     return frozenset(groups[group] for group, number in members.items() if number)
 
 
@@ -101,7 +104,7 @@ async def system(
     if not installation.settings.uses_kafka:
         locks.share(names)
     try:
-        await installation.bus.create_topics(installation.topics)
+        await installation.make_topics()
         projections = [PROJECTION] if cabinet else []
         others = await _senders(installation, telemetry) if senders else {}
         host = await make_host(installation, telemetry, services_of(names), projections, others)

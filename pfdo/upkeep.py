@@ -25,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(contracts, name="contracts")
     topics = typer.Typer(help="The topics on the bus.", no_args_is_help=True)
     topics.command("create")(topics_create)
+    topics.command("acls")(topics_acls)
     app.add_typer(topics, name="topics")
     app.command()(calendar)
     app.command()(doctor)
@@ -205,6 +206,85 @@ async def _create(settings: Any) -> tuple[Collection[str], Collection[str]]:
         made = await bus.create_topics(topics)
         corrected = await bus.correct_settings(topics) if isinstance(bus, KafkaBus) else ()
         return made, corrected
+
+
+def topics_acls(
+    context: typer.Context,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Make Kafka match, as one who administers it.")
+    ] = False,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            "--passwords", help="Also make the users: folder with a file kafka-USER each."
+        ),
+    ] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show who may do what on the bus; all else is denied. With --apply make Kafka match."""
+    from contracts.access import principals, rights
+
+    settings = options.settings_of(context, data, bus)
+    if apply and not settings.uses_kafka:
+        options.stop("Only Kafka has access lists: set PFDO_KAFKA_BOOTSTRAP.", options.WRONG)
+    sources = options.sources_of(settings)
+    wanted = rights(sources)
+    done = None
+    if apply:
+        users = _passwords(passwords, principals(sources)) if passwords else {}
+        done = options.run(lambda: _grant(settings, wanted, users))
+    if json or options.common(context).json:
+        options.print_json(
+            [
+                {
+                    "principal": right.principal,
+                    "resource": right.resource,
+                    "name": right.name + ("*" if right.is_prefix else ""),
+                    "operation": right.operation,
+                }
+                for right in wanted
+            ]
+        )
+    elif done is None:
+        for right in wanted:
+            star = "*" if right.is_prefix else ""
+            print(f"{right.principal:14} {right.operation:17} {right.resource} {right.name}{star}")
+    else:
+        print(f"{len(wanted)} rights: {done.added} added, {done.removed} removed.")
+        if done.users:
+            print(f"{done.users} users have their passwords.")
+
+
+def _passwords(folder: Path, names: Collection[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        file = folder / f"kafka-{name}"
+        try:
+            found[name] = file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            options.stop(
+                f"{file} cannot be read ({error.strerror}): the password of {name} is missing.",
+                options.WRONG,
+            )
+        if not found[name]:
+            options.stop(f"{file} is empty: the password of {name} is missing.", options.WRONG)
+    return found
+
+
+async def _grant(settings: Any, wanted: Collection[Any], users: dict[str, str]) -> Any:
+    from contracts.topics import all_topics
+    from streaming.kafka_access import grant
+    from streaming.kafka_security import security_of
+
+    return await grant(
+        settings.kafka_bootstrap,
+        security_of(settings),
+        wanted,
+        users,
+        [topic.name for topic in all_topics(options.sources_of(settings))],
+    )
 
 
 def calendar(

@@ -10,6 +10,8 @@ from streaming.bus import Bus
 from streaming.embedded import EmbeddedBus
 from streaming.errors import SettingError
 from streaming.kafka import KafkaBus, topic_settings
+from streaming.kafka_security import security_of
+from streaming.redis_client import Login
 from streaming.redis_store import RedisStore
 from streaming.settings import Settings
 from streaming.store import Store
@@ -32,7 +34,14 @@ class Installation:
             if service not in self._stores:
                 url = self.settings.redis_url_of(service)
                 server = url or EmbeddedValkey(self.settings.data / "state")
-                store = RedisStore(server, service=service, allow_unsafe=self.settings.sandbox)
+                login = Login(
+                    username=self.settings.redis_username,
+                    password=self.settings.redis_password,
+                    ca=self.settings.redis_ca,
+                )
+                store = RedisStore(
+                    server, service=service, login=login, allow_unsafe=self.settings.sandbox
+                )
                 await store.start()
                 self._stores[service] = store
             return self._stores[service]
@@ -41,6 +50,14 @@ class Installation:
     def topics(self) -> Collection[str]:
         """Return the names of all topics of the installation."""
         return [topic.name for topic in all_topics(self.sources)]
+
+    async def make_topics(self) -> None:
+        """Make the topics that are not there yet, where everybody may.
+
+        Where Kafka knows its users, who administers it makes them: `pfdo topics create`.
+        """
+        if self.settings.kafka_username is None:
+            await self.bus.create_topics(self.topics)
 
     async def close(self) -> None:
         """Let go of everything. Never hangs."""
@@ -84,4 +101,5 @@ def _bus(settings: Settings, sources: Sources) -> Bus:
         replication_factor=factor,
         ownership_topic=CALENDAR.name,
         group_instance_id=settings.instance,
+        security=security_of(settings),
     )

@@ -49,6 +49,7 @@ from faststream.kafka.message import FAKE_CONSUMER
 from streaming import kafka_headers
 from streaming.bus import Appended, Outgoing, Polled, Record
 from streaming.errors import BusUnavailableError, FencedError, HaltError, SettingError
+from streaming.kafka_security import PLAIN_TEXT, KafkaSecurity
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +142,11 @@ class KafkaBus:
         ownership_topic: str = "calendar.events.v1",
         group_instance_id: str | None = None,
         client_id: str = "pfdo",
+        security: KafkaSecurity = PLAIN_TEXT,
     ) -> None:
         kafka_headers.install()
         self._bootstrap = bootstrap
+        self._security = security.options
         self._partitions = partitions
         self._topics = dict(topics or {})
         self._replication_factor = replication_factor
@@ -159,6 +162,7 @@ class KafkaBus:
         self.broker = KafkaBroker(
             bootstrap,
             client_id=client_id,
+            security=security.of_broker,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             metadata_max_age_ms=METADATA_AGE_MS_MAX,
             consumer_only=True,
@@ -178,6 +182,7 @@ class KafkaBus:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
                 self._admin = AIOKafkaAdminClient(
                     bootstrap_servers=self._bootstrap,
+                    **self._security,
                     client_id=self._client_id,
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     metadata_max_age_ms=METADATA_AGE_MS_MAX,
@@ -337,6 +342,7 @@ class KafkaBus:
         name = f"{service}-{partition}"
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
+            **self._security,
             client_id=f"{self._client_id}-{name}",
             transactional_id=name,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
@@ -393,6 +399,7 @@ class KafkaBus:
     def _consumer(self, isolation_level: str) -> Any:
         return AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
+            **self._security,
             client_id=self._client_id,
             group_id=None,
             enable_auto_commit=False,
@@ -413,6 +420,7 @@ class KafkaBus:
             if self._publisher is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._bootstrap,
+                    **self._security,
                     client_id=f"{self._client_id}-publisher",
                     enable_idempotence=True,
                     acks="all",
@@ -883,9 +891,13 @@ async def _stop_producer(producer: Any) -> None:
     await _within(STOP_SECONDS_MAX, producer.stop())
 
 
-async def group_members(bootstrap: str, groups: Sequence[str]) -> Mapping[str, int]:
+async def group_members(
+    bootstrap: str, groups: Sequence[str], security: KafkaSecurity = PLAIN_TEXT
+) -> Mapping[str, int]:
     """Return how many members each consumer group has. Raises BusUnavailableError."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS, **security.options
+    )
     members: dict[str, int] = {}
     try:
         async with asyncio.timeout(OPEN_SECONDS_MAX):

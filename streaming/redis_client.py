@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,6 +38,18 @@ _SURROUNDINGS = (
 )
 _DENIED = (exceptions.AuthenticationError, exceptions.NoPermissionError)
 _SURROUNDINGS_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE", "LOADING"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who we are where the URL does not say it; `ca` in PEM, for rediss:// URLs."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: str | None = field(default=None, repr=False)
+
+
+NOBODY = Login()
 
 
 class FunctionLibrary:
@@ -77,12 +90,14 @@ class RedisClient:
         library: FunctionLibrary,
         unavailable: type[StreamingError],
         *,
+        login: Login = NOBODY,
         connections_max: int = 16,
         keeps_server: bool = True,
     ) -> None:
         self._server = server
         self._library = library
         self._unavailable = unavailable
+        self._login = login
         self._connections_max = connections_max
         self._keeps_server = keeps_server
         # Who comes too many waits: redis-py would refuse him.
@@ -123,7 +138,12 @@ class RedisClient:
         It does not keep the server running: this one must outlive it.
         """
         sibling = RedisClient(
-            self._server, self._library, self._unavailable, connections_max=1, keeps_server=False
+            self._server,
+            self._library,
+            self._unavailable,
+            login=self._login,
+            connections_max=1,
+            keeps_server=False,
         )
         sibling._client = sibling._new_client()
         return sibling
@@ -224,6 +244,10 @@ class RedisClient:
         if isinstance(self._server, EmbeddedValkey):
             client = Redis(unix_socket_path=str(self._server.socket_path), **options)
         else:
+            # What the URL says itself wins.
+            options |= {"username": self._login.username, "password": self._login.password}
+            if self._server.startswith("rediss:"):
+                options |= {"ssl_ca_data": self._login.ca}
             client = Redis.from_url(self._server, **options)
         # Answers as they come over the wire: redis-py would reshape some of them.
         client.response_callbacks.clear()

@@ -14,7 +14,7 @@ from typing import Any
 from redis import exceptions
 
 from streaming.errors import SettingError, StoreUnavailableError
-from streaming.redis_client import Argument, FunctionLibrary, RedisClient
+from streaming.redis_client import NOBODY, Argument, FunctionLibrary, Login, RedisClient
 from streaming.store import (
     Answer,
     Behind,
@@ -55,6 +55,7 @@ class RedisStore:
         *,
         service: str,
         prefix: str = "pfdo",
+        login: Login = NOBODY,
         allow_unsafe: bool = False,
         clock_ms: Callable[[], int] = _clock_ms,
     ) -> None:
@@ -62,6 +63,7 @@ class RedisStore:
             server,
             FunctionLibrary(Path(__file__).with_name("commit.lua")),
             StoreUnavailableError,
+            login=login,
         )
         self._service = service
         self._prefix = prefix

@@ -6,10 +6,12 @@ A wrong or unknown one stops the start with its name and the remedy.
 import difflib
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streaming.errors import SettingError
@@ -37,6 +39,24 @@ class Settings(BaseSettings):
         default=Path("data"), description="Directory of the embedded installation: bus/ and state/"
     )
     kafka_bootstrap: str | None = Field(default=None, description="host:port[,host:port] of Kafka")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT",
+        description="How Kafka is spoken to; SASL_… says who we are, …SSL encrypts. Without SASL "
+        "only a Kafka on this machine is taken, unless PFDO_SANDBOX=1",
+    )
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        default="SCRAM-SHA-512", description="How SASL proves the password"
+    )
+    kafka_username: str | None = Field(default=None, description="Our user in Kafka, for SASL_…")
+    kafka_password: str | None = Field(
+        default=None, repr=False, description="Its password; better from a file, see above"
+    )
+    kafka_ca: str | None = Field(
+        default=None,
+        repr=False,
+        description="Authorities that Kafka's certificate may come from, PEM (better from a file, "
+        "see above); those of the machine without it",
+    )
     kafka_replication_factor: int = Field(
         default=1, ge=1, le=7, description="Copies of each topic that `pfdo topics create` makes"
     )
@@ -60,6 +80,49 @@ class Settings(BaseSettings):
     billing_redis_url: str | None = Field(default=None, description="Redis of billing")
     notifications_redis_url: str | None = Field(default=None, description="Redis of notifications")
     cabinet_redis_url: str | None = Field(default=None, description="Redis of the cabinet")
+    redis_username: str | None = Field(
+        default=None, description="Our user in Redis, where the address names none"
+    )
+    redis_password: str | None = Field(
+        default=None,
+        repr=False,
+        description="Its password; better from a file, see above. Without any only a Redis on this "
+        "machine is taken, unless PFDO_SANDBOX=1",
+    )
+    redis_ca: str | None = Field(
+        default=None,
+        repr=False,
+        description="Authorities that the certificate of a rediss:// address may come from, PEM "
+        "(better from a file, see above); those of the machine without it",
+    )
+    vault_redis_url: str | None = Field(
+        default=None,
+        description="Redis of personal data, its own and backed up; without it an embedded Valkey, "
+        "vault/ in PFDO_DATA, where the bus is embedded too",
+    )
+    vault_keys: SecretStr | None = Field(
+        default=None,
+        description="Master keys of personal data, as a file: a name and 32 bytes in base64 a "
+        "line, the newest last; earlier ones are needed until the next start. Without it there "
+        "are no names, only ids",
+    )
+    vault_token: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Token by which the Navigator enters persons; without it nobody does",
+    )
+    paper_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Key of the check on printed certificates, at least 32 characters; another "
+        "one makes all that were printed invalid",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="Address of the cabinet as people reach it: stands in the QR code of printed "
+        "certificates",
+    )
     sources: Path | None = Field(
         default=None, description="File that replaces contracts/sources.yaml"
     )
@@ -103,7 +166,52 @@ def load_settings(
     settings = read_settings(Settings, PREFIX, changes or {}, environment, apart=SENDERS_PREFIX)
     if settings.uses_kafka and settings.kafka_bootstrap is None:
         raise SettingError("PFDO_KAFKA_BOOTSTRAP is missing: the bus is kafka, say where it is.")
+    _check_kafka(settings)
+    _check_redis(settings)
     return settings
+
+
+def _check_kafka(settings: Settings) -> None:
+    """Raise SettingError if Kafka would not know us, or anybody, on a network."""
+    if not settings.uses_kafka:
+        return
+    protocol = settings.kafka_security_protocol
+    for name in ("kafka_username", "kafka_password"):
+        if protocol.startswith("SASL_") and getattr(settings, name) is None:
+            raise SettingError(
+                f"{PREFIX}{name.upper()} is missing: {PREFIX}KAFKA_SECURITY_PROTOCOL is {protocol}."
+            )
+    places = str(settings.kafka_bootstrap).split(",")
+    away = [place for place in places if not _is_this_machine(urlsplit(f"//{place}").hostname)]
+    if away and not protocol.startswith("SASL_") and not settings.sandbox:
+        raise SettingError(
+            f"{PREFIX}KAFKA_SECURITY_PROTOCOL is {protocol}: whoever reaches {away[0]} could write "
+            f"anything. Take SASL_SSL with {PREFIX}KAFKA_USERNAME and {PREFIX}KAFKA_PASSWORD_FILE, "
+            f"or set {PREFIX}SANDBOX=1 if nothing real runs there."
+        )
+
+
+def _check_redis(settings: Settings) -> None:
+    """Raise SettingError if a Redis on a network would take anybody. It does not say the URL."""
+    for name in Settings.model_fields:
+        url = getattr(settings, name) if name.endswith("redis_url") else None
+        parts = urlsplit(url or "")
+        if parts.scheme not in {"redis", "rediss"} or _is_this_machine(parts.hostname):
+            continue
+        if not (parts.password or settings.redis_password or settings.sandbox):
+            raise SettingError(
+                f"{PREFIX}{name.upper()}: whoever reaches {parts.hostname} could change the books. "
+                f"Give that Redis a user and {PREFIX}REDIS_USERNAME and "
+                f"{PREFIX}REDIS_PASSWORD_FILE, or set {PREFIX}SANDBOX=1 if nothing real is kept "
+                "there."
+            )
+
+
+def _is_this_machine(host: str | None) -> bool:
+    try:
+        return host is None or host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings(
