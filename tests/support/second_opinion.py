@@ -33,6 +33,7 @@ from tests.support.world import World
 ROOT = Path(__file__).parents[2]
 SERVICES = (enrollment, certificates, billing, notifications)
 BOOKS = ("certificates", "enrollments", "groups", "providers", "payers", "invoices")
+PARTITIONS = (3, 1, 7)
 NOT_COUNTED = {"at", "text"}
 """Of a movement of money: when its cause was sent, and how it is told."""
 SHOWN_MAX = 40
@@ -44,8 +45,9 @@ def audited(lines: Iterable[str]) -> dict[str, Any]:
 
 
 def in_memory(seed: int) -> World:
-    """Return a world of all services that decide."""
-    return World([make() for make in SERVICES], seed=seed)
+    """Return a world of all services that decide; how many partitions it has the seed tells."""
+    partitions = PARTITIONS[seed % len(PARTITIONS)]
+    return World([make() for make in SERVICES], seed=seed, partitions=partitions)
 
 
 async def played(world: World, story: Iterable[Segment]) -> dict[str, Any]:
