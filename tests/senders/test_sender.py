@@ -503,6 +503,20 @@ async def test_while_a_message_is_on_its_way_the_sender_is_not_idle() -> None:
     assert await idle() == b"1"
 
 
+async def test_what_was_read_and_not_yet_begun_is_something_to_do() -> None:
+    post = await open_post(lessons=0)
+    sender = await post.sender()
+    await post.works(sender)
+    await post.town.hears(lesson(1, 20))
+
+    idle = []
+    while not post.attempts.tasks:
+        await sender.step()
+        idle.append((await post.store.standing(0, 1)).fields["idle"])
+
+    assert set(idle) == {b"0"}
+
+
 # --- facts --------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,9 @@ class Attempts:
     def __contains__(self, message_id: str) -> bool:
         return message_id in self.tasks or message_id in self.ended
 
+    def __bool__(self) -> bool:
+        return bool(self.tasks or self.ended)
+
 
 class Sender:
     """The owner of one partition of all channels; run by a `streaming.host.Host`."""
@@ -209,7 +212,8 @@ class Sender:
         noted = await self._note(changes)
         begun = await self._choose(changes)
         was_idle = self._is_idle
-        self._is_idle = not (begun or self._attempts.tasks or self._is_held_back)
+        # What was put in order just now may be due: only a round that finds nothing is idle.
+        self._is_idle = not (changes or begun or self._attempts or self._is_held_back)
         if moved or changes or self._is_idle != was_idle:
             await self._keep(changes)
         for message in begun:
