@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run setup test check bench bench-quick up down lock
+.PHONY: help run setup test mutations check bench bench-quick up down lock
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
@@ -23,6 +23,9 @@ setup: .venv/.installed ## Make .venv with the locked dependencies and .venv/bin
 
 test: setup .venv/.tools ## Run every test; what needs Docker or Chromium is skipped without it, and says so
 	@$(BIN)/python -m pytest -rs $(ARGS)
+
+mutations: setup .venv/.tools ## Plant wrong decisions one by one; a test must catch each (minutes)
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 check: setup .venv/.tools ## Format, lint, types, import rules, contracts, rule tables, dead code, dependencies
 	@echo "check: format"        && $(BIN)/ruff format --check --quiet .
