@@ -14,11 +14,15 @@ from fastapi import Depends, FastAPI, Request, Response
 
 from contracts.sources import Sources
 from services.cabinet.api import intake, reading
+from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import ProblemError, add_handlers
+from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.routes import add_pages
 from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
+from services.cabinet.vault.opening import vault_of
+from services.cabinet.vault.vault import Vault
 from streaming import health
 from streaming.bus import Bus
 from streaming.errors import SettingError
@@ -43,6 +47,7 @@ async def create_app(
 ) -> FastAPI:
     """Return the cabinet on an open installation. Raises StoreUnavailableError, SettingError."""
     store = await installation.store(PROJECTION.name)
+    token = settings.vault_token
     return make_app(
         store,
         installation.bus,
@@ -50,6 +55,8 @@ async def create_app(
         host,
         telemetry,
         sandbox=settings.sandbox,
+        vault=vault_of(settings),
+        vault_token=None if token is None else token.get_secret_value(),
     )
 
 
@@ -61,8 +68,13 @@ def make_app(
     telemetry: Telemetry,
     *,
     sandbox: bool,
+    vault: Vault | None = None,
+    vault_token: str | None = None,
 ) -> FastAPI:
-    """Return the cabinet on a store of read models and a bus to publish to."""
+    """Return the cabinet on a store of read models and a bus to publish to.
+
+    Without a vault there are no names. It is opened by `serving`.
+    """
     app = FastAPI(
         title="PFDO cabinet",
         version="1",
@@ -74,14 +86,21 @@ def make_app(
     )
     queries = Queries(store, bus.partitions)
     app.state.pulse = Pulse(queries)
+    app.state.vault = vault
     add_handlers(app)
     _add_health(app, host, telemetry)
     guards = [] if sandbox else [Depends(_only_this_machine)]
     app.include_router(reading.router(queries), dependencies=guards)
     app.include_router(intake.router(bus, sources), dependencies=guards)
-    add_pages(app, queries, app.state.pulse, sandbox=sandbox)
-
+    no_token_needed = _is_local if sandbox else _nobody
+    app.include_router(personal.router(vault, vault_token, no_token_needed))
+    add_pages(app, queries, app.state.pulse, People(vault), sandbox=sandbox)
     return app
+
+
+def _nobody(request: Request) -> bool:
+    del request
+    return False
 
 
 def _only_this_machine(request: Request) -> None:
@@ -114,7 +133,8 @@ def _add_health(app: FastAPI, host: Host, telemetry: Telemetry) -> None:
 async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
     """Serve the app while the block runs; yields its port, which was chosen if `port` is 0.
 
-    Raises SettingError when the port cannot be had.
+    Its vault is open as long. Raises SettingError when the port cannot be had or a key of the vault
+    lacks, VaultUnavailableError.
     """
     try:
         listening = socket.create_server((address, port), family=_family(address))
@@ -124,6 +144,8 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             "Stop what uses it, or choose another one by PFDO_PORT or --port."
         ) from error
     with listening:
+        if app.state.vault is not None:
+            await app.state.vault.open()
         server = quiet_server(app, address, port)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -132,6 +154,8 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             await app.state.pulse.close()
             server.should_exit = True
             await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+            if app.state.vault is not None:
+                await app.state.vault.close()
 
 
 def _family(address: str) -> socket.AddressFamily:

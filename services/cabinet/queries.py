@@ -269,6 +269,18 @@ class Queries:
             for guardian_id, numbers in zip(ids, zip(*counted, strict=True), strict=True)
         ]
 
+    async def provider_titles(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return the titles of those ids that are providers."""
+        titles = {}
+        for id_ in ids:
+            found = await self._place(PROVIDERS, id_)
+            if found is not None:
+                part, home = found
+                provider = await part.find(Provider, under(home, id_))
+                if provider is not None:
+                    titles[id_] = provider.title
+        return titles
+
     async def family(self, guardian_id: str) -> Answer | None:
         """Return the children of a guardian with all a parent may know, or None if there is none.
 

@@ -15,6 +15,7 @@ RETRY_AFTER_SECONDS = "2"
 
 _TITLES = {
     400: "This is no readable JSON",
+    401: "Not known",
     403: "Not allowed",
     404: "Not found",
     405: "Not possible here",

@@ -220,3 +220,30 @@ class Problem(BaseModel):
     detail: str
     reason: str | None = Field(default=None, description="Of the closed list of docs/events.md")
     index: int | None = Field(default=None, description="Which event of a batch, from 0")
+
+
+class LookShape(Shape):
+    """One entry of a person's record; `why` of an erasure is its basis."""
+
+    number: int
+    at: str
+    deed: str
+    by: str
+    why: str
+    prevhash: str
+    hash: str
+
+
+class RecordShape(Shape):
+    """What was done with a person's data: entries kept, how many older ones went."""
+
+    is_whole: bool
+    forgotten: int
+    looks: list[LookShape]
+
+
+class ErasureShape(Shape):
+    """The act of an erasure; without a new log the server's files still hold the wrapped key."""
+
+    act: LookShape
+    log_is_rewritten: bool

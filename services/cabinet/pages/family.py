@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from rulebook.wording import counted, full_date, rubles
@@ -89,14 +90,17 @@ class Line:
     tone: str
 
 
-def family_page(family: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the template of a family shows."""
+def family_page(
+    family: Mapping[str, Any], names: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return what the template of a family shows. Where there is no name, its id stands."""
     today = family["business_day"]
-    children = [_child(child, today) for child in family["children"]]
+    children = [_child(child, today, names) for child in family["children"]]
     messages = _messages(family["messages"], today)
     now = wording.day(today)
     return {
         "guardian_id": family["guardian_id"],
+        "guardian": names.get(family["guardian_id"]),
         "today": full_date(now) if now is not None else "",
         "children": children,
         "messages": messages[:MESSAGES_SHOWN],
@@ -104,7 +108,7 @@ def family_page(family: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _child(child: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+def _child(child: Mapping[str, Any], today: str | None, names: Mapping[str, str]) -> dict[str, Any]:
     known = {each["enrollment_id"]: each for each in child["enrollments"]}
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
@@ -112,6 +116,7 @@ def _child(child: Mapping[str, Any], today: str | None) -> dict[str, Any]:
     history = _history(child["history"], known, today)
     return {
         "id": child["child_id"],
+        "name": names.get(child["child_id"]),
         "payer": child["payer"],
         "age": wording.age(child["birth_date"], today),
         "certificate": _certificate(child["certificate"], today),

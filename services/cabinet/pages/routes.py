@@ -15,6 +15,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from rulebook.wording import counted, rubles
 from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH, family_page
+from services.cabinet.pages.people import People, looks_page, readers_of
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.queries import GUARDIANS_LISTED_MAX, Answer, Queries
 from streaming.errors import StoreUnavailableError
@@ -58,18 +59,21 @@ def fingerprint(family: Answer) -> str:
     return sha256(orjson.dumps(family, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def add_pages(app: FastAPI, queries: Queries, pulse: Pulse, *, sandbox: bool) -> None:
+def add_pages(
+    app: FastAPI, queries: Queries, pulse: Pulse, people: People, *, sandbox: bool
+) -> None:
     """Add the parents' pages and what they are made of."""
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
-    app.include_router(_router(queries, pulse, sandbox=sandbox))
+    app.include_router(_router(queries, pulse, people, sandbox=sandbox))
 
 
-def _router(queries: Queries, pulse: Pulse, *, sandbox: bool) -> APIRouter:
+def _router(queries: Queries, pulse: Pulse, people: People, *, sandbox: bool) -> APIRouter:
     pages = APIRouter(include_in_schema=False)
     environment = _environment()
 
     def page(name: str, status: int = 200, **shown: Any) -> Response:
-        content = environment.get_template(name).render(sandbox=sandbox, **shown)
+        shown |= {"sandbox": sandbox, "invented": people.are_invented}
+        content = environment.get_template(name).render(**shown)
         return Response(content, status, media_type="text/html", headers=dict(HEADERS))
 
     def closed(status: int) -> Response:
@@ -104,7 +108,25 @@ def _router(queries: Queries, pulse: Pulse, *, sandbox: bool) -> APIRouter:
             return unavailable()
         if found is None:
             return page("missing.html", 404, guardian_id=guardian_id)
-        return page("family.html", version=fingerprint(found), **family_page(found))
+        known = await people.of_family(found, "family-page")
+        names = {id_: person.name for id_, person in known.items()}
+        return page("family.html", version=fingerprint(found), **family_page(found, names))
+
+    @pages.get("/families/{guardian_id}/looks")
+    async def looks(guardian_id: GuardianId) -> Response:
+        if not sandbox:
+            return closed(403)
+        try:
+            found = await queries.family(guardian_id)
+            if found is None:
+                return page("missing.html", 404, guardian_id=guardian_id)
+            known = await people.of_family(found, "record")
+            ids = [guardian_id, *(child["child_id"] for child in found["children"])]
+            records = await people.records(ids)
+            titles = await queries.provider_titles(readers_of(records))
+        except StoreUnavailableError:
+            return unavailable()
+        return page("looks.html", **looks_page(found, known, records, titles))
 
     @pages.get("/families/{guardian_id}/live")
     async def live(request: Request, guardian_id: GuardianId, version: Search = "") -> Response:

@@ -1,9 +1,10 @@
 """What the parents' page says: states, reasons and what happens next, in plain Russian. Pure."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from rulebook.wording import NO_BREAK_SPACE, counted, day_and_month, full_date, rubles
 
@@ -178,3 +179,38 @@ def _ended(enrollment: Mapping[str, Any]) -> str:
 def _when(text: str | None) -> str:
     then = day(text)
     return "" if then is None else full_date(then)
+
+
+# --- who looked at personal data ---------------------------------------------------------------
+
+LOOKERS: Mapping[str, str] = MappingProxyType(
+    {
+        "navigator": "Навигатор",
+        "machine": "Система сертификатов",
+        "sandbox": "Учебный режим",
+    }
+)
+LOOKS: Mapping[str, str] = MappingProxyType(
+    {
+        "family-page": "Открыта страница семьи",
+        "certificate": "Имя напечатано на сертификате",
+        "statement": "Имя напечатано в выписке",
+        "record": "Открыт список тех, кто смотрел данные",
+        "journal": "Имя ребёнка показано в журнале группы",
+        "application": "Имя ребёнка показано в заявлении",
+        "notification": "Адрес узнан, чтобы отправить сообщение",
+        "support": "Данные открыты по обращению в поддержку",
+        "registration": "Данные записаны",
+        "invented": "Имя придумано",
+    }
+)
+DEEDS: Mapping[str, str] = MappingProxyType(
+    {"read": "Данные открыты", "written": "Данные записаны", "erased": "Данные уничтожены"}
+)
+_ZONE = ZoneInfo("Asia/Irkutsk")
+
+
+def moment(at: str) -> str:
+    """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``."""
+    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    return f"{full_date(then.date())}, {then:%H:%M}"

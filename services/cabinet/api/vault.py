@@ -1,0 +1,165 @@
+"""`/api/v1/vault/…`: the Navigator enters persons, and erases them; senders ask where they live.
+
+Nothing of a body is ever repeated in an answer or a log.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import ValidationError
+
+from services.cabinet.api import shapes
+from services.cabinet.api.problems import ProblemError
+from services.cabinet.vault.looks import Look
+from services.cabinet.vault.person import Person
+from services.cabinet.vault.store import VaultUnavailableError
+from services.cabinet.vault.vault import Reader, Vault
+
+BODY_BYTES_MAX = 16 * 1024
+NAVIGATOR = "navigator"
+MACHINE = "machine"
+
+PersonId = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
+Basis = Annotated[
+    str,
+    Query(
+        pattern=r"^[a-z0-9][a-z0-9/-]{2,79}$",
+        description="What the erasure rests on: a number of a paper, nothing personal",
+    ),
+]
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": shapes.Problem, "description": description}
+    for status, description in {
+        401: "No token, or another one",
+        404: "Nothing is known of this id",
+        503: "The vault cannot be reached",
+    }.items()
+}
+
+
+class Purpose(StrEnum):
+    """What a machine reads a person for; the family is shown it."""
+
+    NOTIFICATION = "notification"
+    SUPPORT = "support"
+
+
+def router(
+    vault: Vault | None, token: str | None, is_let_in: Callable[[Request], bool]
+) -> APIRouter:
+    """Return the paths of the vault. `is_let_in` says who needs no token, where there is none."""
+
+    def known(request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if token is None:
+            if not is_let_in(request):
+                raise ProblemError(401, "PFDO_VAULT_TOKEN is not set here: nobody is answered.")
+        elif scheme.lower() != "bearer" or not hmac.compare_digest(
+            given.strip().encode(), token.encode()
+        ):
+            raise ProblemError(401, "Send the token of the vault: Authorization: Bearer …")
+
+    def opened() -> Vault:
+        if vault is None:
+            raise ProblemError(404, "There is no vault here: PFDO_VAULT_KEYS is not set.")
+        return vault
+
+    api = APIRouter(
+        prefix="/api/v1/vault/persons",
+        tags=["vault"],
+        dependencies=[Depends(known)],
+        responses=PROBLEMS,
+    )
+    schema = {"content": {"application/json": {"schema": Person.model_json_schema()}}}
+
+    @api.put("/{id}", status_code=204, openapi_extra={"requestBody": {"required": True, **schema}})
+    async def put(request: Request, id: PersonId) -> Response:  # noqa: A002 - names the path
+        """Enter a person, or enter it anew: what was known before is replaced."""
+        person = _person(await _body(request))
+        try:
+            await opened().put(id, person, Reader(by=NAVIGATOR, why="registration"))
+        except VaultUnavailableError as error:
+            raise _away() from error
+        return Response(status_code=204)
+
+    @api.get("/{id}", response_model=Person)
+    async def read(id: PersonId, why: Purpose) -> Response:  # noqa: A002
+        """Return a person; the look is on record, and the family is shown it."""
+        try:
+            found = await opened().read([id], Reader(by=MACHINE, why=why.value))
+        except VaultUnavailableError as error:
+            raise _away() from error
+        if id not in found:
+            raise _nobody()
+        return _json(found[id].model_dump(mode="json"))
+
+    @api.delete("/{id}", response_model=shapes.ErasureShape)
+    async def erase(id: PersonId, basis: Basis) -> Response:  # noqa: A002
+        """Destroy the key of a person: what it sealed can be read no more.
+
+        A backup of the vault still has the key, wrapped; with the master keys of its time it can be
+        unwrapped. So backups end with the master keys: rotate them, and destroy the old ones.
+        """
+        try:
+            erasure = await opened().erase(id, Reader(by=NAVIGATOR, why=basis))
+        except VaultUnavailableError as error:
+            raise _away() from error
+        if erasure is None:
+            raise _nobody()
+        return _json({"act": asdict(erasure.act), "log_is_rewritten": erasure.log_is_rewritten})
+
+    @api.get("/{id}/record", response_model=shapes.RecordShape)
+    async def record(id: PersonId) -> Response:  # noqa: A002
+        """Return who did what with a person's data, hash-chained; for the auditor."""
+        try:
+            found = await opened().record(id)
+        except VaultUnavailableError as error:
+            raise _away() from error
+        looks: list[Look] = list(found.looks)
+        return _json(
+            {
+                "is_whole": found.is_whole,
+                "forgotten": found.forgotten,
+                "looks": [asdict(look) for look in looks],
+            }
+        )
+
+    return api
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise ProblemError(413, f"More than {BODY_BYTES_MAX} bytes.")
+    return bytes(body)
+
+
+def _person(body: bytes) -> Person:
+    try:
+        return Person.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        # A name that is not ours may be anything: even a name.
+        name = first["loc"][0] if first["loc"] else ""
+        known = name if name in Person.model_fields else "the body"
+        raise ProblemError(422, f"{known}: not as the schema has it ({first['type']}).") from None
+
+
+def _json(content: Any) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(orjson.dumps(content), media_type="application/json", headers=headers)
+
+
+def _nobody() -> ProblemError:
+    return ProblemError(404, "Nothing is known of this id.")
+
+
+def _away() -> ProblemError:
+    return ProblemError(503, "The vault cannot be reached. Try again later.")

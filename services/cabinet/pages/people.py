@@ -1,0 +1,99 @@
+"""Names for pages: from the vault, each look on record. Where it is away, ids stand instead."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.cabinet.pages import wording
+from services.cabinet.vault.looks import Deed, Look
+from services.cabinet.vault.person import Person
+from services.cabinet.vault.store import VaultUnavailableError
+from services.cabinet.vault.vault import READ_AT_ONCE_MAX, Reader, Vault
+
+
+class People:
+    """Who stands behind ids, if there is a vault."""
+
+    def __init__(self, vault: Vault | None) -> None:
+        self._vault = vault
+
+    @property
+    def are_invented(self) -> bool:
+        """Return whether names are made up: pages say so."""
+        return self._vault is not None and self._vault.people_are_invented
+
+    async def of_family(self, family: Mapping[str, Any], why: str) -> dict[str, Person]:
+        """Return guardian and children, for the guardian."""
+        ids = [family["guardian_id"], *(child["child_id"] for child in family["children"])]
+        guardian_id = str(family["guardian_id"])
+        return await self.find(dict.fromkeys(ids, guardian_id), Reader(by=guardian_id, why=why))
+
+    async def find(self, family_of: Mapping[str, str], reader: Reader) -> dict[str, Person]:
+        """Return whom the vault knows; each id comes with one of its family."""
+        if self._vault is None:
+            return {}
+        found: dict[str, Person] = {}
+        ids = list(family_of)
+        try:
+            for first in range(0, len(ids), READ_AT_ONCE_MAX):
+                some = {id_: family_of[id_] for id_ in ids[first : first + READ_AT_ONCE_MAX]}
+                found |= await self._vault.read_families(some, reader)
+        except VaultUnavailableError:
+            return {}
+        return found
+
+    async def records(self, ids: Iterable[str]) -> dict[str, Any] | None:
+        """Return what was done with the data of persons; None where nobody can say."""
+        if self._vault is None:
+            return None
+        try:
+            return {id_: await self._vault.record(id_) for id_ in ids}
+        except VaultUnavailableError:
+            return None
+
+
+def looks_page(
+    family: Mapping[str, Any],
+    people: Mapping[str, Person],
+    records: Mapping[str, Any] | None,
+    providers: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what the page of looks shows. `providers` are titles by id. Pure."""
+    guardian_id = str(family["guardian_id"])
+    return {
+        "guardian_id": guardian_id,
+        "known": records is not None,
+        "persons": [
+            {
+                "id": id_,
+                "name": people[id_].full_name if id_ in people else id_,
+                "is_whole": record.is_whole,
+                "forgotten": record.forgotten,
+                "own": sum(_is_own(look, guardian_id) for look in record.looks),
+                "looks": _lines(record.looks, guardian_id, providers),
+            }
+            for id_, record in (records or {}).items()
+        ],
+    }
+
+
+def readers_of(records: Mapping[str, Any] | None) -> set[str]:
+    """Return the ids of all who looked."""
+    return {look.by for record in (records or {}).values() for look in record.looks}
+
+
+def _is_own(look: Look, guardian_id: str) -> bool:
+    return look.deed is Deed.READ and look.by == guardian_id
+
+
+def _lines(
+    looks: Sequence[Look], guardian_id: str, providers: Mapping[str, str]
+) -> list[dict[str, str]]:
+    return [
+        {
+            "when": wording.moment(look.at),
+            "who": wording.LOOKERS.get(look.by) or providers.get(look.by) or look.by,
+            "what": wording.LOOKS.get(look.why, wording.DEEDS[look.deed.value]),
+        }
+        for look in reversed(looks)
+        if not _is_own(look, guardian_id)
+    ]

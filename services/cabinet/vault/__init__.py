@@ -1,0 +1,1 @@
+"""The vault of personal data: who stands behind an id. Nothing of it leaves for any journal."""

@@ -1,0 +1,228 @@
+"""The vault: who stands behind an id, given only to those whose look is on record.
+
+A look is recorded before anything is shown. Erasing destroys the person's key; the record of what
+was done stays, it says nothing about the person.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from weakref import WeakValueDictionary
+
+from services.cabinet.vault.looks import Deed, Look, is_whole, next_look
+from services.cabinet.vault.person import Person
+from services.cabinet.vault.sealing import (
+    MasterKeys,
+    UnknownMasterKeyError,
+    seal,
+    unseal,
+    wrapper_of,
+)
+from services.cabinet.vault.store import (
+    ERASED,
+    Change,
+    Kept,
+    Sealed,
+    VaultStore,
+    VaultUnavailableError,
+)
+from streaming.errors import SettingError
+
+ATTEMPTS_MAX = 20
+"""So often another process may be faster with a person's record, then we say so."""
+READ_AT_ONCE_MAX = 200
+
+Inventor = Callable[[str, str], Person | None]
+"""Makes up who stands behind an id, of the family of another id; None for what is no person."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who looks, and what for; ids and words without meaning outside."""
+
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was done with a person's data; how many entries went, and whether the rest is whole."""
+
+    looks: tuple[Look, ...]
+    forgotten: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """The act of an erasure. Where the server's log was not written anew it still has the key."""
+
+    act: Look
+    log_is_rewritten: bool
+
+
+class Vault:
+    """The vault. In the sandbox `invent` answers for those whom nobody entered."""
+
+    def __init__(
+        self,
+        store: VaultStore,
+        keys: MasterKeys,
+        *,
+        invent: Inventor | None = None,
+        now: Callable[[], str] = _now,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._invent = invent
+        self._now = now
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def people_are_invented(self) -> bool:
+        """Return whether names here are made up."""
+        return self._invent is not None
+
+    async def open(self) -> None:
+        """Connect; wrap anew what older master keys have wrapped.
+
+        Raises VaultUnavailableError, and SettingError where a master key is missing.
+        """
+        await self._store.start()
+        try:
+            async for person_id, wrapped in self._store.wrapped_keys():
+                if wrapper_of(wrapped) != self._keys.newest:
+                    again = self._keys.rewrap(wrapped, person_id)
+                    await self._store.rewrap(person_id, wrapped, again)
+        except UnknownMasterKeyError as error:
+            await self.close()
+            raise SettingError(
+                f"PFDO_VAULT_KEYS lacks the master key {error.name}, which wraps keys that are in "
+                "use. Put its line back, before the newest."
+            ) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let go of everything. Never hangs."""
+        await self._store.stop()
+
+    async def put(self, person_id: str, person: Person, reader: Reader) -> None:
+        """Keep a person under a new key. Raises VaultUnavailableError."""
+        key, wrapped = self._keys.new_key(person_id)
+        data = seal(key, person.model_dump_json(exclude_defaults=True).encode(), _about(person_id))
+        sealed = Sealed(key=wrapped, data=data)
+        await self._change([person_id], Deed.WRITTEN, reader, lambda _: True, sealed, replaces=True)
+
+    async def read(self, ids: Iterable[str], reader: Reader) -> dict[str, Person]:
+        """Return those of the persons that are known; each look is on record by then.
+
+        Raises VaultUnavailableError.
+        """
+        return await self.read_families({id_: id_ for id_ in ids}, reader)
+
+    async def read_families(
+        self, family_of: Mapping[str, str], reader: Reader
+    ) -> dict[str, Person]:
+        """Return as `read` does; invented people get the family name of the id beside theirs."""
+        ids = list(family_of)[:READ_AT_ONCE_MAX]
+        if self._invent is not None:
+            await self._make_up(ids, family_of, self._invent)
+        found = await self._change(ids, Deed.READ, reader, lambda kept: kept.data is not None)
+        return {id_: self._opened(id_, kept) for id_, kept in found.items()}
+
+    async def erase(self, person_id: str, reader: Reader) -> Erasure | None:
+        """Destroy a person's key, with an act; None if there is none. Raises VaultUnavailableError.
+
+        `reader.why` is the basis. The server's own log is written anew, so that it forgets too.
+        """
+        deed = Deed.ERASED
+        found = await self._change(
+            [person_id], deed, reader, lambda kept: kept.key is not None, replaces=True
+        )
+        if person_id not in found:
+            return None
+        acts = [look for look in (await self._store.looks(person_id))[0] if look.deed is deed]
+        return Erasure(act=acts[-1], log_is_rewritten=await self._store.forget_log())
+
+    async def record(self, person_id: str) -> Record:
+        """Return what was done with a person's data. Raises VaultUnavailableError."""
+        looks, kept = await self._store.looks(person_id)
+        return Record(
+            looks=tuple(looks),
+            forgotten=kept.number - len(looks),
+            is_whole=is_whole(person_id, looks, kept.number, kept.head),
+        )
+
+    async def _change(
+        self,
+        ids: list[str],
+        deed: Deed,
+        reader: Reader,
+        concerns: Callable[[Kept], bool],
+        sealed: Sealed | None = ERASED,
+        *,
+        replaces: bool = False,
+    ) -> dict[str, Kept]:
+        """Record a deed for those it concerns; return what was kept of them at that moment."""
+        if not ids:
+            return {}
+        async with AsyncExitStack() as stack:
+            # In one order everywhere, so that nobody waits for somebody who waits for him.
+            for person_id in sorted(set(ids)):
+                await stack.enter_async_context(self._turn(person_id))
+            for _ in range(ATTEMPTS_MAX):
+                loaded = dict(zip(ids, await self._store.load(ids), strict=True))
+                found = {id_: kept for id_, kept in loaded.items() if concerns(kept)}
+                at = self._now()
+                changes = [
+                    Change(
+                        person_id=id_,
+                        look=next_look(
+                            id_,
+                            kept.number,
+                            kept.head,
+                            at=at,
+                            deed=deed,
+                            by=reader.by,
+                            why=reader.why,
+                        ),
+                        replaces=replaces,
+                        sealed=sealed,
+                    )
+                    for id_, kept in found.items()
+                ]
+                if not changes or await self._store.change(changes):
+                    return found
+        raise VaultUnavailableError("others change the record of the same person all the time")
+
+    async def _make_up(
+        self, ids: list[str], family_of: Mapping[str, str], invent: Inventor
+    ) -> None:
+        for person_id, kept in zip(ids, await self._store.load(ids), strict=True):
+            # Who was erased stays erased.
+            if kept.number == 0 and (person := invent(person_id, family_of[person_id])) is not None:
+                await self.put(person_id, person, Reader(by="sandbox", why="invented"))
+
+    def _turn(self, person_id: str) -> asyncio.Lock:
+        turn = self._turns.get(person_id)
+        if turn is None:
+            turn = self._turns[person_id] = asyncio.Lock()
+        return turn
+
+    def _opened(self, person_id: str, kept: Kept) -> Person:
+        if kept.key is None or kept.data is None:
+            raise VaultUnavailableError("the key of a person is gone")
+        key = self._keys.unwrap(kept.key, person_id)
+        return Person.model_validate_json(unseal(key, kept.data, _about(person_id)))
+
+
+def _about(person_id: str) -> str:
+    return f"person/{person_id}"
