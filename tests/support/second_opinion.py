@@ -4,7 +4,8 @@
     python -m tests.support.second_opinion autumn --seeds 1-3 --children 1700 --days 170
     python -m tests.support.second_opinion file examples/autumn.jsonl
 
-prints the differences seed by seed, and ends with 1 if there are any.
+prints the differences seed by seed, and ends with 1 if there are any. All services play in memory;
+with `--embedded` they do as a user has them, through `pfdo` and processes of their own.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from services.billing.app import service as billing
@@ -26,6 +28,7 @@ from streaming.telemetry import configure_logs
 from tests.auditor.count import count
 from tests.auditor.report import report
 from tests.support.from_journals import decided, decisions
+from tests.support.installation import Installation
 from tests.support.outcome import Segment, outcome, segments
 from tests.support.rough_play import RoughPlay
 from tests.support.world import World
@@ -37,6 +40,7 @@ PARTITIONS = (3, 1, 7)
 NOT_COUNTED = {"at", "text"}
 """Of a movement of money: when its cause was sent, and how it is told."""
 SHOWN_MAX = 40
+SECONDS_MAX = 3_600
 
 
 def audited(lines: Iterable[str]) -> dict[str, Any]:
@@ -62,6 +66,24 @@ async def played(world: World, story: Iterable[Segment]) -> dict[str, Any]:
     shown["inputs"] = [
         (event["id"], event["type"], *decided(said, event, (at.topic, at.partition, at.offset)))
         for event, at in heard
+    ]
+    return shown
+
+
+def played_by_pfdo(lines: Iterable[str], data: Path) -> dict[str, Any]:
+    """Return what an embedded installation makes of a play file, in the words of the auditor."""
+    installation, file = Installation(data), data / "play.jsonl"
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    playing = installation.start("play", str(file), "--timeout", str(SECONDS_MAX), "--json")
+    output, _ = playing.communicate(timeout=SECONDS_MAX)
+    assert playing.returncode == 0, output.decode()
+    shown: dict[str, Any] = installation.json("export")
+    said = installation.decisions()
+    shown["inputs"] = [
+        # What was decided about a day stands once for each partition, and for each the same.
+        (event["id"], event["type"], *said.get(event["id"], [("applied", None)])[0])
+        for segment in segments(lines)
+        for event in segment
     ]
     return shown
 
@@ -118,13 +140,20 @@ def main() -> int:
     autumn.add_argument("--days", type=int, default=45)
     for kind in (rough, autumn):
         kind.add_argument("--seeds", default="1-10", metavar="FIRST-LAST")
-    kinds.add_parser("file", help="a play file").add_argument("file", type=Path)
+    file = kinds.add_parser("file", help="a play file")
+    file.add_argument("file", type=Path)
+    for kind in (rough, autumn, file):
+        kind.add_argument("--embedded", action="store_true", help="play by `pfdo`, not in memory")
     options = parser.parse_args()
     configure_logs(logging.WARNING)
     differ = 0
     for seed, lines in _asked_for(options):
         start = time.monotonic()
-        told = asyncio.run(disagreements(lines, seed))
+        if options.embedded:
+            with TemporaryDirectory() as data:
+                told = differences(audited(lines), played_by_pfdo(lines, Path(data)))
+        else:
+            told = asyncio.run(disagreements(lines, seed))
         events = sum(bool(line.strip()) for line in lines)
         print(
             f"{options.kind} {seed}: {events} events, {len(told)} differences,"
