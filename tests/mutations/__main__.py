@@ -1,7 +1,7 @@
 """Plant the faults of a list one by one in a copy of the project, and tell which test caught each.
 
-Exits with 1 if a fault survives or stands in the list with a text that is not there, with 2 if the
-tests do not pass without any fault.
+Exits with 1 if a fault survives, or if its old text does not stand exactly once in its file; with 2
+if the tests do not pass without any fault.
 """
 
 import argparse
@@ -40,7 +40,12 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--only", metavar="ID", action="append", help="replay this one; repeatable")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", default=os.cpu_count() or 1, help="so many at a time"
+        "--jobs",
+        type=int,
+        choices=range(1, 65),
+        metavar="N",
+        default=os.cpu_count() or 1,
+        help="so many at a time",
     )
     parser.add_argument("--list", type=Path, metavar="FILE", default=LIST, help="another list")
     return parser.parse_args(arguments)

@@ -19,6 +19,8 @@ from tests.mutations.witness import ASSERTION, REPORT
 
 RUN_SECONDS_MAX = 300
 """A fault that lets the code run for ever is not caught by an assertion."""
+BASELINE_SECONDS_MAX = 1_200
+"""All named tests of the list, one after the other."""
 TEST_SECONDS_MAX = 60
 LINES_TOLD_MAX = 30
 
@@ -58,17 +60,21 @@ class _Run:
 def replay(mutations: Sequence[Mutation], *, jobs: int) -> Iterator[tuple[Mutation, Outcome]]:
     """Yield what becomes of each mutation, in order. Raises BaselineFailedError before the first.
 
-    The working tree is only read. Each of the `jobs` has a copy of its own.
+    The working tree is only read. Each of the `jobs`, at least one, has a copy of its own.
     """
-    reasons = {mutation.id: stale(mutation) for mutation in mutations}
-    fresh = [mutation for mutation in mutations if reasons[mutation.id] is None]
     with tempfile.TemporaryDirectory(prefix="pfdo-mutations-") as directory:
+        # What pytest calls a path must be what the modules call it.
+        first = Path(directory).resolve() / "0"
+        shutil.copytree(ROOT, first, ignore=_left_out)
+        reasons = {mutation.id: stale(mutation, first) for mutation in mutations}
+        fresh = [mutation for mutation in mutations if reasons[mutation.id] is None]
         copies: SimpleQueue[Path] = SimpleQueue()
-        for number in range(min(jobs, len(fresh))):
-            copies.put(_copied(Path(directory) / str(number)))
+        copies.put(first)
+        for number in range(1, min(jobs, len(fresh))):
+            copies.put(shutil.copytree(first, first.with_name(str(number))))
         if fresh:
-            _check_baseline(copies, fresh)
-        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            _check_baseline(first, fresh)
+        with ThreadPoolExecutor(jobs) as pool:
             running = {mutation.id: pool.submit(_plant, mutation, copies) for mutation in fresh}
             for mutation in mutations:
                 reason = reasons[mutation.id]
@@ -78,26 +84,23 @@ def replay(mutations: Sequence[Mutation], *, jobs: int) -> Iterator[tuple[Mutati
                     yield mutation, running[mutation.id].result()
 
 
-def _copied(target: Path) -> Path:
-    def left_out(directory: str, names: Iterable[str]) -> list[str]:
-        top = Path(directory) == ROOT
-        return [
-            name
-            for name in names
-            if name == "__pycache__" or (top and (name.startswith(".") or name == "data"))
-        ]
-
-    shutil.copytree(ROOT, target, ignore=left_out)
-    # What pytest calls a path must be what the modules call it.
-    return target.resolve()
+def _left_out(directory: str, names: Iterable[str]) -> list[str]:
+    top = Path(directory) == ROOT
+    return [
+        name
+        for name in names
+        if name == "__pycache__" or (top and (name.startswith(".") or name == "data"))
+    ]
 
 
-def _check_baseline(copies: "SimpleQueue[Path]", mutations: Iterable[Mutation]) -> None:
-    copy = copies.get()
+def _check_baseline(copy: Path, mutations: Iterable[Mutation]) -> None:
     named = dict.fromkeys(test for mutation in mutations for test in mutation.tests)
-    run = _run(copy, named)
-    copies.put(copy)
-    if run.status != 0:
+    try:
+        run = _run(copy, named, BASELINE_SECONDS_MAX)
+    except subprocess.TimeoutExpired as error:
+        told = f"they did not end within {BASELINE_SECONDS_MAX} s"
+        raise BaselineFailedError(told) from error
+    if run.status != 0 or run.errors:
         raise BaselineFailedError(run.printed)
 
 
@@ -108,7 +111,7 @@ def _plant(mutation: Mutation, copies: "SimpleQueue[Path]") -> Outcome:
     text = file.read_text(encoding="utf-8")
     try:
         _write(file, text.replace(mutation.old, mutation.new))
-        run = _run(copy, mutation.tests)
+        run = _run(copy, mutation.tests, RUN_SECONDS_MAX)
     except subprocess.TimeoutExpired:
         told = f"the tests did not end within {RUN_SECONDS_MAX} s"
         return Outcome(verdict=Verdict.BROKEN, told=told, seconds=time.monotonic() - began)
@@ -151,7 +154,7 @@ def _write(file: Path, text: str) -> None:
         compiled.unlink()
 
 
-def _run(copy: Path, tests: Iterable[str]) -> _Run:
+def _run(copy: Path, tests: Iterable[str], seconds_max: float) -> _Run:
     """Run tests of a copy on the code of the copy. Raises subprocess.TimeoutExpired."""
     report = copy / "mutations-report.json"
     report.unlink(missing_ok=True)
@@ -165,11 +168,13 @@ def _run(copy: Path, tests: Iterable[str]) -> _Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=RUN_SECONDS_MAX,
+        timeout=seconds_max,
         check=False,
     )
     printed = "\n".join(done.stdout.splitlines()[-LINES_TOLD_MAX:])
-    assert report.is_file(), f"pytest did not begin:\n{printed}"
+    if not report.is_file():
+        errors = ("pytest did not begin",)
+        return _Run(status=done.returncode, failed={}, errors=errors, files=(), printed=printed)
     told = json.loads(report.read_text(encoding="utf-8"))
     strangers = [file for file in told["files"] if copy not in Path(file).parents]
     assert not strangers, f"not the code of the copy: {strangers}"
