@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run setup test mutations check bench bench-quick up down lock
+.PHONY: help run setup test mutations check bench bench-quick secrets up down lock
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
@@ -46,14 +46,18 @@ bench: setup .venv/.tools ## The benchmarks side by side, with a table
 bench-quick: setup .venv/.tools ## The same in under two minutes
 	@$(BIN)/python -m bench quick $(ARGS)
 
-up: docker-answers ## Start the compose deployment (CALENDAR=off: only the days of what you play)
+secrets: ## Make the passwords and access lists of the compose deployment, in deploy/secrets
+	@deploy/secrets.sh deploy/secrets $(SOURCES)
+
+up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
 	@$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d || { \
 		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }
 	@echo
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
 	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}"
-	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092}"
+	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092} (SASL_PLAINTEXT, SCRAM-SHA-512; user navigator, payers or"
+	@echo "             attendance, password in deploy/secrets/kafka-USER)"
 	@echo "Is it well:  $(COMPOSE) run --rm tools doctor"
 ifeq ($(CALENDAR),off)
 	@echo "Play a file: $(COMPOSE) run --rm tools play examples/autumn.jsonl"

@@ -8,20 +8,31 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import streaming.kafka
+from contracts.access import Operation, Resource, principals, rights
+from contracts.sources import load_sources
+from contracts.topics import all_topics
 from pfdo.system import SERVICES
+from streaming.bus import Outgoing
+from streaming.errors import BusUnavailableError
+from streaming.kafka import KafkaBus
+from streaming.kafka_security import PLAIN_TEXT, KafkaSecurity
 from streaming.settings import PREFIX
+from tests.deploy.kafka_rights import rights_of
 from tests.support.containers import free_port, require_docker
 
 ROOT = Path(__file__).parents[2]
 CALL_SECONDS_MAX = 240
 CABINET_SECONDS_MAX = 60
 LOOK_SECONDS = 0.2
+STRANGER_SECONDS_MAX = 5
+LETTERS = {Operation.READ: "r", Operation.WRITE: "w"}
 PARTITIONS = 12
 AUTUMN = ("--seed", "7", "--children", "12", "--days", "12")
 Inputs = list[tuple[str, str, str]]
@@ -58,6 +69,17 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         return _environment(PFDO_PORT=str(self.port), KAFKA_PORT=str(self.kafka_port))
+
+    @property
+    def bootstrap(self) -> str:
+        return f"localhost:{self.kafka_port}"
+
+    def secret(self, name: str) -> str:
+        return (ROOT / "deploy" / "secrets" / name).read_text()
+
+    def security(self, user: str) -> KafkaSecurity:
+        password = self.secret(f"kafka-{user}")
+        return KafkaSecurity(protocol="SASL_PLAINTEXT", username=user, password=password)
 
     def command(self, *arguments: str) -> list[str]:
         file = str(ROOT / "deploy" / "compose.yaml")
@@ -97,6 +119,7 @@ def deployed() -> Iterator[Deployment]:
     """Start the deployment without its calendar; afterwards nothing of it may be left."""
     deployment = Deployment(f"pfdo-test-{os.getpid()}", free_port(), free_port())
     try:
+        _call("make", "secrets", environment=deployment.environment)
         deployment.compose("up", "--build", "--wait", "-d")
         yield deployment
     finally:
@@ -105,33 +128,165 @@ def deployed() -> Iterator[Deployment]:
     assert deployment.leftovers() == []
 
 
-@pytest.mark.containers
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_deployment_comes_to_what_one_process_comes_to(tmp_path: Path) -> None:
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    """One deployment for all tests here, brought up from nothing."""
     require_docker()
+    with deployed() as deployment:
+        yield deployment
+
+
+def test_all_is_healthy_and_without_rights(deployment: Deployment) -> None:
+    containers = deployment.inspected()
+    topics = containers.pop("topics")
+
+    assert topics["State"]["ExitCode"] == 0
+    assert set(containers) > {*SERVICES, "cabinet", "kafka"}
+    assert {c["State"]["Health"]["Status"] for c in containers.values()} == {"healthy"}
+    for name, container in containers.items():
+        host = container["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert not host["Privileged"], name
+        assert container["Config"]["User"] not in {"", "0", "root"}, name
+    for name in (*SERVICES, "cabinet"):
+        seen = deployment.compose("exec", "-T", name, "python", "-c", LOOK_AROUND)
+        assert json.loads(seen) == {"user": 10001, "group": 10001, "written": False}, name
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{deployment.port}{path}", timeout=5) as page:
+            assert page.status == 200
+
+
+async def test_kafka_lets_each_user_do_what_the_contracts_say_and_nothing_else(
+    deployment: Deployment,
+) -> None:
+    sources = load_sources()
+    topics = [topic.name for topic in all_topics(sources)]
+
+    for user in principals(sources):
+        of_topics, of_cluster = await rights_of(
+            deployment.bootstrap, deployment.security(user), topics
+        )
+
+        expected: dict[str, str] = dict.fromkeys(topics, "")
+        for right in rights(sources):
+            if right.principal == user and right.resource is Resource.TOPIC:
+                expected[right.name] += LETTERS.get(right.operation, "")
+        assert of_topics == expected, user
+        assert of_cluster == 0, user
+
+
+async def test_a_source_writes_its_topic_and_reads_the_journals_alone(
+    deployment: Deployment,
+) -> None:
+    bus = KafkaBus(deployment.bootstrap, PARTITIONS, security=deployment.security("attendance"))
+    await bus.start()
+    try:
+        event = b"not even an event: its decider says so"
+        (appended,) = await bus.publish([Outgoing("attendance.events.v1", 0, b"k", event)])
+        assert appended.topic == "attendance.events.v1"
+        assert await bus.ends(["billing.events.v1"])
+        for topic in ("navigator.events.v1", "billing.dead-letters.v1"):
+            with pytest.raises(BusUnavailableError, match="not there"):
+                await bus.publish([Outgoing(topic, 0, b"k", event)])
+        # It may read this one, so it is known to be there.
+        with pytest.raises(BusUnavailableError, match="TopicAuthorizationFailed"):
+            await bus.publish([Outgoing("billing.events.v1", 0, b"k", event)])
+    finally:
+        await bus.stop()
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        pytest.param(PLAIN_TEXT, id="without a name"),
+        pytest.param(
+            KafkaSecurity(protocol="SASL_PLAINTEXT", username="billing", password="billing"),
+            id="by a guessed password",
+        ),
+        pytest.param(
+            KafkaSecurity(protocol="SASL_PLAINTEXT", username="admin", password=""),
+            id="as administrator",
+        ),
+    ],
+)
+async def test_a_stranger_gets_nothing_from_kafka(
+    deployment: Deployment, security: KafkaSecurity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming.kafka, "OPEN_SECONDS_MAX", STRANGER_SECONDS_MAX)
+    if security.password == "":
+        security = replace(security, password=deployment.secret("kafka-admin"))
+    bus = KafkaBus(deployment.bootstrap, PARTITIONS, security=security)
+
+    with pytest.raises(BusUnavailableError):
+        await bus.start()
+
+
+@pytest.mark.parametrize(
+    ("server", "user", "command", "answer"),
+    [
+        pytest.param("billing", None, "PING", "NOAUTH", id="a stranger"),
+        pytest.param("billing", "billing", "PING", "PONG", id="a service"),
+        pytest.param("billing", "billing", "FLUSHALL", "NOPERM", id="a service empties nothing"),
+        pytest.param(
+            "billing", "billing", "CONFIG SET appendfsync no", "NOPERM", id="sets nothing"
+        ),
+        pytest.param("billing", "billing", "GET other", "NOPERM", id="a service, another's key"),
+        pytest.param("billing", "enrollment", "PING", "WRONGPASS", id="another service"),
+        pytest.param(
+            "notifications",
+            "senders",
+            "GET pfdo:{notifications:0}:epoch",
+            "NOPERM",
+            id="who shares a Redis, another's key",
+        ),
+    ],
+)
+def test_redis_knows_its_service_and_nobody_else(
+    deployment: Deployment, server: str, user: str | None, command: str, answer: str
+) -> None:
+    password = "" if user is None else deployment.secret(f"redis-{user}")
+    login = "" if user is None else f"--user {user}"
+
+    said = deployment.compose(
+        "exec",
+        "-T",
+        "-e",
+        f"REDISCLI_AUTH={password}",
+        f"{server}-redis",
+        "sh",
+        "-c",
+        f"redis-cli --no-auth-warning {login} {command} 2>&1",
+    )
+
+    assert answer in said
+
+
+def test_the_deployment_comes_to_what_one_process_comes_to(
+    deployment: Deployment, tmp_path: Path
+) -> None:
     tmp_path.chmod(0o755)
     whole, halves = _play_files(tmp_path)
     expected_export, expected_inputs = _embedded(whole, tmp_path / "data")
 
-    with deployed() as deployment:
-        _check_containers(deployment)
-        _check_pages(deployment)
-        played = json.loads(
-            deployment.pfdo("play", f"/files/{halves[0]}", "--json", files=tmp_path)
-        )
-        assert played["settled"]
-        _play_while_services_die(deployment, halves[1], tmp_path)
+    played = json.loads(deployment.pfdo("play", f"/files/{halves[0]}", "--json", files=tmp_path))
+    assert played["settled"]
+    _play_while_services_die(deployment, halves[1], tmp_path)
 
-        assert _inputs(deployment.pfdo("inputs", "--json")) == expected_inputs
-        # Nobody waits for the cabinet but who looks at it.
-        exported = _until(
-            lambda: json.loads(deployment.pfdo("export")), lambda seen: seen == expected_export
-        )
-        assert exported == expected_export
-        restarted = {name for name, c in deployment.inspected().items() if c["RestartCount"]}
-        # Making topics may come too early for a broker; who crashed came back by itself.
-        assert restarted - {"topics"} == {"certificates"}
+    # One record more was published by a source above.
+    expected = sorted([*expected_inputs, ("None", "dead-lettered", "not_json")])
+    assert _inputs(deployment.pfdo("inputs", "--json")) == expected
+    # Nobody waits for the cabinet but who looks at it.
+    exported = _until(
+        lambda: json.loads(deployment.pfdo("export")), lambda seen: seen == expected_export
+    )
+    assert exported == expected_export
+    restarted = {name for name, c in deployment.inspected().items() if c["RestartCount"]}
+    # Making topics may come too early for a broker; who crashed came back by itself.
+    assert restarted - {"topics"} == {"certificates"}
 
 
 def _play_files(folder: Path) -> tuple[Path, tuple[str, str]]:
@@ -163,25 +318,7 @@ def _embedded(file: Path, data: Path) -> tuple[Any, Inputs]:
 
 def _inputs(lines: str) -> Inputs:
     records = (json.loads(line) for line in lines.splitlines())
-    return sorted((r["id"], str(r["decision"]), str(r["reason"])) for r in records)
-
-
-def _check_containers(deployment: Deployment) -> None:
-    containers = deployment.inspected()
-    topics = containers.pop("topics")
-
-    assert topics["State"]["ExitCode"] == 0
-    assert set(containers) > {*SERVICES, "cabinet", "kafka"}
-    assert {c["State"]["Health"]["Status"] for c in containers.values()} == {"healthy"}
-    for name, container in containers.items():
-        host = container["HostConfig"]
-        assert host["ReadonlyRootfs"], name
-        assert host["CapDrop"] == ["ALL"], name
-        assert not host["Privileged"], name
-        assert container["Config"]["User"] not in {"", "0", "root"}, name
-    for name in (*SERVICES, "cabinet"):
-        seen = deployment.compose("exec", "-T", name, "python", "-c", LOOK_AROUND)
-        assert json.loads(seen) == {"user": 10001, "group": 10001, "written": False}, name
+    return sorted((str(r["id"]), str(r["decision"]), str(r["reason"])) for r in records)
 
 
 LOOK_AROUND = """
@@ -193,12 +330,6 @@ except OSError:
     written = False
 print(json.dumps({"user": os.getuid(), "group": os.getgid(), "written": written}))
 """
-
-
-def _check_pages(deployment: Deployment) -> None:
-    for path in ("/health/live", "/health/ready", "/metrics"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{deployment.port}{path}", timeout=5) as page:
-            assert page.status == 200
 
 
 def _play_while_services_die(deployment: Deployment, file: str, files: Path) -> None:

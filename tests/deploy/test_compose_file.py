@@ -1,16 +1,21 @@
 """What the compose deployment says, without starting it."""
 
+import hashlib
 import re
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from contracts.access import principals
+from contracts.sources import load_sources
 from deploy.example_env import example_env
 from pfdo.system import SERVICES
 from services.notifications.senders.settings import load_sender_settings
-from streaming.settings import PREFIX, load_settings
+from streaming.settings import PREFIX, Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load(
@@ -44,6 +49,7 @@ def test_no_container_may_more_than_it_needs(name: str) -> None:
     assert re.fullmatch(r"[a-z/]+:[\w.-]+", container["image"])
     assert not container["image"].endswith(":latest")
     assert "mem_limit" in container
+    assert "cpus" in container
     assert not {"privileged", "cap_add", "devices", "network_mode", "pid"} & set(container)
     assert all(port.startswith("127.0.0.1:") for port in container.get("ports", ()))
     assert not any("docker.sock" in volume for volume in container.get("volumes", ()))
@@ -67,12 +73,114 @@ def test_our_containers_are_read_only_and_without_rights(name: str) -> None:
 def test_our_containers_are_given_settings_that_exist(name: str) -> None:
     environment = CONTAINERS[name]["environment"]
 
-    settings = load_settings(environment=environment)
+    settings = _settings(name)
     load_sender_settings(environment)
 
     assert all(variable.startswith(PREFIX) for variable in environment)
     assert settings.uses_kafka
     assert settings.sandbox is (name == "cabinet")
+
+
+def _settings(name: str) -> Settings:
+    """Return the settings of a container, with the name of a secret for its content."""
+    secrets = {
+        f"/run/secrets/{one['target']}": one["source"]
+        for one in CONTAINERS[name]["secrets"]
+        if isinstance(one, dict)
+    }
+    environment = {
+        variable.removesuffix("_FILE"): secrets.get(value, value)
+        for variable, value in CONTAINERS[name]["environment"].items()
+    }
+    return load_settings(environment=environment)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_of_ours_has_a_user_of_its_own(name: str) -> None:
+    settings = _settings(name)
+
+    user = {"topics": "admin", "tools": "operator"}.get(name, name)
+    assert (settings.kafka_username, settings.kafka_password) == (user, f"kafka-{user}")
+    if name not in {"topics", "calendar"}:
+        assert (settings.redis_username, settings.redis_password) == (user, f"redis-{user}")
+        assert len(CONTAINERS[name]["secrets"]) == 2
+
+
+def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
+    seen: dict[str, set[str]] = {secret: set() for secret in COMPOSE["secrets"]}
+    for name, container in CONTAINERS.items():
+        for secret in container.get("secrets", ()):
+            seen[secret if isinstance(secret, str) else secret["source"]].add(name)
+
+    users = principals(load_sources())
+    kafka = {f"kafka-{user}": {user, "topics"} & set(CONTAINERS) for user in users}
+    kafka["kafka-operator"] = {"tools", "topics"}
+    redis = {f"redis-{name}": {name, f"{name}-redis"} for name in READERS}
+    lists = {f"acl-{name}": {f"{name}-redis"} for name in READERS}
+    assert seen == {
+        **kafka,
+        **redis,
+        **lists,
+        "kafka-admin": {"kafka", "topics"},
+        "redis-senders": {"senders"},
+        "redis-operator": {"tools"},
+    }
+
+
+def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    script = (str(DEPLOY / "secrets.sh"), str(folder), "journal-bratsk")
+    subprocess.run(script, check=True)
+    made = {file.name: file.read_text() for file in folder.iterdir()}
+    subprocess.run(script, check=True)
+
+    assert {file.name: file.read_text() for file in folder.iterdir()} == made
+    assert set(made) == {*COMPOSE["secrets"], "kafka-journal-bratsk"}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    passwords = {name: text for name, text in made.items() if not name.startswith("acl-")}
+    assert all(re.fullmatch(r"[A-Za-z0-9]{43}", text) for text in passwords.values())
+    assert len(set(passwords.values())) == len(passwords)
+    for name in READERS:
+        off, *users = made[f"acl-{name}"].splitlines()
+        assert off == "user default off"
+        shared = ["senders"] if name == "notifications" else []
+        assert [line.split()[1] for line in users] == [name, *shared, "operator"]
+        for line in users:
+            user = line.split()[1]
+            digest = hashlib.sha256(passwords[f"redis-{user}"].encode()).hexdigest()
+            keys = "~pfdo:*" if user == "operator" else f"~pfdo:{{{user}:*"
+            assert {f"#{digest}", keys, "-@all"} < set(line.split())
+
+
+def test_a_password_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    script = (str(DEPLOY / "secrets.sh"), str(tmp_path))
+    subprocess.run(script, check=True)
+    before = (tmp_path / "kafka-billing").read_text()
+    (tmp_path / "kafka-billing").unlink()
+    subprocess.run(script, check=True)
+
+    assert (tmp_path / "kafka-billing").read_text() not in {before, ""}
+
+
+def test_kafka_denies_what_no_list_allows() -> None:
+    environment = CONTAINERS["kafka"]["environment"]
+    protocols = environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+
+    assert "StandardAuthorizer" in environment["KAFKA_AUTHORIZER_CLASS_NAME"]
+    assert environment["KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND"] == "false"
+    assert environment["KAFKA_SUPER_USERS"] == "User:admin"
+    assert {protocol.partition(":")[2] for protocol in protocols} == {"SASL_PLAINTEXT"}
+    assert CONTAINERS["kafka"]["ports"] == ["127.0.0.1:9092:9092"]
+    assert COMPOSE["networks"]["brokers"] == {"internal": True}
+    with_brokers = {n for n, c in CONTAINERS.items() if "brokers" in c.get("networks", ())}
+    assert with_brokers == {"kafka", "topics"}
+
+
+def test_all_of_it_fits_on_a_laptop() -> None:
+    units = {"m": 1, "g": 1024}
+    limits = [container["mem_limit"] for container in CONTAINERS.values()]
+
+    assert sum(int(limit[:-1]) * units[limit[-1]] for limit in limits) <= 6 * 1024
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -93,7 +201,12 @@ def test_a_service_reaches_its_own_redis_only(name: str) -> None:
 
 def test_the_senders_share_the_redis_of_notifications() -> None:
     senders, notifications = CONTAINERS["senders"], CONTAINERS["notifications"]
-    own = {"PFDO_INSTANCE": "senders-1", "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages"}
+    own = {
+        "PFDO_INSTANCE": "senders-1",
+        "PFDO_KAFKA_USERNAME": "senders",
+        "PFDO_REDIS_USERNAME": "senders",
+        "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages",
+    }
 
     assert senders["command"] == ["run", "--services", "senders"]
     assert senders["environment"] == notifications["environment"] | own

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
+# Redis, and the access list of each Redis. What is there already stays as it is.
+#
+#   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than the three of contracts/sources.yaml
+#
+# A new password: remove its file (of Redis: also acl-<service>), run this, `make up`.
+set -eu
+umask 077
+folder=${1:-$(dirname "$0")/secrets}
+[ $# -eq 0 ] || shift
+
+# Nobody else on this machine gets past the folder. The files in it can be read by whom they are
+# mounted for: a container's user is not the one who runs this.
+mkdir -p "$folder"
+chmod 700 "$folder"
+
+put() { # FILE: standard input, whole or not at all
+  cat >"$folder/.new"
+  chmod 444 "$folder/.new"
+  mv "$folder/.new" "$folder/$1"
+}
+
+password() { # FILE: 43 letters and digits, 256 bits
+  [ -s "$folder/$1" ] || LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c 43 | put "$1"
+}
+
+digest() { # FILE: what Redis keeps instead of the password
+  if command -v sha256sum >/dev/null; then sha256sum <"$folder/$1"; else shasum -a 256 <"$folder/$1"; fi |
+    cut -d ' ' -f 1
+}
+
+# What the store (streaming/redis_store.py, commit.lua) calls, and nothing else.
+COMMANDS="+ping +info +config|get +client|setinfo +function|list +function|load +fcall \
++get +set +unlink +hget +hgetall +hincrby +hlen +hmget +hscan +hset +hdel +llen +lrange +ltrim +rpush \
++sadd +scard +smembers +zadd +zcard +zlexcount +zrange +zrem"
+
+user() { # USER KEYS
+  echo "user $1 on #$(digest "redis-$1") resetchannels ~pfdo:$2 -@all $COMMANDS"
+}
+
+access_list() { # SERVICE [WHO SHARES ITS REDIS]
+  [ -s "$folder/acl-$1" ] || {
+    echo "user default off"
+    for name in "$@"; do user "$name" "{$name:*"; done
+    user operator "*"
+  } | put "acl-$1"
+}
+
+services="enrollment certificates billing notifications"
+for name in admin $services senders cabinet calendar operator navigator payers attendance "$@"; do
+  password "kafka-$name"
+done
+for name in $services senders cabinet operator; do
+  password "redis-$name"
+done
+for name in enrollment certificates billing cabinet; do
+  access_list "$name"
+done
+access_list notifications senders
