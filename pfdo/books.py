@@ -131,12 +131,11 @@ def rebuild(
     if partition is not None and not 0 <= partition < settings.partitions_or_default:
         last = settings.partitions_or_default - 1
         options.stop(f"There are the partitions 0 to {last}.", options.WRONG)
-    begun = time.monotonic()
     done = options.run(lambda: _rebuild(settings, service, partition, dry_run=dry_run))
     if json or options.common(context).json:
         options.print_json({"partitions": [rebuilt.to_json() for rebuilt in done]})
     else:
-        _print_rebuilt(service, done, time.monotonic() - begun, dry_run=dry_run)
+        _print_rebuilt(service, done, dry_run=dry_run)
     is_well = all(rebuilt.equal for rebuilt in done) or not dry_run
     raise typer.Exit(options.DONE if is_well else options.NO)
 
@@ -178,18 +177,20 @@ async def _rebuilt(
         return [await fold(one, advance) for one in chosen]
 
 
-def _print_rebuilt(
-    service: str, done: "Sequence[Rebuilt]", seconds: float, *, dry_run: bool
-) -> None:
+def _print_rebuilt(service: str, done: "Sequence[Rebuilt]", *, dry_run: bool) -> None:
     for rebuilt in done:
-        said = f"{service}/{rebuilt.partition}: {rebuilt.facts:,} facts, {_difference(rebuilt)}"
-        print(said)
-    facts = sum(rebuilt.facts for rebuilt in done)
+        said = _difference(rebuilt)
+        print(f"{service}/{rebuilt.partition}: {rebuilt.facts:,} facts, {said}")
+    facts, seconds = sum(one.facts for one in done), sum(one.seconds for one in done)
     if facts:
-        rate = seconds / facts * 1_000_000
-        print(f"{facts:,} facts in {seconds:.1f} s: {rate:,.0f} s for a million facts.")
-    if dry_run and any(rebuilt.equal is False for rebuilt in done):
-        print(f"Set it right: stop {service}, then pfdo rebuild {service}")
+        per_million = seconds / facts * 1_000_000
+        print(f"Folded in {seconds:.1f} s: {per_million:,.0f} s for a million facts.")
+    if any(one.equal is False for one in done):
+        print(
+            f"Set it right: stop {service}, then pfdo rebuild {service}"
+            if dry_run
+            else "Now it is. How it came about is worth a look: was a Redis restored from a copy?"
+        )
 
 
 def _difference(rebuilt: "Rebuilt") -> str:
@@ -221,7 +222,7 @@ def ledger(
     book = options.run(lambda: _ledger(settings, payer, period, day, with_entries=entries))
     if json or options.common(context).json:
         options.print_json(book)
-    else:
+    elif book["books"]:
         _print_ledger(book)
     if not book["books"]:
         options.stop("There are no entries. Which payers there are: pfdo export", options.NO)

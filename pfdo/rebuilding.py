@@ -7,7 +7,8 @@ journal folded; killed in between, the service goes on folding where this stoppe
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from streaming.outbox import unpack
 from streaming.partition import Partition
 from streaming.processor import OUTBOX_ENTRIES_MAX, Processor
 from streaming.quarantine import QUARANTINE
+from streaming.reading import Listening
 from streaming.service import Service
 from streaming.store import Committed, Standing, Store
 from streaming.telemetry import Telemetry
@@ -38,19 +40,23 @@ LOOKS_MAX = 20
 """How often a state that moves is looked at, until one look sees it stand still."""
 LOOK_PAUSE_SECONDS = 0.25
 DIFFERENCES_SHOWN_MAX = 5
+OF_OUTBOX = -1
+"""The offset of what is decided and has no place on the bus yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
     """What the fold of a partition's journal gives, held against the live state.
 
-    `equal` is None where the state did not stand still. `differences` name the first keys.
+    `equal` is None where the state did not stand still. `differences` name the first keys,
+    `seconds` is how long reading and folding took.
     """
 
     partition: int
     facts: int
     equal: bool | None
     differences: tuple[str, ...] = ()
+    seconds: float = 0.0
     last_event: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class Rebuilding:
         live = await self._live(partition)
         if live is None:
             return Rebuilt(partition=partition, facts=0, equal=None)
+        begun = time.monotonic()
         fold = _Fold(self._service, partition, self._bus.partitions, self._listening)
         async for record in self._journal(partition):
             is_after = record.offset >= ends[self._topic, partition]
@@ -103,6 +110,7 @@ class Rebuilding:
             if fold.seq < live.seq:
                 await fold.record(record)
         folded = await fold.state()
+        seconds = time.monotonic() - begun
         differences = _differences(folded, live.state)
         if fold.seq != live.seq:
             differences = [f"it stands at {live.seq}, the journal at {fold.seq}", *differences]
@@ -111,6 +119,7 @@ class Rebuilding:
             facts=fold.seq,
             equal=not differences,
             differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
+            seconds=seconds,
             last_event=fold.last_event,
         )
 
@@ -132,7 +141,9 @@ class Rebuilding:
         try:
             await processor.take_over()
             before = await self._store.dump(partition, version)
+            begun = time.monotonic()
             await _watched(processor, advance)
+            seconds = time.monotonic() - begun
         finally:
             await processor.close()
         differences = _differences(await self._store.dump(partition, version), before)
@@ -141,6 +152,7 @@ class Rebuilding:
             facts=processor.partition.end.seq,
             equal=not differences,
             differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
+            seconds=seconds,
         )
 
     async def _live(self, partition: int) -> _Live | None:
@@ -156,15 +168,15 @@ class Rebuilding:
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
         return None
 
-    def _unpublished(self, partition: int, outbox: Any) -> tuple[Record, ...]:
+    def _unpublished(self, partition: int, outbox: Iterable[bytes]) -> tuple[Record, ...]:
         outgoing = (unpack(entry) for entry in outbox)
         return tuple(
-            Record(self._topic, partition, -1, 0, one.key, one.value, one.headers)
+            Record(self._topic, partition, OF_OUTBOX, 0, one.key, one.value, one.headers)
             for one in outgoing
             if one.topic == self._topic
         )
 
-    async def _journal(self, partition: int) -> Any:
+    async def _journal(self, partition: int) -> AsyncIterator[Record]:
         topic = self._topic
         starts, ends = await self._bus.starts([topic]), await self._bus.ends([topic])
         at = starts[topic, partition]
@@ -197,7 +209,9 @@ async def _watched(processor: Processor, advance: Advance) -> None:
 class _Fold:
     """A journal folded into a store in memory."""
 
-    def __init__(self, service: Service, number: int, partitions: int, listening: Any) -> None:
+    def __init__(
+        self, service: Service, number: int, partitions: int, listening: Sequence[Listening]
+    ) -> None:
         self._version = service.state_version
         self._number = number
         self._store = MemoryStore()
