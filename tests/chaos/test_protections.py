@@ -1,0 +1,31 @@
+"""No protection of the runtime is optional: each, taken out, lets runs go wrong."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from streaming.telemetry import configure_logs
+from tests.chaos.protections import NOTHING, REMOVED, wrong_runs
+
+SEEDS_OF_THE_WHOLE = range(12)
+SEEDS_MAX = range(200)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    configure_logs(logging.CRITICAL)
+    yield
+    structlog.reset_defaults()
+
+
+def test_the_whole_design_is_never_wrong() -> None:
+    assert dict(wrong_runs(NOTHING, SEEDS_OF_THE_WHOLE)) == {}
+
+
+@pytest.mark.parametrize("removed", [removed for removed in REMOVED if removed != NOTHING])
+def test_a_protection_that_is_taken_out_is_missed(removed: str) -> None:
+    first = next(wrong_runs(removed, SEEDS_MAX), None)
+
+    assert first is not None
