@@ -2,33 +2,18 @@
 
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from streaming.bus import Appended
 from streaming.routing import partition_of
+from tests.support.hasty_world import HastyWorld
 from tests.support.outcome import Segment, check_journals, segments
 from tests.support.second_opinion import SERVICES, audited, differences, generated, played
-from tests.support.world import World
 
 Event = Mapping[str, Any]
 MONEY = ("kind", "amount_kopecks", "enrollment_id", "lesson_id")
-
-
-class HastyWorld(World):
-    """A world whose services work while a segment is still being published."""
-
-    async def publish(self, *events: Event) -> Sequence[Appended]:
-        """Publish one event after the other, and let somebody do something in between."""
-        appended: list[Appended] = []
-        for event in events:
-            appended += (await super().publish(event))[:1]
-            for _ in range(self.random.randrange(3)):
-                name = self.random.choice([*self.services])
-                await self.step(name, self.random.randrange(self.partitions))
-        return appended
 
 
 def days(story: Iterable[Segment]) -> Iterator[list[Segment]]:
