@@ -11,14 +11,17 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
 
 from contracts.sources import Sources
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import ProblemError, add_handlers
+from services.cabinet.pages import paper_routes, routes
 from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
-from services.cabinet.pages.routes import add_pages
+from services.cabinet.pages.site import FOLDER, Site
+from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
 from services.cabinet.vault.opening import vault_of
@@ -57,7 +60,15 @@ async def create_app(
         sandbox=settings.sandbox,
         vault=vault_of(settings),
         vault_token=None if token is None else token.get_secret_value(),
+        codes=_codes_of(settings),
+        public_url=settings.public_url,
     )
+
+
+def _codes_of(settings: Settings) -> Codes | None:
+    if settings.paper_key is not None:
+        return Codes(settings.paper_key.get_secret_value())
+    return Codes(SANDBOX_KEY) if settings.sandbox else None
 
 
 def make_app(
@@ -70,10 +81,13 @@ def make_app(
     sandbox: bool,
     vault: Vault | None = None,
     vault_token: str | None = None,
+    codes: Codes | None = None,
+    public_url: str | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
-    Without a vault there are no names. It is opened by `serving`.
+    Without a vault there are no names; it is opened by `serving`. Without codes no certificate is
+    printed, and none can be asked about.
     """
     app = FastAPI(
         title="PFDO cabinet",
@@ -94,8 +108,23 @@ def make_app(
     app.include_router(intake.router(bus, sources), dependencies=guards)
     no_token_needed = _is_local if sandbox else _nobody
     app.include_router(personal.router(vault, vault_token, no_token_needed))
-    add_pages(app, queries, app.state.pulse, People(vault), sandbox=sandbox)
+    _add_pages(app, queries, People(vault), codes, public_url, sandbox=sandbox)
     return app
+
+
+def _add_pages(
+    app: FastAPI,
+    queries: Queries,
+    people: People,
+    codes: Codes | None,
+    public_url: str | None,
+    *,
+    sandbox: bool,
+) -> None:
+    site = Site(sandbox=sandbox, invented=people.are_invented, papers=codes is not None)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    app.include_router(routes.router(queries, app.state.pulse, people, site))
+    app.include_router(paper_routes.router(queries, people, site, codes, public_url))
 
 
 def _nobody(request: Request) -> bool:

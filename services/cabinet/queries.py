@@ -174,6 +174,25 @@ class Queries:
             child_id = id_
         return (await self._certificates(part, [(child_id, payer)])).get(child_id)
 
+    async def in_force(self, number: str) -> tuple[bool, str | None]:
+        """Return whether a certificate is in force, and on which business day that is so."""
+        numbered = await self._place(NUMBERS, number)
+        if numbered is None:
+            return False, None
+        part, rest = numbered
+        payer, child_id = rest.split("|")
+        day = (await part.standing())["business_day"]
+        certificate = await part.find(Certificate, under(payer, child_id))
+        if certificate is None or _state(certificate) != "ACTIVE" or day is None:
+            return False, day
+        periods = [_last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
+        grants = await part.all(Grant, [under(payer, child_id, period) for period in periods])
+        return any(
+            grant.valid_from.isoformat() <= day <= grant.valid_until.isoformat()
+            for grant in grants
+            if grant is not None
+        ), day
+
     async def enrollment(self, id_: str) -> Answer | None:
         """Return an enrollment, from application to end, or None."""
         found = await self._place(APPLICATIONS, id_)

@@ -1,5 +1,7 @@
 """The web application of hand-written journals, and a client of it without a network."""
 
+from typing import Any
+
 import httpx
 from fastapi import FastAPI
 
@@ -9,11 +11,11 @@ from streaming.telemetry import Telemetry
 from tests.cabinet.journals import Journals
 
 
-def app_of(journals: Journals, *, sandbox: bool = True) -> FastAPI:
+def app_of(journals: Journals, *, sandbox: bool = True, **more: Any) -> FastAPI:
     """Return the cabinet of these journals."""
     host = Host(journals.bus, {}, Telemetry())
     return make_app(
-        journals.store, journals.bus, journals.sources, host, Telemetry(), sandbox=sandbox
+        journals.store, journals.bus, journals.sources, host, Telemetry(), sandbox=sandbox, **more
     )
 
 

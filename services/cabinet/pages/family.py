@@ -135,7 +135,7 @@ def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> di
     if certificate is None:
         return None
     periods = certificate["periods"]
-    current = _current(periods, today)
+    current = current_period(periods, today)
     words, tone = wording.CERTIFICATE_STATES[certificate["state"]]
     if certificate["state"] == "ACTIVE" and current and current["state"] == "ACCOUNTING":
         words, tone = wording.WITHOUT_MONEY
@@ -148,7 +148,9 @@ def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> di
     }
 
 
-def _current(periods: Sequence[Mapping[str, Any]], today: str | None) -> Mapping[str, Any] | None:
+def current_period(
+    periods: Sequence[Mapping[str, Any]], today: str | None
+) -> Mapping[str, Any] | None:
     """Return the period of the day, else the next one, else the last."""
     day = today or ""
     running = [each for each in periods if each["valid_until"] >= day]
@@ -169,7 +171,7 @@ def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
         "nominal": rubles(period["nominal_kopecks"]),
         "free": rubles(period["balance_kopecks"]),
         "slices": purse_picture(period),
-        "said": _said(period),
+        "said": said(period),
         "queue": _queue(period, state),
     }
 
@@ -187,7 +189,7 @@ def _queue(period: Mapping[str, Any], state: str) -> str:
     return f"{turn} Как только у муниципалитета появится возможность, деньги поступят сами."
 
 
-def _said(period: Mapping[str, Any]) -> str:
+def said(period: Mapping[str, Any]) -> str:
     """Return the picture of the purse in words, for those who do not see it."""
     parts = [
         f"{label}: {rubles(period[name])}"
@@ -323,6 +325,21 @@ def _history(
             )
         ]
     return lines
+
+
+def money_moved(child: Mapping[str, Any], today: str | None) -> list[Line]:
+    """Return the lines of a child's history that moved money, the oldest first."""
+    known = {each["enrollment_id"]: each for each in child["enrollments"]}
+    entries = [each for each in reversed(child["history"]) if each["amount_kopecks"]]
+    return [
+        _line(
+            each,
+            known.get(each["enrollment_id"] or "", {}),
+            today,
+            is_balance_told=each["balance_kopecks"] is not None,
+        )
+        for each in entries
+    ]
 
 
 def _moves_of_balance(entries: Sequence[Mapping[str, Any]]) -> set[int]:

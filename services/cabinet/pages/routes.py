@@ -1,57 +1,27 @@
 """`GET /` and a family's page, live. Only in the sandbox: there is no log-in yet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from hashlib import sha256
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, FastAPI, Query, Request, Response
-from fastapi import Path as InPath
-from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from rulebook.wording import counted, rubles
-from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH, family_page
+from rulebook.wording import counted
+from services.cabinet.pages.family import family_page
 from services.cabinet.pages.people import People, looks_page, readers_of
 from services.cabinet.pages.pulse import Pulse
+from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import GUARDIANS_LISTED_MAX, Answer, Queries
 from streaming.errors import StoreUnavailableError
 
-FOLDER = Path(__file__).parent.parent
 STAY_SECONDS_MAX = 30.0
 PAUSE_SECONDS = 0.5
 """A family's page is told of changes no more often than this, however busy its municipality is."""
 
-HEADERS: Mapping[str, str] = {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cross-origin-opener-policy": "same-origin",
-}
-
-GuardianId = Annotated[str, InPath(max_length=40, pattern=r"^[a-z0-9-]+$")]
 Search = Annotated[str, Query(max_length=80)]
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["rubles"] = rubles
-    environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
-    return environment
 
 
 def fingerprint(family: Answer) -> str:
@@ -59,32 +29,14 @@ def fingerprint(family: Answer) -> str:
     return sha256(orjson.dumps(family, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def add_pages(
-    app: FastAPI, queries: Queries, pulse: Pulse, people: People, *, sandbox: bool
-) -> None:
-    """Add the parents' pages and what they are made of."""
-    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
-    app.include_router(_router(queries, pulse, people, sandbox=sandbox))
-
-
-def _router(queries: Queries, pulse: Pulse, people: People, *, sandbox: bool) -> APIRouter:
+def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRouter:
+    """Return the parents' pages."""
     pages = APIRouter(include_in_schema=False)
-    environment = _environment()
-
-    def page(name: str, status: int = 200, **shown: Any) -> Response:
-        shown |= {"sandbox": sandbox, "invented": people.are_invented}
-        content = environment.get_template(name).render(**shown)
-        return Response(content, status, media_type="text/html", headers=dict(HEADERS))
-
-    def closed(status: int) -> Response:
-        return page("closed.html", status)
-
-    def unavailable() -> Response:
-        return page("unavailable.html", 503)
+    page, closed, unavailable = site.page, site.closed, site.unavailable
 
     @pages.get("/")
     async def start(q: Search = "") -> Response:
-        if not sandbox:
+        if not site.sandbox:
             return closed(200)
         search = q.strip().lower()
         try:
@@ -99,9 +51,9 @@ def _router(queries: Queries, pulse: Pulse, people: People, *, sandbox: bool) ->
         return page("start.html", families=families, search=q.strip(), more=more)
 
     @pages.get("/families/{guardian_id}")
-    async def family(guardian_id: GuardianId) -> Response:
-        if not sandbox:
-            return closed(403)
+    async def family(guardian_id: Id) -> Response:
+        if not site.sandbox:
+            return closed()
         try:
             found = await queries.family(guardian_id)
         except StoreUnavailableError:
@@ -113,9 +65,9 @@ def _router(queries: Queries, pulse: Pulse, people: People, *, sandbox: bool) ->
         return page("family.html", version=fingerprint(found), **family_page(found, names))
 
     @pages.get("/families/{guardian_id}/looks")
-    async def looks(guardian_id: GuardianId) -> Response:
-        if not sandbox:
-            return closed(403)
+    async def looks(guardian_id: Id) -> Response:
+        if not site.sandbox:
+            return closed()
         try:
             found = await queries.family(guardian_id)
             if found is None:
@@ -129,9 +81,9 @@ def _router(queries: Queries, pulse: Pulse, people: People, *, sandbox: bool) ->
         return page("looks.html", **looks_page(found, known, records, titles))
 
     @pages.get("/families/{guardian_id}/live")
-    async def live(request: Request, guardian_id: GuardianId, version: Search = "") -> Response:
-        if not sandbox:
-            return closed(403)
+    async def live(request: Request, guardian_id: Id, version: Search = "") -> Response:
+        if not site.sandbox:
+            return closed()
         if pulse.is_full or pulse.closing.is_set():
             return Response(status_code=503, headers={"retry-after": "30"})
         known = request.headers.get("last-event-id", version)

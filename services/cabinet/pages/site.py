@@ -1,0 +1,58 @@
+"""What all pages have in common: templates, headers, and the answers when nothing can be shown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Path as InPath
+from fastapi import Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rulebook.wording import rubles
+from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH
+
+FOLDER = Path(__file__).parent.parent
+
+HEADERS: Mapping[str, str] = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+Id = Annotated[str, InPath(max_length=40, pattern=r"^[a-z0-9-]+$")]
+
+
+class Site:
+    """Makes pages. `invented`: names are made up; `papers`: there is something to print."""
+
+    def __init__(self, *, sandbox: bool, invented: bool, papers: bool) -> None:
+        self.sandbox = sandbox
+        self._shown = {"sandbox": sandbox, "invented": invented, "papers": papers}
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters["rubles"] = rubles
+        self._environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
+
+    def page(self, name: str, status: int = 200, **shown: Any) -> Response:
+        """Return a page."""
+        content = self._environment.get_template(name).render(**shown, **self._shown)
+        return Response(content, status, media_type="text/html", headers=dict(HEADERS))
+
+    def closed(self, status: int = 403) -> Response:
+        """Return that there is no log-in yet."""
+        return self.page("closed.html", status)
+
+    def unavailable(self) -> Response:
+        """Return that the store does not answer."""
+        return self.page("unavailable.html", 503)
