@@ -10,7 +10,7 @@ import orjson
 
 from contracts.topics import BILLING
 from contracts.vocabulary import PayerCode, PeriodId
-from pfdo.verifying import Advance
+from pfdo.options import Advance
 from services.billing import wire
 from services.billing.domain.ledger import Book, Entry, TrialBalances
 from streaming.installation import Installation

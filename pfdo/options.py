@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
 
 import typer
 
 Result = TypeVar("Result")
+Advance: TypeAlias = Callable[[int], None]
+"""Called with how much more of a long job is done."""
 
 DONE, NO, WRONG, UNREACHABLE = 0, 1, 2, 3
 """Exit codes: done; the answer is no; wrong use or broken input; bus or store cannot be reached."""
@@ -145,7 +147,7 @@ def is_terminal() -> bool:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int) -> Iterator[Advance]:
     """Draw a progress bar on a terminal; yield how to advance it."""
     if not is_terminal():
         yield lambda _count: None

@@ -8,7 +8,7 @@ journal folded; killed in between, the service goes on folding where this stoppe
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 
 from contracts.registry import EVENTS
 from contracts.topics import journal_of
+from pfdo.options import Advance
 from pfdo.system import services_of
 from streaming.bus import Record
 from streaming.installation import Installation
@@ -31,8 +32,6 @@ from streaming.service import Service
 from streaming.store import Committed, Standing, Store
 from streaming.telemetry import Telemetry
 from streaming.view import Missing
-
-Advance = Callable[[int], None]
 
 READ_RECORDS_MAX = 500
 POLL_SECONDS = 0.05

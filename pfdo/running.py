@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -210,7 +210,7 @@ async def _play(
     from pfdo.settling import settled
 
     count = sum(line.event is not None for line in lines)
-    with _progress("Playing", count) as advance:
+    with options.progress("Playing", count) as advance:
 
         async def settle_all() -> bool:
             is_settled, _ = await settled(installation, readers, timeout_seconds)
@@ -268,7 +268,9 @@ async def _publish(
             values = values[:-1] if values[-1] == b"" else values
             return {raw: await publish_raw(installation, raw, key, values)}
         lines = _read(file, installation)
-        with _progress("Publishing", sum(line.event is not None for line in lines)) as advance:
+        with options.progress(
+            "Publishing", sum(line.event is not None for line in lines)
+        ) as advance:
             return dict(await publish_lines(installation, lines, advance))
 
 
@@ -308,18 +310,3 @@ async def _settle(settings: Any, timeout_seconds: float) -> tuple[bool, Mapping[
     async with open_installation(settings) as installation:
         readers = readers_of(installation, cabinet=False)
         return await settled(installation, readers, timeout_seconds)
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Any:
-    """Draw a progress bar on a terminal; yield how to advance it."""
-    if not options.is_terminal():
-        yield lambda _count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.sources import SHIPPED_PATH
+from pfdo.options import Advance
 from streaming.bus import Bus
 from streaming.installation import Installation
 from streaming.merging import Merge
@@ -16,8 +17,6 @@ from verification.sources import sources_of
 READ_RECORDS_MAX = 1_000
 POLL_SECONDS = 0.05
 PENDING_POLL_SECONDS = 0.25
-
-Advance = Callable[[int], None]
 
 
 @dataclass(slots=True)
