@@ -1,4 +1,7 @@
-"""`python -m bench [quick]`: throughput beside a limit and the usual way, and latency."""
+"""`python -m bench [quick]`: throughput beside a limit and the usual way, and latency.
+
+`python -m bench fanout [quick]`: from debits to mails.
+"""
 
 import json
 import os
@@ -17,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from bench import load, measure
+from bench import fanout, load, measure
 from bench.surroundings import cpu_seconds, memory_mib, run, services, surroundings
 from streaming.installation import open_installation
 from streaming.settings import load_settings
@@ -127,6 +130,8 @@ def shown(result: dict[str, Any], console: Console) -> None:
 
 def main() -> int:
     """Run the bench, print its tables, keep its figures."""
+    if sys.argv[1:2] == ["fanout"]:
+        return fanout.main(quick=sys.argv[2:3] == ["quick"])
     quick = sys.argv[1:2] == ["quick"]
     console = Console()
     begun = time.monotonic()

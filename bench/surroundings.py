@@ -60,14 +60,15 @@ def services(around: Surroundings, names: str, partitions: int, port: int) -> It
             stderr=log,
         )
         try:
-            _wait_ready(process, port, log)
+            wait_ready(process, port, log)
             yield process.pid
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], port: int, log: object) -> None:
+def wait_ready(process: subprocess.Popen[bytes], port: int, log: object) -> None:
+    """Wait until a process is ready; tell its last words if it is not."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -15,6 +15,7 @@ none may have arrived or not. It is sent again, rather twice than not at all, an
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +85,7 @@ class Attempts:
     """
 
     chosen: set[str] = field(default_factory=set)
+    some_ended: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     ended: dict[str, tuple[Message, Outcome]] = field(default_factory=dict)
 
@@ -195,6 +197,12 @@ class Sender:
         if self._reader is None:
             raise RuntimeError("take over first")
         wait = self._poll_seconds if self._is_idle else min(self._poll_seconds, BUSY_SECONDS)
+        if self._attempts.tasks:
+            # An attempt that ends makes room for the next one: no need to wait for a record.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._attempts.some_ended.wait(), wait)
+            self._attempts.some_ended.clear()
+            wait = 0.0
         polled = await self._reader.poll([NOTIFICATIONS.name], RECORDS_MAX, wait)
         records = polled.records.get(NOTIFICATIONS.name, ())
         changes = Changes()
@@ -409,6 +417,7 @@ class Sender:
             )
         finally:
             self._attempts.ended[message.message_id] = (message, outcome)
+            self._attempts.some_ended.set()
             self._attempts.tasks.pop(message.message_id, None)
 
     async def _delivery(self, message: Message) -> Delivery:
