@@ -71,7 +71,7 @@ class Count:
                 detail = f"{shown(place_of(record))} is no record of a journal"
                 self.findings.report("I06", detail)
             elif self._chain.follows(fact):
-                self._fact(fact)
+                self._counted(fact)
         elif topic in DEAD_LETTERS:
             self._dead_letters.letter(DEAD_LETTERS[topic], record)
         else:
@@ -82,8 +82,16 @@ class Count:
     def _is_awaited(self, place: Place) -> bool:
         return place[2] < self.ends.get(place[:2], 0)
 
-    def _fact(self, fact: Fact) -> None:
+    def _counted(self, fact: Fact) -> None:
+        """Count a fact; one that lacks what it must say is told, the others are counted on."""
         self._facts += 1
+        try:
+            self._fact(fact)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            detail = f"{fact.id} does not say what its contract says it does: {error!r}"
+            self.findings.report("I06", detail, [fact.id])
+
+    def _fact(self, fact: Fact) -> None:
         self._money.published(fact.event)
         self._decisions.fact(fact, awaited=self._is_awaited(fact.cause))
         if fact.service == "billing":

@@ -292,6 +292,28 @@ def no_event_in_a_journal() -> Planted:
     ), set()
 
 
+def number_from_nowhere() -> Planted:
+    place, index, event = played().find(BILLING, "lesson-charged")
+    records = list(played().records[place])
+    far = with_own_hash(event | {"id": "billing:far", "journalseq": 10**15})
+    last = replace(records[index], offset=records[-1].offset + 1, value=far)
+    return raw(played(), place, [*records, last]), {"billing:far"}
+
+
+def fact_that_does_not_say_all() -> Planted:
+    """The last fact about a purse is none: nothing can be counted from it, or goes on from it."""
+    place, records = next(
+        (place, records) for place, records in played().records.items() if place[0] == BILLING
+    )
+    index, event = next(
+        (index, event)
+        for index, event in reversed([*enumerate(orjson.loads(r.value or b"") for r in records)])
+        if event["type"] == "billing.period-expired.v1"
+    )
+    broken = played().changed((place, index, event), lambda e: e["data"].update(purse=5))
+    return broken, {event["id"]}
+
+
 def number_with_two_contents() -> Planted:
     place, index, event = played().find(BILLING, "lesson-charged")
     records = list(played().records[place])
@@ -555,6 +577,8 @@ FAULTS = [
     ("I06", link_changed),
     ("I06", record_twice),
     ("I06", no_event_in_a_journal),
+    ("I06", number_from_nowhere),
+    ("I06", fact_that_does_not_say_all),
     ("I07", number_with_two_contents),
     ("I13", letter_with_other_bytes),
     ("I13", letter_lost),
