@@ -3,14 +3,16 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run setup test mutations check bench bench-quick secrets up down lock
+.PHONY: help run setup test mutations chaos check bench bench-quick secrets up down lock
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
 ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-COMPOSE := docker compose -f deploy/compose.yaml
+# What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them.
+OVERLAYS ?=
+COMPOSE := docker compose -f deploy/compose.yaml $(OVERLAYS:%=-f deploy/%.yaml)
 CALENDAR ?= on
 
 help: ## List the targets
@@ -26,6 +28,9 @@ test: setup .venv/.tools ## Run every test; what needs Docker or Chromium is ski
 
 mutations: setup .venv/.tools ## Plant wrong decisions one by one; a test must catch each (minutes)
 	@$(BIN)/python -m tests.mutations $(ARGS)
+
+chaos: setup .venv/.tools ## The system under fire on a real Kafka and Redis, with a report (needs Docker)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: setup .venv/.tools ## Format, lint, types, import rules, contracts, rule tables, dead code, dependencies
 	@echo "check: format"        && $(BIN)/ruff format --check --quiet .

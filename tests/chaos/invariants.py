@@ -1,0 +1,413 @@
+"""Counts the promises (`docs/promises.md`, section 4) once everything has settled.
+
+What is on the bus is read here by a consumer of its own; what should be there is counted by the
+auditor from the inputs alone; what the stores hold is compared with a fold of the journals.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+
+from contracts.decisions import DeadLetterReason
+from contracts.registry import EVENTS
+from pfdo.system import SERVICES, services_of
+from services.cabinet.app import PROJECTION
+from services.cabinet.queries import Queries
+from streaming.follower import Follower
+from streaming.listening import listening_of
+from streaming.memory_store import MemoryStore
+from streaming.processor import Processor
+from streaming.settings import PREFIX
+from streaming.telemetry import Telemetry
+from tests.chaos.campaign import LINE_HEADER, Course, spoken
+from tests.chaos.installation import Struck
+from tests.chaos.processes import ROOT
+from tests.chaos.story import Line, Segment
+from tests.support.second_opinion import audited, differences
+
+PFDO_SECONDS_MAX = 600
+SHOWN_MAX = 20
+PURSE = ("balance_kopecks", "reserved_kopecks", "paid_kopecks", "expired_kopecks")
+DEFECTS = ("decision failed", "halted")
+CAN_NOT_RUN = 3
+"""The code of a process that found Kafka or Redis away when it started."""
+FLAT = 1.25
+"""How much more memory a process may hold at the end than in the middle."""
+SOAK_SECONDS = 1_200.0
+"""Shorter runs say nothing about memory."""
+QUIET_STEPS = 20
+Place = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class Fact:
+    """A record of a journal."""
+
+    place: Place
+    said: dict[str, Any]
+
+    @property
+    def cause(self) -> Place:
+        return (self.said["causetopic"], self.said["causepartition"], self.said["causeoffset"])
+
+
+@dataclass(slots=True)
+class Bus:
+    """Everything on the bus."""
+
+    records: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    facts: dict[str, list[Fact]] = field(default_factory=dict)
+
+
+async def violations(struck: Struck, story: Sequence[Segment], course: Course) -> list[str]:
+    """Return in words what was promised and is not so. The services must have been stopped."""
+    bus = await _read(struck)
+    told = [
+        *course.violations,
+        *_journals(bus),
+        *_decided_once(bus),
+        *_dead_letters(bus),
+        *await _outcome(struck, story, bus),
+        *await _folds(struck),
+        *_verified(struck),
+        *_processes(struck, course),
+        *_redis(struck),
+    ]
+    return [*told]
+
+
+# --- the bus ---------------------------------------------------------------------------------
+
+
+async def _read(struck: Struck) -> Bus:
+    bus = Bus()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=struck.environment["PFDO_KAFKA_BOOTSTRAP"],
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        places = [
+            TopicPartition(topic, partition)
+            for topic in struck.installation.topics
+            for partition in range(struck.partitions)
+        ]
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for place, records in (await consumer.getmany(timeout_ms=200)).items():
+                bus.records[place.topic] += records
+    finally:
+        await consumer.stop()
+    for name in SERVICES:
+        bus.facts[name] = [
+            Fact((r.topic, r.partition, r.offset), json.loads(r.value))
+            for r in sorted(bus.records[f"{name}.events.v1"], key=lambda r: (r.partition, r.offset))
+        ]
+    return bus
+
+
+def _journals(bus: Bus) -> Iterator[str]:
+    """I02 purses add up, I06 numbers are dense and the chain holds, I07, I15 whole money."""
+    for name, facts in bus.facts.items():
+        ends: dict[int, tuple[int, str]] = {}
+        for fact in facts:
+            partition = fact.place[1]
+            seq, hash_ = ends.get(partition, (0, "0" * 64))
+            said = fact.said
+            if (said["journalseq"], said["prevhash"]) != (seq + 1, hash_):
+                yield f"I06 {name}: {said['id']} at {fact.place} does not follow number {seq}"
+            ends[partition] = (said["journalseq"], said["hash"])
+            for path, value in _money(said["data"]):
+                if value is not None and type(value) is not int:
+                    yield f"I15 {said['id']}: {path} is {value!r}"
+            purse = said["data"].get("purse")
+            if purse is not None and (
+                min(purse.values()) < 0 or purse["nominal_kopecks"] != sum(purse[p] for p in PURSE)
+            ):
+                yield f"I02 {said['id']}: the purse does not add up: {purse}"
+
+
+def _money(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for name, value in data.items():
+            if name.endswith("_kopecks"):
+                yield f"{path}/{name}", value
+            else:
+                yield from _money(value, f"{path}/{name}")
+    elif isinstance(data, list):
+        for value in data:
+            yield from _money(value, path)
+
+
+def _decided_once(bus: Bus) -> Iterator[str]:
+    """I01: at most one decision of each service about each record; `_outcome` says: one."""
+    for name, facts in bus.facts.items():
+        decisions = Counter(fact.cause for fact in facts if _is_decision(fact.said))
+        for place, times in decisions.items():
+            if times > 1:
+                yield f"I01 {name} decided {place} {times} times"
+
+
+def _is_decision(said: Mapping[str, Any]) -> bool:
+    kind = said["type"].partition(".")[2]
+    if kind.startswith("input-dead-lettered"):
+        return True
+    return (
+        "input" in said["data"]
+        and "item" not in said["data"]
+        and not kind.startswith("input-parked")
+    )
+
+
+def _dead_letters(bus: Bus) -> Iterator[str]:
+    """I13: each dead letter has the bytes of its input, a listed reason, and a decision."""
+    inputs = {
+        (r.topic, r.partition, r.offset): r.value
+        for topic, records in bus.records.items()
+        if ".dead-letters." not in topic
+        for r in records
+    }
+    listed = {reason.value for reason in DeadLetterReason}
+    for name, facts in bus.facts.items():
+        decided = {
+            fact.cause: fact.said["data"]
+            for fact in facts
+            if fact.said["type"] == f"{name}.input-dead-lettered.v1"
+        }
+        kept: Counter[Place] = Counter()
+        for record in bus.records[f"{name}.dead-letters.v1"]:
+            headers = {key: value.decode() for key, value in record.headers if value is not None}
+            place = (
+                headers["pfdo-topic"],
+                int(headers["pfdo-partition"]),
+                int(headers["pfdo-offset"]),
+            )
+            kept[place] += 1
+            if record.value != inputs.get(place):
+                yield f"I13 {name}: the dead letter of {place} has other bytes"
+            if headers["pfdo-reason"] not in listed:
+                yield f"I13 {name}: {headers['pfdo-reason']} of {place} is no listed reason"
+            if place not in decided:
+                yield f"I13 {name}: nothing was decided about the dead letter of {place}"
+        for place, data in decided.items():
+            if kept[place] != 1:
+                yield f"I13 {name}: {kept[place]} dead letters of {place}"
+            if data["sha256"] != sha256(inputs[place] or b"").hexdigest():
+                yield f"I13 {name}: the checksum of {place} is another"
+
+
+# --- the outcome -----------------------------------------------------------------------------
+
+
+async def _outcome(struck: Struck, story: Sequence[Segment], bus: Bus) -> list[str]:
+    """I01 nothing undecided, I03 and I04 as the auditor counts, I09, I10, I14."""
+    inputs = [json.loads(line) for line in (await _pfdo(struck, "inputs", "--json")).splitlines()]
+    decided = {(i["topic"], i["partition"], i["offset"]): i for i in inputs}
+    told = [
+        f"I01 nothing was decided about {place}"
+        for place, said in decided.items()
+        if said["decision"] is None
+    ]
+    lines = [line for segment in story for line in segment]
+    places = _places(bus)
+    if missing := [n for n in range(len(lines)) if n not in places]:
+        return [*told, f"I01 lines that are on no topic: {missing[:SHOWN_MAX]}"]
+    forwarded = _forwarded(bus, decided)
+    heard = []
+    for number, line in enumerate(lines):
+        first, *copies = [
+            forwarded.get(place, place) for place in _of_one_partition(line, places[number])
+        ]
+        said = decided[first]
+        if line.event is None:
+            if said["decision"] != "dead-lettered":
+                told.append(f"I13 {line.value!r} at {first}: {said['decision']}")
+            continue
+        heard.append((line.event["id"], line.event["type"], said["decision"], said["reason"]))
+        told += [
+            f"I03 {copy} is a copy of {first} and was {decided[copy]['decision']}"
+            for copy in copies
+            if decided[copy]["decision"] != "duplicate"
+        ]
+    shown = json.loads(await _pfdo(struck, "export"))
+    shown["inputs"] = heard
+    counted = await asyncio.to_thread(audited, spoken(story))
+    told += [f"I04 {difference}" for difference in differences(counted, shown)]
+    return told
+
+
+def _places(bus: Bus) -> Mapping[int, list[Place]]:
+    """Return by number of line where it stands, in the order of each partition."""
+    places: dict[int, list[Place]] = defaultdict(list)
+    for topic, records in bus.records.items():
+        if not topic.endswith(".events.v1"):
+            continue
+        for record in sorted(records, key=lambda r: (r.partition, r.offset)):
+            for name, value in record.headers:
+                if name == LINE_HEADER:
+                    places[int(value)].append((topic, record.partition, record.offset))
+    return places
+
+
+def _of_one_partition(line: Line, places: Sequence[Place]) -> list[Place]:
+    """Return one place, and its copies; a day stands in each partition."""
+    return [place for place in places if place[1] == places[0][1]]
+
+
+def _forwarded(bus: Bus, decided: Mapping[Place, Any]) -> Mapping[Place, Place]:
+    """Return where misplaced records were forwarded to, by where they stood."""
+    found: dict[Place, Place] = {}
+    for topic, records in bus.records.items():
+        if not topic.endswith(".forwarded.v1"):
+            continue
+        by_line = {
+            value: (topic, record.partition, record.offset)
+            for record in reversed(records)
+            for name, value in record.headers
+            if name == LINE_HEADER
+        }
+        source = topic.replace(".forwarded.", ".events.")
+        for record in bus.records[source]:
+            place = (source, record.partition, record.offset)
+            if decided[place]["decision"] == "forwarded":
+                found.update(
+                    (place, by_line[value])
+                    for name, value in record.headers
+                    if name == LINE_HEADER and value in by_line
+                )
+    return found
+
+
+# --- the stores ------------------------------------------------------------------------------
+
+
+async def _folds(struck: Struck) -> list[str]:
+    """I08: each store holds what its journal folds to; I10: so do the read models."""
+    installation, told = struck.installation, []
+    for service in services_of(SERVICES):
+        live = await installation.store(service.name)
+        listening = listening_of(service.name, installation.sources, EVENTS)
+        for partition in range(struck.partitions):
+            folded = MemoryStore()
+            owner = Processor(service, partition, installation.bus, folded, listening, Telemetry())
+            await owner.take_over()
+            await owner.close()
+            version = service.state_version
+            told += _unequal(
+                f"I08 {service.name}/{partition}",
+                await live.dump(partition, version),
+                await folded.dump(partition, version),
+            )
+    live, folded = await installation.store(PROJECTION.name), MemoryStore()
+    for partition in range(struck.partitions):
+        follower = Follower(PROJECTION, partition, installation.bus, folded, Telemetry())
+        await follower.take_over()
+        idle = 0
+        while idle < QUIET_STEPS:
+            idle = 0 if await follower.step(0.05) else idle + 1
+        await follower.close()
+    seen = [await Queries(store, struck.partitions).export() for store in (live, folded)]
+    if seen[0] != seen[1]:
+        told += [f"I10 {line}" for line in _differing("read models", *seen)]
+    return told
+
+
+def _unequal(where: str, live: Mapping[str, bytes], folded: Mapping[str, bytes]) -> list[str]:
+    keys = [key for key in sorted({*live, *folded}) if live.get(key) != folded.get(key)]
+    return [
+        f"{where} {key}: live {live.get(key)!r}, folded {folded.get(key)!r}"
+        for key in keys[:SHOWN_MAX]
+    ]
+
+
+def _differing(where: str, live: Any, folded: Any) -> Iterator[str]:
+    if isinstance(live, dict) and isinstance(folded, dict):
+        for name in sorted({*live, *folded}):
+            yield from _differing(f"{where} {name}", live.get(name), folded.get(name))
+    elif live != folded:
+        yield f"{where}: live {live!r}, folded {folded!r}"
+
+
+def _redis(struck: Struck) -> Iterator[str]:
+    """I11: nothing waits to be published."""
+    for name, server in struck.redis.items():
+        if waiting := server.waiting():
+            yield f"I11 {waiting} records wait in the outboxes of {name}"
+
+
+# --- the processes ---------------------------------------------------------------------------
+
+
+def _processes(struck: Struck, course: Course) -> Iterator[str]:
+    """I21 no defect was logged, I22 memory is flat, I24 nothing halted; nobody died by himself."""
+    for replica in struck.replicas:
+        for told in replica.told():
+            if told.get("event") in DEFECTS or "Traceback" in told.get("raw", ""):
+                yield f"I21 {replica.name}: {json.dumps(told, ensure_ascii=False)[:1000]}"
+    for name, code in struck.supervisor.deaths:
+        if code != CAN_NOT_RUN:
+            yield f"I21 {name} died with code {code}"
+    yield from _growing(course.memory_bytes)
+
+
+def _growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
+    if not sizes or sizes[-1][0] < SOAK_SECONDS:
+        return
+    for name in sizes[-1][1]:
+        half = [held[name] for at, held in sizes if at > sizes[-1][0] / 2 and held[name]]
+        third = max(1, len(half) // 3)
+        before, after = (sum(part) / len(part) for part in (half[:third], half[-third:]))
+        if after > before * FLAT:
+            yield f"I22 {name}: {before / 1e6:.0f} MB grew to {after / 1e6:.0f} MB"
+
+
+def _verified(struck: Struck) -> Iterator[str]:
+    """What `pfdo verify` says of the journals and the stores."""
+    done = _call(struck, "verify", "--against-state", "--json")
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        yield f"pfdo verify ended with {done.returncode}: {done.stderr.decode()[-1000:]}"
+        return
+    yield from (f"pfdo verify: {json.dumps(each)[:500]}" for each in report["violations"])
+
+
+def _call(struck: Struck, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+    return subprocess.run(
+        [sys.executable, "-m", "pfdo", *arguments],
+        cwd=ROOT,
+        env={**plain, **struck.environment},
+        capture_output=True,
+        timeout=PFDO_SECONDS_MAX,
+        check=False,
+    )
+
+
+async def _pfdo(struck: Struck, *arguments: str) -> str:
+    done = await asyncio.to_thread(_call, struck, *arguments)
+    if done.returncode != 0:
+        raise RuntimeError(f"pfdo {arguments}: {done.stderr.decode(errors='replace')[-2000:]}")
+    return done.stdout.decode()
+
+
+async def record_counts(struck: Struck) -> dict[str, int]:
+    """Return how many offsets each topic has."""
+    ends = await struck.installation.bus.ends(struck.installation.topics)
+    counts: Counter[str] = Counter()
+    for (topic, _), end in ends.items():
+        counts[topic] += end
+    return dict(counts)
