@@ -27,7 +27,7 @@ from streaming.bus import Appended
 from streaming.telemetry import configure_logs
 from tests.auditor.count import count
 from tests.auditor.report import report
-from tests.support.from_journals import decided, decisions
+from tests.support.from_journals import Decision, decided, decisions
 from tests.support.installation import Installation
 from tests.support.outcome import Segment, outcome, segments
 from tests.support.rough_play import RoughPlay
@@ -39,6 +39,7 @@ BOOKS = ("certificates", "enrollments", "groups", "providers", "payers", "invoic
 PARTITIONS = (3, 1, 7)
 NOT_COUNTED = {"at", "text"}
 """Of a movement of money: when its cause was sent, and how it is told."""
+ABSENT = "absent"
 SHOWN_MAX = 40
 SECONDS_MAX = 3_600
 
@@ -80,12 +81,16 @@ def played_by_pfdo(lines: Iterable[str], data: Path) -> dict[str, Any]:
     shown: dict[str, Any] = installation.json("export")
     said = installation.decisions()
     shown["inputs"] = [
-        # What was decided about a day stands once for each partition, and for each the same.
-        (event["id"], event["type"], *said.get(event["id"], [("applied", None)])[0])
+        (event["id"], event["type"], *_said(said, event))
         for segment in segments(lines)
         for event in segment
     ]
     return shown
+
+
+def _said(said: Mapping[str, list[Decision]], event: Mapping[str, Any]) -> Decision:
+    """Return what was decided; of a day, decided once in each partition, it is not told here."""
+    return ("applied", None) if event["source"] == "/calendar" else said[event["id"]][0]
 
 
 def differences(counted: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
@@ -104,7 +109,9 @@ def differences(counted: Mapping[str, Any], shown: Mapping[str, Any]) -> list[st
 def _differing(where: str, ours: Any, theirs: Any) -> Iterator[str]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in sorted((ours.keys() | theirs.keys()) - NOT_COUNTED):
-            yield from _differing(f"{where} {name}", ours.get(name), theirs.get(name))
+            yield from _differing(
+                f"{where} {name}", ours.get(name, ABSENT), theirs.get(name, ABSENT)
+            )
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for number, (one, other) in enumerate(zip(ours, theirs, strict=True), start=1):
             yield from _differing(f"{where} {number}", one, other)
