@@ -153,7 +153,7 @@ async def test_each_debit_is_one_mail(
             sender = await start_sender(tmp_path / "data", port, people)
             for number in range(times):
                 wanted = (number + 1) * GUARDIANS * LESSONS // (times + 2)
-                await until(lambda wanted=wanted: len(box.mails) >= wanted)  # type: ignore[misc]
+                await until(lambda wanted=wanted: len(box.mails) >= wanted)
                 await asyncio.sleep(chance.uniform(0.0, 0.05))
                 sender.send_signal(with_what)
                 await sender.wait()
