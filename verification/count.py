@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from verification.chain import Chain
 from verification.dead_letters import DeadLetters
 from verification.decisions import Decisions
-from verification.findings import Findings
+from verification.findings import Findings, Missing
 from verification.grants import Grants
 from verification.ledger import Ledger
 from verification.money import Money
@@ -77,7 +77,7 @@ class Count:
         else:
             if topic == COMMANDS:
                 self._money.published(parsed(record.value) or {})
-            self._decisions.input(record, awaited=self._is_awaited(place_of(record)))
+            self._decisions.input(record)
 
     def _is_awaited(self, place: Place) -> bool:
         return place[2] < self.ends.get(place[:2], 0)
@@ -93,7 +93,7 @@ class Count:
 
     def _fact(self, fact: Fact) -> None:
         self._money.published(fact.event)
-        self._decisions.fact(fact, awaited=self._is_awaited(fact.cause))
+        self._decisions.fact(fact)
         if fact.service == "billing":
             self._periods.fact(fact)
             self._purses.fact(fact)
@@ -101,11 +101,10 @@ class Count:
         elif fact.service == "certificates":
             self._grants.fact(fact)
         elif fact.service == "enrollment":
-            here = ("enrollment.events.v1", fact.partition, fact.offset)
-            self._places.fact(fact, awaited=self._is_awaited(here))
+            self._places.fact(fact)
 
-    def pending(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return (invariant, detail, events) of what does not hold yet and may still come to hold.
+    def pending(self) -> list[Missing]:
+        """Return what does not hold yet and may still come to hold.
 
         With everything at rest and read to its end, these are violations.
         """
@@ -117,8 +116,8 @@ class Count:
         missing = self._dead_letters.missing(trimmed=trimmed)
         unexplained = self._dead_letters.unexplained()
         return [
-            *self._decisions.undecided(),
-            *self._places.unplaced(),
+            *self._decisions.undecided(self._is_awaited),
+            *self._places.unplaced(self._is_awaited),
             *(
                 ("I13", f"{shown(place)} was dead-lettered, and there is no dead letter", (id_,))
                 for place, id_ in missing.items()

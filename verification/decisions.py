@@ -5,14 +5,14 @@ kept are only inputs not decided yet, what waits, and the natural keys that have
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Any
 
 from verification.dead_letters import QUARANTINE, DeadLetters, digest
-from verification.findings import Findings
+from verification.findings import Findings, Missing
 from verification.records import (
     CALENDAR,
     DEAD_LETTERED,
@@ -68,8 +68,8 @@ class Decisions:
         self._deadlines: dict[tuple[str, int], list[tuple[str, Place]]] = {}
         self._days: dict[tuple[str, int], str] = {}
         self._effects: dict[int, int] = {}
-        self._forwards: dict[Place, tuple[str, bool]] = {}
-        """By origin: the decision, or nothing if only the forwarded record came, and awaited."""
+        self._forwards: dict[Place, tuple[str, Place]] = {}
+        """By origin: the decision and the origin, or nothing and where the forwarded record is."""
         self._quarantined: set[tuple[str, Place]] = set()
         self._providers: dict[tuple[str, str], str] = {}
         self.inputs = 0
@@ -87,12 +87,10 @@ class Decisions:
 
     # --- reading ---------------------------------------------------------------------------
 
-    def input(self, record: Record, *, awaited: bool) -> None:
-        """Note an input; `awaited`: it was acknowledged before this count began."""
+    def input(self, record: Record) -> None:
+        """Note an input."""
         if record.topic.endswith(".forwarded.v1"):
-            self._arrived(record, awaited=awaited)
-        if not awaited:
-            return
+            self._arrived(record)
         self.inputs += 1
         place = place_of(record)
         open_ = self._open.setdefault(place, _Open())
@@ -102,22 +100,22 @@ class Decisions:
         open_.digest = digest(record.value)
         self._close(place, open_)
 
-    def _arrived(self, record: Record, *, awaited: bool) -> None:
+    def _arrived(self, record: Record) -> None:
         topic, partition, offset = (
             *headers_of(record).get("pfdo-forwarded-from", "").split("/"),
             *("", "", ""),
         )[:3]
         if partition.isdigit() and offset.isdigit():
-            self._pair((topic, int(partition), int(offset)), "", awaited=awaited)
+            self._pair((topic, int(partition), int(offset)), "", place_of(record))
 
-    def _pair(self, origin: Place, id_: str, *, awaited: bool) -> None:
+    def _pair(self, origin: Place, id_: str, place: Place) -> None:
         """Match a forwarded record with the decision to forward it, whichever is read first."""
         waiting = self._forwards.pop(origin, None)
         if waiting is None or bool(waiting[0]) == bool(id_):
-            self._forwards[origin] = (id_, awaited)
+            self._forwards[origin] = (id_, place)
 
-    def fact(self, fact: Fact, *, awaited: bool) -> None:
-        """Note a record of a journal; `awaited`: it is about an input that is awaited."""
+    def fact(self, fact: Fact) -> None:
+        """Note a record of a journal."""
         told = fact.input
         if fact.kind == "funds-reserved":
             enrollment = (fact.payer, str(fact.data["enrollment_id"]))
@@ -133,11 +131,11 @@ class Decisions:
             self._check_effect(fact, told)
             self._check_scope(fact, told)
         if fact.kind == FORWARDED:
-            self._pair(fact.cause, fact.id, awaited=awaited)
+            self._pair(fact.cause, fact.id, fact.cause)
         if fact.kind == DEAD_LETTERED and fact.data.get("reason") == QUARANTINE:
             self._set_aside(fact)
             return
-        is_followed = awaited and not has_waited and self._answers(fact, told)
+        is_followed = not has_waited and self._answers(fact, told)
         if fact.kind == DEAD_LETTERED:
             self._dead_letters.decided(fact, expects_input=is_followed)
         if is_followed:
@@ -275,24 +273,26 @@ class Decisions:
 
     # --- what is still to come -------------------------------------------------------------
 
-    def undecided(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return (invariant, detail, events) of what is not as it must be once all is at rest."""
-        found: list[tuple[str, str, tuple[str, ...]]] = []
+    def undecided(self, is_awaited: Callable[[Place], bool]) -> list[Missing]:
+        """Return what is not as it must be once all is at rest, about records that are awaited."""
+        found: list[Missing] = []
         for place, open_ in self._open.items():
+            if not is_awaited(place) or place[2] < self._starts.get(place[:2], 0):
+                continue
             ids = tuple(id_ for _, id_ in open_.decided.values())
             if open_.deciders:
                 silent = ", ".join(self._silent(place, open_))
                 detail = f"{shown(place)} has no decision of {silent}"
                 found.append(("I01", detail, (open_.id, *ids)))
-            elif place[2] >= self._starts.get(place[:2], 0):
+            else:
                 detail = f"{shown(place)} has a decision too many, or is no record at all"
                 found.append(("I01", detail, ids))
-        for place, (id_, is_awaited) in self._forwards.items():
-            if id_ and is_awaited:
-                detail = f"{shown(place)} was forwarded and is not on the forwarded topic"
+        for origin, (id_, place) in self._forwards.items():
+            if id_ and is_awaited(place):
+                detail = f"{shown(origin)} was forwarded and is not on the forwarded topic"
                 found.append(("I01", detail, (id_,)))
-            elif is_awaited:
-                detail = f"{shown(place)} is on the forwarded topic once more than was decided"
+            elif is_awaited(place):
+                detail = f"{shown(place)} was forwarded once more than was decided"
                 found.append(("I01", detail, ()))
         for (service, place), parked in self._parked.items():
             day = self._days.get((service, place[1]), "")

@@ -3,9 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 LISTED_PER_INVARIANT_MAX = 100
 """More of one kind are counted, not listed: one cause breaks many records, memory stays bounded."""
+
+Missing: TypeAlias = tuple[str, str, tuple[str, ...]]
+"""Invariant, detail and events of what does not hold yet and may still come to hold."""
 
 
 @dataclass(frozen=True, slots=True)

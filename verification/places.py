@@ -4,12 +4,12 @@ Kept is who has a place or waits, and, to the end, which enrollments were ever g
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from verification.findings import Findings
-from verification.records import Fact
+from verification.findings import Findings, Missing
+from verification.records import Fact, Place
 
 
 @dataclass(slots=True)
@@ -28,24 +28,24 @@ class Places:
         self._findings = findings
         self._groups: dict[tuple[str, str], _Group] = {}
         self._had: set[tuple[str, str, str]] = set()
-        self._enrolled: dict[tuple[str, str, str], str] = {}
+        self._enrolled: dict[tuple[str, str, str], tuple[str, Place]] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
 
-    def fact(self, fact: Fact, *, awaited: bool) -> None:
-        """Note a fact of enrollment; `awaited`: it stood in the journal before this count began."""
+    def fact(self, fact: Fact) -> None:
+        """Note a fact of enrollment."""
         told = fact.input
         if told is not None and fact.is_applied and told["type"] == "navigator.group-published.v1":
             data = told["data"]
             self._group(fact.payer, data["group_id"]).capacity = int(data["capacity"])
         if fact.kind == "group-changed":
             self._changed(fact, told)
-        elif fact.kind == "child-enrolled" and awaited:
+        elif fact.kind == "child-enrolled":
             terms = fact.data["terms"]
             child = (terms["group_home"], terms["group_id"], fact.data["enrollment_id"])
             if child not in self._had:
-                self._enrolled[child] = fact.id
+                self._enrolled[child] = (fact.id, fact.place)
 
     def _group(self, payer: str, group_id: str) -> _Group:
         return self._groups.setdefault((payer, str(group_id)), _Group())
@@ -94,11 +94,12 @@ class Places:
         group.taken.add(first)
         return first
 
-    def unplaced(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return (invariant, detail, events) of children enrolled without ever having a place."""
+    def unplaced(self, is_awaited: Callable[[Place], bool]) -> list[Missing]:
+        """Return who was enrolled and had no place so far, of facts that are awaited."""
         return [
             ("I23", f"{id_}: {enrollment} was never given a place in {group}", (id_,))
-            for (_, group, enrollment), id_ in self._enrolled.items()
+            for (_, group, enrollment), (id_, place) in self._enrolled.items()
+            if is_awaited(place)
         ]
 
 

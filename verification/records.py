@@ -119,6 +119,11 @@ class Fact:
         return str(self.event.get("businessday") or self.event["time"][:10])
 
     @property
+    def place(self) -> Place:
+        """Return where it stands."""
+        return f"{self.service}.events.v1", self.partition, self.offset
+
+    @property
     def cause(self) -> Place:
         """Return where the record stands that this follows from."""
         event = self.event

@@ -102,6 +102,36 @@ async def test_what_is_acknowledged_later_is_not_waited_for() -> None:
     assert set(later.findings.totals) == {"I01"}
 
 
+async def test_it_can_be_counted_on_while_more_and_more_comes() -> None:
+    made = world()
+    installation = installation_of(made)
+    counting = await begin(installation)
+    count = counting.count
+
+    async def look() -> int:
+        await counting.read_on()
+        return len(count.pending())
+
+    await publish(installation, small_file(installation))
+    assert await look() == 0  # Read, and not awaited yet.
+    count.ends = await installation.bus.ends(count.topics)
+    undecided = await look()
+    assert undecided >= 12
+    await made.step("enrollment", 0)
+    await made.step("enrollment", 0)
+    assert 0 < await look() < undecided
+    for _ in range(3):
+        await made.settle()
+        count.ends = await installation.bus.ends(count.topics)
+        assert await look() == 0
+        await publish(installation, small_file(installation))
+        await look()
+    await made.settle()
+
+    assert await look() == 0
+    assert count.findings.ok
+
+
 # --- rebuild -----------------------------------------------------------------------------------
 
 
