@@ -21,7 +21,6 @@ SESSION_SECONDS = 15.0
 NOTICED_SECONDS_MAX = 60.0
 FULL_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.2
-CLOCK_TOLERANCE_SECONDS = 5.0
 SIGNS = frozenset(
     {
         "waiting for the surroundings",

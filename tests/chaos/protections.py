@@ -52,10 +52,10 @@ Event = dict[str, Any]
 
 def how_it_goes_wrong(seed: int, removed: str) -> str | None:
     """Return in words how a run without a protection differs from a calm day, or None."""
-    story = _story(random.Random(f"story {seed}"))
-    calm = asyncio.run(_Run(seed, story, faults=False).ended())
+    said = story(seed)
+    calm = asyncio.run(_Run(seed, said, faults=False).ended())
     compares = removed != COMPARING_WHILE_IDLE
-    run = _Run(seed, story, faults=True, compares_while_idle=compares)
+    run = _Run(seed, said, faults=True, compares_while_idle=compares)
     try:
         with REMOVED[removed]():
             ended = asyncio.run(run.ended())
@@ -100,7 +100,7 @@ class _Run:
             "journal": [_told(record) for record in self.world.journal(NAME)],
             "state": await self.world.state(NAME),
         }
-        _check_journals(self.world)
+        check_journals(self.world)
         self._store.wipe()
         self._forget_owners()
         await self._settle()
@@ -224,8 +224,9 @@ async def _unless_told_off(step: Awaitable[bool]) -> bool:
     return True
 
 
-def _story(chance: random.Random) -> list[Event]:
+def story(seed: int) -> list[Event]:
     """Return events of two payers: early, copied, contradicted, revised, over some days."""
+    chance = random.Random(f"story {seed}")
     said: list[Event] = []
     today = dt.date(2020, 8, 30)
     for number in range(EVENTS):
@@ -264,7 +265,8 @@ def _told(record: Event) -> tuple[Any, ...]:
     return (record["type"], record["causetopic"], record["causepartition"], str(data))
 
 
-def _check_journals(world: World) -> None:
+def check_journals(world: World) -> None:
+    """Raise AssertionError if numbers have gaps, or the chain of hashes is broken."""
     for number in range(world.partitions):
         end = JournalEnd()
         for record in world.log.log(f"{NAME}.events.v1", number).records:

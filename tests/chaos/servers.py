@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -67,9 +68,6 @@ class Container:
     def pid(self) -> int | None:
         self._container.reload()
         return int(self._container.attrs["State"]["Pid"]) or None
-
-    def last_words(self) -> str:
-        return str(self._container.logs(tail=30).decode(errors="replace"))
 
     def remove(self) -> None:
         self._container.remove(force=True, v=True)
@@ -202,13 +200,18 @@ class RedisServer:
     def limit_file(self, more_bytes: int) -> None:
         """Let its file grow by so much and no more: the write that does kills it half done."""
         limit = self.append_only_file.stat().st_size + more_bytes
-        command = ["prlimit", f"--pid={self._runner.pid}", f"--fsize={limit}:{limit}"]
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
+        assert self._runner.pid is not None
+        resource.prlimit(self._runner.pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+    @property
+    def is_dead(self) -> bool:
+        """Return whether its process is gone."""
+        return self._runner.pid is None
 
     async def has_died(self, seconds_max: float) -> bool:
         """Wait for it to die of itself."""
         deadline = time.monotonic() + seconds_max
-        while self._runner.pid is not None:
+        while not self.is_dead:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(LOOK_SECONDS)
