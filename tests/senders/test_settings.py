@@ -83,6 +83,7 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
         ({"PFDO_SENDERS_SMTP_URL": "smtp://user:hunter2@mail.example"}, "PFDO_SANDBOX=1"),
         ({"PFDO_SENDERS_SMS_URL": "http://sms.example"}, "PFDO_SANDBOX=1"),
         ({"PFDO_SENDERS_ADDRESSES": "people.yaml"}, "PFDO_SANDBOX=1"),
+        ({"PFDO_SENDERS_VAULT_URL": "http://cabinet:8038"}, "PFDO_SANDBOX=1"),
     ],
 )
 def test_a_wrong_or_unsafe_setting_stops_the_start(

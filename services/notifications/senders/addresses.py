@@ -1,16 +1,23 @@
 """Where people can be reached. Asked at the moment of sending and never kept, logged or published.
 
-The vault of personal data will answer here. Until it is there, a file of invented people does, in
-the sandbox alone.
+The cabinet's vault of personal data answers, over HTTP, and keeps a record of each look. In the
+sandbox a file of invented people does too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+VAULT_SECONDS_MAX = 5.0
+LOOK = {"why": "notification"}
+"""What the family is shown as the reason of the look."""
+NOBODY = "Nothing is known of this id."
+"""How the vault says that it does not know a person."""
 
 
 class AddressesAwayError(Exception):
@@ -42,6 +49,34 @@ class Addresses(Protocol):
     async def find(self, recipient_id: str) -> Address | None:
         """Return how to reach a recipient; None if nobody knows. Raises AddressesAwayError."""
         ...
+
+
+@dataclass(slots=True)
+class VaultAddresses:
+    """The cabinet's vault, asked with its token. While it does not answer, sending waits."""
+
+    url: str
+    token: str | None = field(repr=False)
+    client: httpx.AsyncClient = field(
+        default_factory=lambda: httpx.AsyncClient(timeout=VAULT_SECONDS_MAX, trust_env=False)
+    )
+
+    async def find(self, recipient_id: str) -> Address | None:
+        """See Addresses. Raises AddressesAwayError."""
+        headers = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+        path = f"{self.url.rstrip('/')}/api/v1/vault/persons/{recipient_id}"
+        try:
+            answer = await self.client.get(path, params=LOOK, headers=headers)
+            said = answer.json()
+            if answer.status_code == httpx.codes.NOT_FOUND and said["detail"] == NOBODY:
+                return None
+            if answer.status_code == httpx.codes.OK:
+                phones = said["phones"]
+                return Address(email=said["email"], phone=phones[0] if phones else None)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise AddressesAwayError(f"the vault: {type(error).__name__}") from None
+        # Without a vault, or without its token, nobody is known; that is not to be taken for no.
+        raise AddressesAwayError(f"the vault answers {answer.status_code}")
 
 
 class NoAddresses:

@@ -7,7 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from contracts.vocabulary import Channel
-from services.notifications.senders.addresses import Addresses, AddressFile, NoAddresses
+from services.notifications.senders.addresses import (
+    Addresses,
+    AddressFile,
+    NoAddresses,
+    VaultAddresses,
+)
 from services.notifications.senders.delivery import Provider
 from services.notifications.senders.facts import JournalFacts
 from services.notifications.senders.folder import Folder
@@ -115,6 +120,13 @@ def _is_in_cabinet_of(recipients: frozenset[str], channel: str, recipient_id: st
 
 
 def _addresses(settings: SenderSettings, *, sandbox: bool) -> Addresses:
+    if settings.vault_url is not None:
+        if not (sandbox or settings.vault_url.startswith("https:")):
+            raise SettingError(
+                "PFDO_SENDERS_VAULT_URL: addresses would travel unprotected; use https://, "
+                "or set PFDO_SANDBOX=1 if nobody is real."
+            )
+        return VaultAddresses(settings.vault_url, settings.vault_token)
     if settings.addresses is None:
         return NoAddresses()
     if not sandbox:

@@ -61,6 +61,14 @@ class SenderSettings(BaseSettings):
         default=None,
         description="YAML file with the systems of providers and payers: recipient id, url, secret",
     )
+    vault_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        description="Cabinet whose vault knows where people can be reached; without it nobody can",
+    )
+    vault_token: str | None = Field(
+        default=None, repr=False, description="Token of that vault: its PFDO_VAULT_TOKEN"
+    )
     addresses: Path | None = Field(
         default=None,
         description="YAML file with addresses of invented people; needs PFDO_SANDBOX=1",
