@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from streaming.installation import Installation
 
 WHY_LENGTH_MAX = 200
-OPEN, REDRIVEN, DISMISSED = "open", "redriven", "dismissed"
 
 StatusOption = Annotated[
-    str | None, typer.Option("--status", help=f"Only {OPEN}, {REDRIVEN} or {DISMISSED}.")
+    str | None, typer.Option("--status", help="Only open, redriven or dismissed.")
 ]
 WhyOption = Annotated[
     str, typer.Option("--why", help="Goes on the record: no names, no addresses of people.")
@@ -42,8 +41,10 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List what could not be read, oldest first."""
-    if status not in (None, OPEN, REDRIVEN, DISMISSED):
-        options.stop(f"There is {OPEN}, {REDRIVEN} and {DISMISSED}.", options.WRONG)
+    from pfdo.letters import STATUSES
+
+    if status is not None and status not in STATUSES:
+        options.stop(f"There is {', '.join(STATUSES)}.", options.WRONG)
     settings = options.settings_of(context, data, bus)
     found = options.run(lambda: _letters(settings))
     chosen = [letter for letter in found if status in (None, letter.status)]
@@ -95,7 +96,7 @@ def redrive(
     settings = options.settings_of(context, data, bus)
 
     async def called(installation: "Installation") -> list[dict[str, Any]]:
-        from pfdo.letters import in_order, letters, would_become
+        from pfdo.letters import OPEN, REDRIVEN, in_order, letters, would_become
         from pfdo.letters import redrive as send_again
 
         found = await letters(installation)
@@ -144,8 +145,8 @@ def dismiss(
     settings = options.settings_of(context, data, bus)
 
     async def called(installation: "Installation") -> list[dict[str, Any]]:
+        from pfdo.letters import DISMISSED, letters
         from pfdo.letters import dismiss as put_away
-        from pfdo.letters import letters
 
         chosen = _chosen(await letters(installation), ids)
         for letter in chosen:

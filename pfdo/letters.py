@@ -13,7 +13,6 @@ from typing import Any
 
 from contracts.registry import EVENTS
 from contracts.topics import DEAD_LETTERS, JOURNALS, Topic, all_topics, dead_letters_of
-from pfdo.dead_letters import DISMISSED, OPEN, REDRIVEN
 from pfdo.records import Place, whole
 from pfdo.system import services_of
 from streaming.bus import Outgoing, Record
@@ -21,6 +20,7 @@ from streaming.installation import Installation
 from streaming.listening import listening_of
 from streaming.rehearsal import Rehearsed, rehearse
 
+OPEN, REDRIVEN, DISMISSED = STATUSES = ("open", "redriven", "dismissed")
 MARK, OF_LETTER = "pfdo-mark", "pfdo-letter"
 REASON = "pfdo-reason"
 _OURS = "pfdo-"
