@@ -100,6 +100,8 @@ class RoughPlay:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        # Of two seeds one is kind to applications: more agreements, so more that moves money.
+        self._is_kind = seed % 2 == 1
         self._day = START
         self._said: list[dict[str, Any]] = []
         self._revisions: dict[tuple[str, str], int] = {}
@@ -110,14 +112,14 @@ class RoughPlay:
         """Yield a play file of so many events after its beginning."""
         yield self._line("calendar.day-opened", None, str(self._day), {"date": str(self._day)})
         for words in self._beginning():
-            if self._random.random() < 0.93:
+            if self._is_kind or self._random.random() < 0.93:
                 yield from (self._line(*words), "")
         weighted: list[Callable[[], tuple[str, str | None, str, dict[str, Any]]]] = [
             *[self._open_day] * 22,
             *[self._apply] * 16,
             *[self._answer] * 28,
-            *[self._mark] * 60,
-            *[self._terminate] * 5,
+            *[self._mark] * (160 if self._is_kind else 60),
+            *[self._terminate] * (2 if self._is_kind else 5),
             *[self._change_group] * 4,
             *[self._request] * 4,
             *[self._freeze] * 3,
@@ -249,18 +251,18 @@ class RoughPlay:
                 ("2020-09-15", "2020-12-31", 40),
                 ("2020-06-01", "2021-08-31", 90),
                 ("2021-01-11", "2021-05-31", 30),
-            )
+            )[: 2 if self._is_kind else None]
         )
         data = {
             "group_id": group,
             "provider_id": GROUPS[group],
             "programme_id": "prog-1",
             "title": "Шахматы",
-            "registry": chance.choice(("certified",) * 19 + ("other",)),
+            "registry": chance.choice(("certified",) * (99 if self._is_kind else 19) + ("other",)),
             "direction": "sport",
-            "age_min": chance.choice((4, 5, 5, 9)),
-            "age_max": chance.choice((12, 17, 18, 18)),
-            "capacity": chance.choice((1, 2, 3, 5)),
+            "age_min": 4 if self._is_kind else chance.choice((4, 5, 5, 9)),
+            "age_max": 18 if self._is_kind else chance.choice((12, 17, 18, 18)),
+            "capacity": chance.choice((3, 5, 9) if self._is_kind else (1, 2, 3, 5)),
             "starts_on": starts,
             "ends_on": ends,
             "lessons_total": lessons,
@@ -277,7 +279,9 @@ class RoughPlay:
         data = {
             "child_id": child,
             "birth_date": self._random.choice((birth,) * 9 + ("2002-11-11",)),
-            "guardian_ids": self._random.choice((["guard-1", "guard-2"],) * 9 + (["guard-3"],)),
+            "guardian_ids": self._random.choice(
+                (["guard-1", "guard-2"],) * (99 if self._is_kind else 9) + (["guard-3"],)
+            ),
             "benefits": self._random.choice(([], [], ["b01"], ["b02"])),
             "revision": self._revision("child", child),
         }
@@ -291,7 +295,7 @@ class RoughPlay:
 
     def _apply(self) -> tuple[str, str | None, str, dict[str, Any]]:
         chance = self._random
-        child = chance.choice([*CHILDREN] * 3 + ["child-nobody"])
+        child = chance.choice([*CHILDREN] * (30 if self._is_kind else 3) + ["child-nobody"])
         payer, _ = CHILDREN.get(child, (PAYERS[0], ""))
         group = chance.choice([*GROUPS] * 5 + ["grp-none"])
         home = PROVIDERS[GROUPS.get(group, "prov-a")]
@@ -300,7 +304,9 @@ class RoughPlay:
         data = {
             "enrollment_id": enrollment,
             "child_id": child,
-            "guardian_id": chance.choice(("guard-1",) * 9 + ("guard-2", "guard-3")),
+            "guardian_id": chance.choice(
+                ("guard-1",) * (99 if self._is_kind else 9) + ("guard-2", "guard-3")
+            ),
             "group_id": group,
             "group_home": home if chance.random() < 0.98 else chance.choice(PAYERS),
             "parent_share_max_kopecks": chance.choice((0, 100_000) + (5_000_000,) * 10),
@@ -313,7 +319,7 @@ class RoughPlay:
         """Return an enrollment, sometimes one that is not applied for yet, and its payer."""
         chance = self._random
         if is_accepted and self._accepted and chance.random() < 0.85:
-            enrollment = chance.choice(self._accepted)
+            enrollment = chance.choice(self._accepted[-12:] if self._is_kind else self._accepted)
         elif self._applied and chance.random() < 0.8:
             enrollment = chance.choice([*self._applied][-3:])
         else:
