@@ -18,6 +18,7 @@ from tests.chaos.servers import Broker, RedisServer
 
 SESSION_SECONDS = 15.0
 """After so long without a sign of life another replica is given the partitions (kafka.py)."""
+HEIRS_SECONDS_MAX = 15.0
 NOTICED_SECONDS_MAX = 60.0
 FULL_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.2
@@ -120,12 +121,17 @@ async def stopped(struck: Struck, replica: Replica, chance: random.Random) -> st
     replica.signal(signal.SIGSTOP)
     await asyncio.sleep(0.1)
     is_stopped = replica.is_stopped()
-    await asyncio.sleep(SESSION_SECONDS + chance.uniform(2.0, 6.0))
+    await asyncio.sleep(SESSION_SECONDS)
+    # Its heirs need a moment; if it owned nothing, or Redis is away too, there are none.
+    deadline = time.monotonic() + HEIRS_SECONDS_MAX
+    while (moved := _moved(before, struck.redis[replica.service])) == 0:
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(chance.uniform(0.0, 3.0))
     was_stopped = is_stopped and replica.is_stopped()
-    after = _epochs(struck.redis[replica.service])
     replica.signal(signal.SIGCONT)
     _seen(was_stopped, f"{replica.name} was not stopped all the time")
-    moved = sum(after[place] > epoch for place, epoch in before.items() if place in after)
     return f"{replica.name} stood still, {moved} partitions were taken over meanwhile"
 
 
@@ -442,6 +448,12 @@ def aimed(struck: Struck, kinds: Iterable[str], chance: random.Random) -> list[F
 def _seen(struck: bool, otherwise: str) -> None:
     if not struck:
         raise NotStruckError(otherwise)
+
+
+def _moved(before: dict[str, int], server: RedisServer) -> int:
+    """Return how many partitions have a newer owner."""
+    now = _epochs(server)
+    return sum(now.get(place, 0) > epoch for place, epoch in before.items())
 
 
 def _epochs(server: RedisServer) -> dict[str, int]:

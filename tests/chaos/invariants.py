@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -60,36 +60,46 @@ class Fact:
         return (self.said["causetopic"], self.said["causepartition"], self.said["causeoffset"])
 
 
-@dataclass(slots=True)
 class Bus:
-    """Everything on the bus."""
+    """Everything on the bus: records by topic, and the facts of each journal in their order."""
 
-    records: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
-    facts: dict[str, list[Fact]] = field(default_factory=dict)
+    def __init__(self, records: Mapping[str, Sequence[Any]]) -> None:
+        self.records = records
+        self.facts = {
+            name: [
+                Fact((r.topic, r.partition, r.offset), json.loads(r.value))
+                for r in sorted(
+                    records.get(f"{name}.events.v1", ()), key=lambda r: (r.partition, r.offset)
+                )
+            ]
+            for name in SERVICES
+        }
 
 
 async def violations(struck: Struck, story: Sequence[Segment], course: Course) -> list[str]:
     """Return in words what was promised and is not so. The services must have been stopped."""
     bus = await _read(struck)
-    told = [
+    return [
         *course.violations,
-        *_journals(bus),
-        *_decided_once(bus),
-        *_dead_letters(bus),
+        *of_the_bus(bus),
         *await _outcome(struck, story, bus),
         *await _folds(struck),
         *_verified(struck),
         *_processes(struck, course),
         *_redis(struck),
     ]
-    return [*told]
+
+
+def of_the_bus(bus: Bus) -> list[str]:
+    """Return what can be seen to be wrong on the bus alone."""
+    return [*_journals(bus), *_decided_once(bus), *_dead_letters(bus)]
 
 
 # --- the bus ---------------------------------------------------------------------------------
 
 
 async def _read(struck: Struck) -> Bus:
-    bus = Bus()
+    read: dict[str, list[Any]] = defaultdict(list)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=struck.environment["PFDO_KAFKA_BOOTSTRAP"],
         isolation_level="read_committed",
@@ -108,15 +118,10 @@ async def _read(struck: Struck) -> Bus:
         ends = await consumer.end_offsets(places)
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for place, records in (await consumer.getmany(timeout_ms=200)).items():
-                bus.records[place.topic] += records
+                read[place.topic] += records
     finally:
         await consumer.stop()
-    for name in SERVICES:
-        bus.facts[name] = [
-            Fact((r.topic, r.partition, r.offset), json.loads(r.value))
-            for r in sorted(bus.records[f"{name}.events.v1"], key=lambda r: (r.partition, r.offset))
-        ]
-    return bus
+    return Bus(read)
 
 
 def _journals(bus: Bus) -> Iterator[str]:
@@ -188,7 +193,7 @@ def _dead_letters(bus: Bus) -> Iterator[str]:
             if fact.said["type"] == f"{name}.input-dead-lettered.v1"
         }
         kept: Counter[Place] = Counter()
-        for record in bus.records[f"{name}.dead-letters.v1"]:
+        for record in bus.records.get(f"{name}.dead-letters.v1", ()):
             headers = {key: value.decode() for key, value in record.headers if value is not None}
             place = (
                 headers["pfdo-topic"],
@@ -360,10 +365,11 @@ def _processes(struck: Struck, course: Course) -> Iterator[str]:
     for name, code in struck.supervisor.deaths:
         if code != CAN_NOT_RUN:
             yield f"I21 {name} died with code {code}"
-    yield from _growing(course.memory_bytes)
+    yield from growing(course.memory_bytes)
 
 
-def _growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
+def growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
+    """I22: tell who holds more at the end of a soak than after its first half."""
     if not sizes or sizes[-1][0] < SOAK_SECONDS:
         return
     for name in sizes[-1][1]:
