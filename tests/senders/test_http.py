@@ -17,7 +17,7 @@ from services.notifications.senders.delivery import (
 )
 from services.notifications.senders.http import Caller
 from services.notifications.senders.sms import SmsGateway
-from services.notifications.senders.webhooks import Endpoint, Webhooks, load_endpoints
+from services.notifications.senders.webhooks import Endpoint, Webhooks, lane_of, load_endpoints
 from streaming.errors import SettingError
 from tests.senders.test_mail import Book, delivery
 from tests.support.endpoints import System, free_port, listening, status
@@ -152,7 +152,7 @@ async def test_a_system_that_hangs_harms_only_itself() -> None:
             caller=Caller(0.3),
         )
         box = Box()
-        line = post.line("webhook", webhooks, lane_of=lambda m: m.recipient_id, lane_slots=2)
+        line = post.line("webhook", webhooks, lane_of=lane_of, lane_slots=2)
         line.takes = lambda channel, who: channel == "cabinet" and who in webhooks.endpoints
         post.lines = {"webhook": line, "email": post.line("email", box)}
         await post.town.hears(

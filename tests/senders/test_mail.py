@@ -54,6 +54,7 @@ def delivery(number: int = 1, **more: str) -> Delivery:
         channel="email",
         category="debit",
         template="lesson-charged",
+        lane="email/all",
         not_before=AT,
         since=AT,
         event_ids=("billing:0:1",),

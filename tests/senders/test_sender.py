@@ -22,7 +22,7 @@ from services.notifications.senders.schedule import (
     is_given_up,
     pause_after,
 )
-from services.notifications.senders.sender import DOUBT, RECORDS_MAX
+from services.notifications.senders.sender import DOUBT, RECORDS_MAX, SWEEP_SECONDS
 from streaming.errors import BehindError, BusUnavailableError, FencedError
 from streaming.memory import MemoryBus
 from streaming.memory_store import MemoryStore
@@ -515,6 +515,54 @@ async def test_what_was_read_and_not_yet_begun_is_something_to_do() -> None:
         idle.append((await post.store.standing(0, 1)).fields["idle"])
 
     assert set(idle) == {b"0"}
+
+
+async def test_a_line_that_was_taken_off_keeps_what_waits_for_it() -> None:
+    post = await open_post(lessons=2, channels=("email",))
+    post.box.always = NotNow("smtp: 451")
+    lines = post.lines
+    await post.runs()
+
+    post.lines = {"sms": lines["sms"]}
+    post.passes(minutes=5)
+    await post.runs()
+    without = len(post.box.got)
+    post.lines, post.box.always = lines, None
+    await post.runs()
+
+    assert without == 2
+    assert sorted(post.became()) == sorted(post.outward())
+
+
+async def test_a_sweep_keeps_no_position_of_records_that_are_not_kept() -> None:
+    post = await open_post(lessons=1, channels=("email",))
+    post.box.gate = asyncio.Event()
+    sender = await post.sender()
+    while not post.attempts.tasks:
+        await sender.step()
+    # What has begun is nobody's any more, and a message comes as the sweep is due.
+    post.dies()
+    sender._attempts = post.attempts
+    await post.town.hears(lesson(9, 20))
+    sender._swept_at = -SWEEP_SECONDS
+    commits = 0
+
+    async def second_commit_dies(point: str) -> None:
+        nonlocal commits
+        commits += point == "commit.before"
+        if commits == 2:
+            raise ConnectionError(point)
+
+    post.store.fault = second_commit_dies
+    with pytest.raises(ConnectionError):
+        await post.works(sender)
+    post.store.fault = None
+    post.box.gate.set()
+    post.dies()
+    await post.runs()
+
+    assert set(post.box.ids) == set(post.outward())
+    assert sorted(post.became()) == sorted(post.outward())
 
 
 # --- facts --------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from services.notifications.senders.templates import Letter
 class Message:
     """A message that is due, and how far its delivery is.
 
-    `fact` is the data of what it tells of, where that stood beside it in the journal. `since` is
-    when the sender first knew of it; `attempts` were begun; after `doubts` of them nobody knows
-    whether they arrived.
+    `lane` is the way it goes; `fact` is the data of what it tells of, where that stood beside it in
+    the journal. `since` is when the sender first knew of it; `attempts` were begun; after `doubts`
+    of them nobody knows whether they arrived.
     """
 
     message_id: str
@@ -23,6 +23,7 @@ class Message:
     channel: str
     category: str
     template: str
+    lane: str
     not_before: datetime
     since: datetime
     event_ids: tuple[str, ...]

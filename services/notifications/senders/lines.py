@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from services.notifications.senders.delivery import (
     Delivery,
-    Message,
     NoAddressesNow,
     Outcome,
     OutOfReach,
@@ -103,7 +102,7 @@ class Line:
     provider: Provider
     takes: Callable[[str, str], bool]
     """Whether a message of this channel to this recipient goes out here."""
-    lane_of: Callable[[Message], str] = lambda _message: "all"
+    lane_of: Callable[[str], str] = lambda _recipient_id: "all"
     lane_slots: int = 16
     rate: RateLimit
     seconds_max: float = 60.0
@@ -125,10 +124,15 @@ class Line:
         self.lanes.setdefault(name, Lane()).in_flight += 1
 
     async def attempt(self, name: str, delivery: Callable[[], Awaitable[Delivery]]) -> Outcome:
-        """Make the attempt, and note how its lane does. Raises what `delivery` raises."""
+        """Make the attempt, and note how its lane does.
+
+        Raises what `delivery` raises, and TimeoutError where that does not end.
+        """
         lane = self.lanes[name]
         try:
-            outcome = await self._within_limits(await delivery())
+            async with asyncio.timeout(self.seconds_max):
+                made = await delivery()
+            outcome = await self._within_limits(made)
         finally:
             lane.in_flight -= 1
         match outcome:

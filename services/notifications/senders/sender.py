@@ -196,6 +196,9 @@ class Sender:
         """Read, note, begin. Return whether there was anything to do."""
         if self._reader is None:
             raise RuntimeError("take over first")
+        if self._is_caught_up:
+            # Before anything is read: what it commits must not stand for records yet to be kept.
+            await self._sweep()
         wait = self._poll_seconds if self._is_idle else min(self._poll_seconds, BUSY_SECONDS)
         if self._attempts.tasks:
             # An attempt that ends makes room for the next one: no need to wait for a record.
@@ -216,7 +219,6 @@ class Sender:
                 await self._doubt_what_had_begun()
                 self._is_caught_up = True
             return True
-        await self._sweep()
         noted = await self._note(changes)
         begun = await self._choose(changes)
         was_idle = self._is_idle
@@ -262,6 +264,7 @@ class Sender:
             channel=data["channel"],
             category=data["category"],
             template=data["template"],
+            lane=f"{line.name}/{line.lane_of(data['recipient_id'])}",
             not_before=not_before.astimezone(UTC),
             since=self._now(),
             event_ids=event_ids,
@@ -276,17 +279,11 @@ class Sender:
     def _wait(
         self, message: Message, until: datetime, before: Kept | None, changes: Changes
     ) -> None:
-        lane = self._lane(message)
-        if lane not in self._lanes:
-            self._lanes[lane] = None
-            changes.lanes.append(lane)
-        place = waiting_place(lane, until, message.message_id)
+        if message.lane not in self._lanes:
+            self._lanes[message.lane] = None
+            changes.lanes.append(message.lane)
+        place = waiting_place(message.lane, until, message.message_id)
         changes.put(message, place, None if before is None else before.place)
-
-    def _lane(self, message: Message) -> str:
-        line = self._line_of(message.channel, message.recipient_id)
-        # What waits for a line that was taken off stays on a lane nobody serves.
-        return "none/" if line is None else f"{line.name}/{line.lane_of(message)}"
 
     async def _take_off(self, message_ids: Sequence[str], changes: Changes) -> None:
         stored = await self._stored(message_ids)
@@ -397,19 +394,18 @@ class Sender:
         return begun
 
     def _begin(self, message: Message) -> None:
-        lane = self._lane(message)
-        line = self._lines[lane.partition("/")[0]]
-        line.begins(lane)
+        line = self._lines[message.lane.partition("/")[0]]
+        line.begins(message.lane)
         self._attempts.chosen.discard(message.message_id)
-        task = asyncio.create_task(self._attempt(line, lane, message))
+        task = asyncio.create_task(self._attempt(line, message))
         self._attempts.tasks[message.message_id] = task
 
-    async def _attempt(self, line: Line, lane: str, message: Message) -> None:
+    async def _attempt(self, line: Line, message: Message) -> None:
         """Make one attempt; its end is kept until a report tells of it."""
         outcome: Outcome = NotNow("a defect of the sender")
         try:
-            outcome = await line.attempt(lane, lambda: self._delivery(message))
-        except StreamingError as error:
+            outcome = await line.attempt(message.lane, lambda: self._delivery(message))
+        except (StreamingError, TimeoutError) as error:
             outcome = NotNow(f"facts: {type(error).__name__}")
         except Exception:
             self._telemetry.log.exception(

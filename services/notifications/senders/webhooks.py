@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from standardwebhooks import Webhook
 
-from services.notifications.senders.delivery import Delivery, Message, Outcome, Rejected
+from services.notifications.senders.delivery import Delivery, Outcome, Rejected
 from services.notifications.senders.http import Caller
 from streaming.errors import SettingError
 
@@ -59,9 +59,9 @@ class Webhooks:
         await self.caller.close()
 
 
-def lane_of(message: Message) -> str:
-    """Return the lane of a message: each system has its own, and fails alone."""
-    return message.recipient_id
+def lane_of(recipient_id: str) -> str:
+    """Return the lane of a recipient: each system has its own, and fails alone."""
+    return recipient_id
 
 
 def load_endpoints(path: Path, *, allow_plain: bool) -> Mapping[str, Endpoint]:
