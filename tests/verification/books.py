@@ -82,11 +82,16 @@ def chained(records: list[Record]) -> list[Record]:
     return found
 
 
-def counted(books: Books, order: Any = None, sources: str | None = None) -> Findings:
+def counted(
+    books: Books,
+    order: Any = None,
+    sources: str | None = None,
+    starts: Mapping[Place, int] | None = None,
+) -> Findings:
     """Return what the count finds, fed in order of time unless another is given."""
     ends = {place: records[-1].offset + 1 for place, records in books.records.items() if records}
     text = SHIPPED_PATH.read_text() if sources is None else sources
-    count = Count(sources_of(text), {}, ends)
+    count = Count(sources_of(text), starts or {}, ends)
     records = [record for part in books.records.values() for record in part]
     for record in sorted(records, key=order or (lambda r: (r.appended_at_ms, r.topic, r.offset))):
         count.record(record)
