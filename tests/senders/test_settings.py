@@ -7,6 +7,7 @@ import pytest
 from services.notifications.senders.assembly import lines_of
 from services.notifications.senders.folder import Folder
 from services.notifications.senders.lines import Failover
+from services.notifications.senders.push import WebPush
 from services.notifications.senders.settings import SenderSettings, load_sender_settings, relay_of
 from services.notifications.senders.sms import SmsGateway
 from services.notifications.senders.smtp import Relay, SmtpProvider
@@ -37,6 +38,7 @@ def test_with_settings_there_are_ways_out(tmp_path: Path) -> None:
         "PFDO_SENDERS_SMS_URL": "https://sms.example/send",
         "PFDO_SENDERS_WEBHOOKS": str(hooks),
         "PFDO_SENDERS_SMS_PER_MINUTE": "60",
+        "PFDO_SENDERS_PUSH_KEY": "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw",
     }
 
     lines = lines_of(load_sender_settings(environment), data=tmp_path, sandbox=False)
@@ -44,6 +46,7 @@ def test_with_settings_there_are_ways_out(tmp_path: Path) -> None:
     assert isinstance(lines["email"].provider, Failover)
     assert isinstance(lines["sms"].provider, SmsGateway)
     assert isinstance(lines["webhook"].provider, Webhooks)
+    assert isinstance(lines["push"].provider, WebPush)
     assert lines["sms"].rate.take(100) == 1
     assert lines["webhook"].takes("cabinet", "prov-00001")
     assert not lines["webhook"].takes("cabinet", "guard-00001")
@@ -76,6 +79,7 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
+        ({"PFDO_SENDERS_PUSH_KEY": "A" * 43}, "PFDO_SENDERS_PUSH_KEY"),
         ({"PFDO_SENDERS_SMTP_UR": "smtps://mail.example"}, "PFDO_SENDERS_SMTP_URL"),
         ({"PFDO_SENDERS_SMS_URL": "mail"}, "PFDO_SENDERS_SMS_URL"),
         ({"PFDO_SENDERS_EMAIL_PER_MINUTE": "0"}, "PFDO_SENDERS_EMAIL_PER_MINUTE"),

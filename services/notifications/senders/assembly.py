@@ -17,6 +17,7 @@ from services.notifications.senders.delivery import Provider
 from services.notifications.senders.facts import JournalFacts
 from services.notifications.senders.folder import Folder
 from services.notifications.senders.lines import Failover, Line, RateLimit
+from services.notifications.senders.push import WebPush, private_key
 from services.notifications.senders.sender import NAME, Attempts, Sender
 from services.notifications.senders.settings import (
     SenderSettings,
@@ -31,7 +32,7 @@ from streaming.installation import Installation
 from streaming.telemetry import Telemetry
 
 WEBHOOK = "webhook"
-EMAIL_SLOTS, SMS_SLOTS, FOLDER_SLOTS, WEBHOOK_SLOTS = 16, 8, 16, 2
+EMAIL_SLOTS, SMS_SLOTS, PUSH_SLOTS, WEBHOOK_SLOTS = 16, 8, 16, 2
 
 
 def now() -> datetime:
@@ -83,7 +84,12 @@ def lines_of(settings: SenderSettings, *, data: Path, sandbox: bool) -> Mapping[
             settings.sms_per_minute,
             SMS_SLOTS,
         ),
-        _line(Channel.PUSH, (Folder(folder / "push"),), settings.push_per_minute, FOLDER_SLOTS),
+        _line(
+            Channel.PUSH,
+            _push(settings, addresses, sandbox=sandbox) or (Folder(folder / "push"),),
+            settings.push_per_minute,
+            PUSH_SLOTS,
+        ),
     ]
     if settings.webhooks is not None:
         endpoints = load_endpoints(settings.webhooks, allow_plain=sandbox)
@@ -163,3 +169,13 @@ def _sms(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tu
             )
         gateways.append(SmsGateway(url, token, addresses, name=f"sms-{number}"))
     return tuple(gateways)
+
+
+def _push(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tuple[Provider, ...]:
+    if settings.push_key is None:
+        return ()
+    try:
+        key = private_key(settings.push_key.rstrip("="))
+    except ValueError:
+        raise SettingError("PFDO_SENDERS_PUSH_KEY is no key of P-256.") from None
+    return (WebPush(key, settings.email_from, addresses, any_service=sandbox),)

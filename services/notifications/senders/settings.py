@@ -57,6 +57,13 @@ class SenderSettings(BaseSettings):
     sms_token_2: str | None = Field(
         default=None, repr=False, description="Token that adapter knows us by"
     )
+    push_key: str | None = Field(
+        default=None,
+        repr=False,
+        pattern=r"^[A-Za-z0-9_-]{43}=?$",
+        description="Private key for web push (VAPID, P-256): 32 bytes, base64url; "
+        "without it pushes go to the folder",
+    )
     webhooks: Path | None = Field(
         default=None,
         description="YAML file with the systems of providers and payers: recipient id, url, secret",
