@@ -17,13 +17,13 @@ from contracts.sources import Sources
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import ProblemError, add_handlers
-from services.cabinet.pages import paper_routes, routes
+from services.cabinet.pages import journal_routes, paper_routes, routes
 from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
-from services.cabinet.queries import Queries
+from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
 from streaming import health
@@ -98,23 +98,25 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = Queries(store, bus.partitions)
+    queries = ProviderQueries(store, bus.partitions)
+    way_in = intake.Intake(bus, sources)
     app.state.pulse = Pulse(queries)
     app.state.vault = vault
     add_handlers(app)
     _add_health(app, host, telemetry)
     guards = [] if sandbox else [Depends(_only_this_machine)]
     app.include_router(reading.router(queries), dependencies=guards)
-    app.include_router(intake.router(bus, sources), dependencies=guards)
+    app.include_router(intake.router(way_in), dependencies=guards)
     no_token_needed = _is_local if sandbox else _nobody
     app.include_router(personal.router(vault, vault_token, no_token_needed))
-    _add_pages(app, queries, People(vault), codes, public_url, sandbox=sandbox)
+    _add_pages(app, queries, way_in, People(vault), codes, public_url, sandbox=sandbox)
     return app
 
 
 def _add_pages(
     app: FastAPI,
-    queries: Queries,
+    queries: ProviderQueries,
+    way_in: intake.Intake,
     people: People,
     codes: Codes | None,
     public_url: str | None,
@@ -125,6 +127,7 @@ def _add_pages(
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(routes.router(queries, app.state.pulse, people, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
+    app.include_router(journal_routes.router(queries, people, site, way_in))
 
 
 def _nobody(request: Request) -> bool:

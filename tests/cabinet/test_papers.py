@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import httpx
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 import pytest
 import zxingcpp
 

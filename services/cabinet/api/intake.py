@@ -6,7 +6,8 @@ Everything is checked before anything is published; 202 is given when the bus ha
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -48,10 +49,40 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
-def router(bus: Bus, sources: Sources) -> APIRouter:
+class Intake:
+    """Takes events for the bus: over the API, and from the pages."""
+
+    def __init__(self, bus: Bus, sources: Sources) -> None:
+        self._bus = bus
+        self._sources = sources
+        self._running = asyncio.Semaphore(AT_ONCE_MAX)
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Let a request in while the block runs. Raises ProblemError where too many are."""
+        if self._running.locked():
+            raise ProblemError(429, "Too many requests are being taken. Come again.")
+        async with self._running:
+            yield
+
+    async def publish(self, values: list[bytes]) -> list[tuple[Decoded, Appended]]:
+        """Publish events, all or none; return where each stands once the bus has it for good.
+
+        Raises ProblemError, BusUnavailableError.
+        """
+        decoded = list(_decoded(values, self._sources))
+        outgoing = [_outgoing(value, each, self._bus, self._sources) for value, each in decoded]
+        try:
+            async with asyncio.timeout(ACKNOWLEDGED_SECONDS_MAX):
+                appended = await self._bus.publish(outgoing)
+        except TimeoutError as error:
+            raise ProblemError(503, "The bus did not acknowledge in time.") from error
+        return [(each, place) for (_, each), place in zip(decoded, appended, strict=True)]
+
+
+def router(intake: Intake) -> APIRouter:
     """Return the path that takes events."""
     api = APIRouter(prefix="/api/v1", tags=["send"])
-    running = asyncio.Semaphore(AT_ONCE_MAX)
     problems: dict[int | str, dict[str, Any]] = {
         status: {"model": shapes.Problem, "description": description}
         for status, description in {
@@ -80,19 +111,9 @@ def router(bus: Bus, sources: Sources) -> APIRouter:
 
         Either all events of a batch are published or, where one of them is refused, none.
         """
-        if running.locked():
-            raise ProblemError(429, "Too many requests are being taken. Come again.")
-        async with running:
-            decoded = list(_decoded(await _values(request), sources))
-            outgoing = [_outgoing(value, each, bus, sources) for value, each in decoded]
-            try:
-                async with asyncio.timeout(ACKNOWLEDGED_SECONDS_MAX):
-                    appended = await bus.publish(outgoing)
-            except TimeoutError as error:
-                raise ProblemError(503, "The bus did not acknowledge in time.") from error
-        accepted = [
-            _accepted(each, place) for (_, each), place in zip(decoded, appended, strict=True)
-        ]
+        async with intake.admitted():
+            taken = await intake.publish(await _values(request))
+        accepted = [_accepted(each, place) for each, place in taken]
         body = orjson.dumps({"events": accepted})
         return Response(body, 202, media_type="application/json")
 

@@ -214,3 +214,38 @@ def moment(at: str) -> str:
     """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``."""
     then = datetime.fromisoformat(at).astimezone(_ZONE)
     return f"{full_date(then.date())}, {then:%H:%M}"
+
+
+# --- the providers' journal --------------------------------------------------------------------
+
+MARKS: Mapping[str, str] = MappingProxyType(
+    {
+        "present": "Есть",
+        "absent": "Нет",
+        "ill": "Болеет",
+        "excused": "Уважит.",
+        "cancelled": "Отмена",
+        "made-up": "Отработка",
+    }
+)
+REJECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "schedule": "Не подходит расписание",
+        "level": "Группа другого уровня подготовки",
+        "health": "Для этих занятий нужна справка врача",
+        "agreed": "Семья передумала",
+        "group": "Группа не набралась",
+    }
+)
+"""Why an application is rejected. A list, not free text: nothing personal may go on the bus."""
+
+_MONTHS = (
+    "январь", "февраль", "март", "апрель", "май", "июнь", "июль", "август", "сентябрь",
+    "октябрь", "ноябрь", "декабрь",
+)  # fmt: skip
+
+
+def month(text: str) -> str:
+    """Return a month of its ISO form: ``сентябрь 2020 года``."""
+    year, _, number_of_month = text.partition("-")
+    return f"{_MONTHS[int(number_of_month) - 1]} {year}{NO_BREAK_SPACE}года"

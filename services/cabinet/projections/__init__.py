@@ -7,10 +7,20 @@ from services.cabinet.projections import (
     certificates,
     enrollments,
     groups,
+    marks,
     messages,
     money,
     rules,
 )
 from services.cabinet.projections.projection import cabinet
 
-__all__ = ["cabinet", "certificates", "enrollments", "groups", "messages", "money", "rules"]
+__all__ = [
+    "cabinet",
+    "certificates",
+    "enrollments",
+    "groups",
+    "marks",
+    "messages",
+    "money",
+    "rules",
+]

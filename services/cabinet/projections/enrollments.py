@@ -28,6 +28,7 @@ from services.cabinet.projections.models import (
     APPLICATIONS,
     APPLICATIONS_OF,
     CHILDREN_OF,
+    ENROLLMENTS_OF,
     GUARDIANS,
     Application,
     Child,
@@ -94,6 +95,8 @@ def application_submitted(event: ApplicationSubmitted, envelope: Envelope, model
     )
     models.add(APPLICATIONS, member(event.enrollment_id, payer))
     models.add(APPLICATIONS_OF, member(payer, event.child_id, event.enrollment_id))
+    of_group = member(event.group_home, event.group_id, payer, event.enrollment_id)
+    models.add(ENROLLMENTS_OF, of_group)
 
 
 @cabinet.of(ApplicationRegistered)

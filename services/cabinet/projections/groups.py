@@ -15,6 +15,7 @@ from contracts.payers import EnrollmentClosed, FrameAgreementSet, PolicySet
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     GROUPS,
+    GROUPS_OF,
     PROVIDERS,
     Group,
     Provider,
@@ -67,8 +68,11 @@ def group_published(event: GroupPublished, envelope: Envelope, models: Models) -
             asking=known.asking,
             asking_payer=known.asking_payer,
         )
+        if known.provider_id != event.provider_id:
+            models.discard(GROUPS_OF, member(known.provider_id, home, event.group_id))
     models.put(under(home, event.group_id), published)
     models.add(GROUPS, member(event.group_id, home))
+    models.add(GROUPS_OF, member(event.provider_id, home, event.group_id))
 
 
 @cabinet.of_input(Service.ENROLLMENT, PlaceRequested)

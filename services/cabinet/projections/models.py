@@ -162,6 +162,21 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LessonMark:
+    """What is known of a child at a lesson.
+
+    `revision` is the last that was sent, whatever became of it: a correction takes the next. `mark`
+    is the one that counts; `trouble` says why the last one does not, or not yet.
+    """
+
+    lesson_date: date
+    revision: int
+    mark: str | None = None
+    trouble: str | None = None
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What a payer owes a provider, in whole."""
 
@@ -179,6 +194,8 @@ class Invoice:
     amount_kopecks: int
     settled: bool = False
     pages: int = 0
+    paid_on: date | None = None
+    payment_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +204,8 @@ class InvoiceLine:
 
     line_reference: str
     enrollment_id: str
+    certificate_number: str
+    lessons: int
     amount_kopecks: int
 
 
@@ -254,6 +273,7 @@ KINDS: Mapping[str, type[Any]] = MappingProxyType(
         "category": Category,
         "purse": Purse,
         "reserve": Reserve,
+        "lesson-mark": LessonMark,
         "account": Account,
         "invoice": Invoice,
         "invoice-page": InvoicePage,
@@ -275,6 +295,14 @@ APPLICATIONS = "applications"
 """enrollment | payer"""
 APPLICATIONS_OF = "applications-of"
 """payer | child | enrollment"""
+ENROLLMENTS_OF = "enrollments-of"
+"""payer of the group's home | group | payer | enrollment; in the partition of the child"""
+GROUPS_OF = "groups-of"
+"""provider | payer of its home | group"""
+MARKS = "marks"
+"""payer | enrollment | day of the lesson | lesson"""
+INVOICES_OF = "invoices-of"
+"""provider | month | payer | invoice"""
 GROUPS = "groups"
 """group | payer of its home"""
 PROVIDERS = "providers"

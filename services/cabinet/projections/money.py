@@ -7,7 +7,6 @@ the purse before: the books are read here, not kept a second time.
 from dataclasses import replace
 
 from contracts import billing
-from contracts.attendance import LessonMarked
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import Envelope
 from contracts.payers import InvoicePaid, NominalCorrected
@@ -16,6 +15,7 @@ from rulebook.wording import rubles
 from services.cabinet.projections.models import (
     ACCOUNTS,
     INVOICES,
+    INVOICES_OF,
     LINES_PER_PAGE,
     Account,
     Invoice,
@@ -42,7 +42,6 @@ _CAUSES = {
     NominalCause.RENEWED: "Сертификат продлён на новый период",
 }
 
-decides(Service.BILLING, LessonMarked)
 decides(Service.BILLING, NominalCorrected)
 decides(Service.BILLING, InvoicePaid)
 
@@ -283,6 +282,7 @@ def invoice_issued(fact: billing.InvoiceIssued, envelope: Envelope, models: Mode
             provider_id=fact.provider_id, month=fact.month, amount_kopecks=fact.amount_kopecks
         )
         models.add(INVOICES, member(fact.invoice_id, payer))
+        models.add(INVOICES_OF, member(fact.provider_id, fact.month, payer, fact.invoice_id))
         account = _account(fact.provider_id, envelope, models)
         invoiced = account.invoiced_kopecks + fact.amount_kopecks
         _put_account(
@@ -292,6 +292,8 @@ def invoice_issued(fact: billing.InvoiceIssued, envelope: Envelope, models: Mode
         InvoiceLine(
             line_reference=line.line_reference,
             enrollment_id=line.enrollment_id,
+            certificate_number=line.certificate_number,
+            lessons=line.lessons,
             amount_kopecks=line.amount_kopecks,
         )
         for line in fact.lines
@@ -311,7 +313,9 @@ def invoice_settled(fact: billing.InvoiceSettled, envelope: Envelope, models: Mo
     known = models.find(Invoice, id_)
     if known is None:
         raise LookupError(f"{envelope.id}: {fact.invoice_id} was never issued")
-    models.put(id_, replace(known, settled=True))
+    reference = fact.payment_reference
+    known = replace(known, settled=True, paid_on=fact.paid_on, payment_reference=reference)
+    models.put(id_, known)
     account = _account(fact.provider_id, envelope, models)
     settled = account.settled_kopecks + fact.amount_kopecks
     _put_account(fact.provider_id, replace(account, settled_kopecks=settled), envelope, models)

@@ -22,7 +22,7 @@ from services.cabinet.projections.models import (
 )
 from streaming.follower import Models, Projection
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 Event = TypeVar("Event", bound=EventData)
 Projector = Callable[[Event, Envelope, Models], None]
@@ -36,9 +36,13 @@ cabinet = Projection(
 )
 """What the cabinet makes of the four journals."""
 
+Unsettled = Callable[[Event, Envelope, Models, str | None], None]
+"""What an input changes that was refused, with the words for its sender, or waits: None."""
+
 _RANKS = {service: str(rank) for rank, service in enumerate(Service)}
 _DECIDERS: set[tuple[str, str]] = {(service, RulesPublished.type) for service in Service}
 """Service and type of input, for each whose decision counts."""
+_UNSETTLED: dict[tuple[str, str], Unsettled[EventData]] = {}
 
 
 def payer_of(envelope: Envelope) -> str:
@@ -120,6 +124,24 @@ def decides(service: Service, event: type[EventData]) -> None:
         del accepted, envelope, models
 
 
+def unsettled(
+    service: Service, event: type[Event]
+) -> Callable[[Unsettled[Event]], Unsettled[Event]]:
+    """Register what an input changes that `service` refused, or parked."""
+
+    def register(projector: Unsettled[Event]) -> Unsettled[Event]:
+        def decided(
+            sent: EventData, envelope: Envelope, models: Models, trouble: str | None
+        ) -> None:
+            assert isinstance(sent, event)
+            projector(sent, envelope, models, trouble)
+
+        _UNSETTLED[service, event.type] = decided
+        return projector
+
+    return register
+
+
 def note_applied(envelope: Envelope, models: Models) -> None:
     """Keep that the input of a record was applied."""
     _note(envelope, models, "applied", None)
@@ -143,7 +165,14 @@ def _decision(service: Service, decision: Decision) -> None:
         # Of what is parked, the reason is what it waits for.
         reason = getattr(fact, "reason", None) or getattr(fact, "waits_for", None)
         _note(envelope, models, told, None if reason is None else str(reason))
+        sent = envelope.data["input"] if decision in _OPEN else {}
+        projector = _UNSETTLED.get((service, sent.get("type", "")))
+        if projector is not None and "data" in sent:
+            event = EVENTS[sent["type"]].model_validate(sent["data"])
+            projector(event, envelope, models, getattr(fact, "detail", None))
 
+
+_OPEN = (Decision.REFUSED, Decision.PARKED)
 
 for _service in Service:
     for _each in Decision:

@@ -1,0 +1,365 @@
+"""What a provider's pages show, and what a teacher's form says. Pure."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+from io import StringIO
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl
+
+from contracts.vocabulary import Mark
+from rulebook.wording import counted, full_date, rubles
+from services.cabinet.pages import wording
+from services.cabinet.queries import Answer
+
+CHILDREN_SHOWN_MAX = 60
+"""So many children stand on one page of a group: it must stay light on a phone."""
+LINES_SHOWN_MAX = 200
+"""So many lines of invoices stand on a page; all of them are in the file."""
+FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
+REVISION_MAX = 1_000_000
+
+
+class FormError(ValueError):
+    """A form says what it cannot say; the text is for the person who sent it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkChange:
+    """A mark that is to be sent."""
+
+    payer: str
+    enrollment_id: str
+    revision: int
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarksForm:
+    """What a teacher saved: a lesson, and the marks that are new or other than before."""
+
+    day: date
+    lesson_id: str
+    token: str
+    changes: tuple[MarkChange, ...]
+
+
+# --- a provider --------------------------------------------------------------------------------
+
+
+def journal_page(journal: Answer, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a provider's first page shows."""
+    today = journal["business_day"]
+    day = today or ""
+    running = [each for each in journal["groups"] if each["starts_on"] <= day <= each["ends_on"]]
+    return {
+        "provider_id": journal["provider_id"],
+        "title": journal["title"],
+        "today": _date(today),
+        "groups": [_group(each) for each in running],
+        "others": [_group(each) for each in journal["groups"] if each not in running],
+        "applications": sorted(
+            (
+                _application(each, group, names, today)
+                for group in journal["groups"]
+                for each in group["held"]
+            ),
+            key=lambda each: (each["held_until"], each["enrollment_id"]),
+        ),
+        "reasons": list(wording.REJECTIONS.items()),
+    }
+
+
+def _group(group: Mapping[str, Any]) -> dict[str, Any]:
+    waiting = counted(group["waiting"], "ждёт", "ждут", "ждут") if group["waiting"] else ""
+    return {
+        "home": group["home"],
+        "id": group["group_id"],
+        "title": group["title"],
+        "children": counted(group["active"], "ребёнок", "ребёнка", "детей"),
+        "places": f"занято {group['taken']} из {group['capacity']}",
+        "waiting": waiting,
+    }
+
+
+def _application(
+    member: Mapping[str, Any],
+    group: Mapping[str, Any],
+    names: Mapping[str, str],
+    today: str | None,
+) -> dict[str, str]:
+    return {
+        "payer": member["payer"],
+        "enrollment_id": member["enrollment_id"],
+        "name": names.get(member["child_id"], member["child_id"]),
+        "age": wording.age(member["birth_date"], today),
+        "group": group["title"],
+        "held_until": member["held_until"] or "",
+        "until": _date(member["held_until"]),
+    }
+
+
+# --- a group on a day --------------------------------------------------------------------------
+
+
+def group_page(
+    found: Answer, names: Mapping[str, str], lesson_id: str | None, page: int
+) -> dict[str, Any]:
+    """Return what the page of a group's lesson shows; pages count from 0."""
+    children = found["children"]
+    lessons = Counter(lesson for each in children for lesson in each["marks"])
+    usual = f"les-{found['day']}"
+    chosen = lesson_id or (lessons.most_common(1)[0][0] if lessons else usual)
+    known = sorted({*lessons, chosen})
+    first = page * CHILDREN_SHOWN_MAX
+    return {
+        "provider_id": found["provider_id"],
+        "home": found["home"],
+        "group_id": found["group_id"],
+        "title": found["title"],
+        "day": found["day"],
+        "day_said": _date(found["day"]),
+        "today": found["business_day"],
+        "lesson_id": chosen,
+        "lessons": list(enumerate(known, 1)) if len(known) > 1 else [],
+        "another": _another(found["day"], known) if lessons and chosen in lessons else "",
+        "marked": sum(each["marks"].get(chosen, {}).get("mark") is not None for each in children),
+        "total": len(children),
+        "rows": [
+            _row(each, each["marks"].get(chosen), names)
+            for each in islice(children, first, first + CHILDREN_SHOWN_MAX)
+        ],
+        "marks": list(wording.MARKS.items()),
+        "page": page,
+        "pages": -(-len(children) // CHILDREN_SHOWN_MAX),
+    }
+
+
+def _another(day: str, known: Sequence[str]) -> str:
+    """Return an id for one more lesson of a day."""
+    number = len(known) + 1
+    while (id_ := f"les-{day}-{number}") in known:
+        number += 1
+    return id_
+
+
+def _row(
+    child: Mapping[str, Any], known: Mapping[str, Any] | None, names: Mapping[str, str]
+) -> dict[str, Any]:
+    mark = known["mark"] if known else None
+    revision = known["revision"] if known else 0
+    return {
+        "name": names.get(child["child_id"], child["child_id"]),
+        "id": child["child_id"],
+        "mark": mark,
+        "entry": f"{child['payer']}|{child['enrollment_id']}|{revision}|{mark or ''}",
+        "trouble": (known or {}).get("trouble") or "",
+        "waits": (known or {}).get("waits", False),
+    }
+
+
+def read_marks(body: str, today: str | None) -> MarksForm:
+    """Return what a teacher's form says. Raises FormError."""
+    fields = _fields(body)
+    try:
+        day = date.fromisoformat(fields.get("day", ""))
+    except ValueError as error:
+        raise FormError("Не понятно, за какой день отметки.") from error
+    if today is None or day.isoformat() > today:
+        raise FormError("Этот день ещё не наступил: отметить можно прошедшее занятие.")
+    others = fields.get("rest")
+    changes = []
+    for name, entry in fields.items():
+        if name.startswith("e") and name[1:].isdecimal():
+            change = _change(entry, fields.get(f"m{name[1:]}") or None, others)
+            if change is not None:
+                changes.append(change)
+    return MarksForm(
+        day=day,
+        lesson_id=fields.get("lesson", ""),
+        token=fields.get("token", ""),
+        changes=tuple(changes),
+    )
+
+
+def _change(entry: str, chosen: str | None, others: str | None) -> MarkChange | None:
+    payer, _, rest = entry.partition("|")
+    enrollment_id, _, rest = rest.partition("|")
+    revision, _, was = rest.partition("|")
+    wanted = chosen or was or others
+    if not wanted or wanted == was:
+        return None
+    if not revision.isdecimal() or int(revision) >= REVISION_MAX:
+        raise FormError("Страница устарела. Откройте группу заново.")
+    try:
+        mark = Mark(wanted)
+    except ValueError as error:
+        raise FormError("Такой отметки нет.") from error
+    return MarkChange(
+        payer=payer, enrollment_id=enrollment_id, revision=int(revision) + 1, mark=mark
+    )
+
+
+def read_answer(body: str) -> str | None:
+    """Return why an application is rejected, or None if it is accepted. Raises FormError."""
+    fields = _fields(body)
+    if fields.get("answer") == "accept":
+        return None
+    if fields.get("answer") != "reject" or fields.get("reason") not in wording.REJECTIONS:
+        raise FormError("Выберите, принять заявление или отказать и почему.")
+    return wording.REJECTIONS[fields["reason"]]
+
+
+def _fields(body: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body, strict_parsing=bool(body), max_num_fields=FIELDS_MAX))
+    except ValueError as error:
+        raise FormError("Форма не читается. Откройте страницу заново.") from error
+
+
+# --- the events a form becomes -----------------------------------------------------------------
+
+
+def mark_event(form: MarksForm, change: MarkChange, at: str) -> dict[str, Any]:
+    """Return the event of a mark. The same form makes the same ids, however often it is sent."""
+    about = f"{form.token}|{change.payer}|{change.enrollment_id}|{form.lesson_id}"
+    data = {
+        "enrollment_id": change.enrollment_id,
+        "lesson_id": form.lesson_id,
+        "lesson_date": form.day.isoformat(),
+        "mark": change.mark.value,
+        "evidence": "journal",
+        "revision": change.revision,
+    }
+    return _event("attendance", "lesson-marked", about, change.payer, at, data)
+
+
+def answer_event(payer: str, enrollment_id: str, reason: str | None, at: str) -> dict[str, Any]:
+    """Return the event of an answer to an application; there is one of each kind."""
+    fact = "application-accepted" if reason is None else "application-rejected"
+    data = {"enrollment_id": enrollment_id} | ({} if reason is None else {"reason": reason})
+    return _event("navigator", fact, f"{fact}|{payer}|{enrollment_id}", payer, at, data)
+
+
+def _event(
+    source: str, fact: str, about: str, payer: str, at: str, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": f"journal-{sha256(about.encode()).hexdigest()[:40]}",
+        "source": f"/{source}",
+        "type": f"{source}.{fact}.v1",
+        "time": at,
+        "subject": data["enrollment_id"],
+        "partitionkey": payer,
+        "datacontenttype": "application/json",
+        "data": dict(data),
+    }
+
+
+# --- money -------------------------------------------------------------------------------------
+
+
+def money_page(
+    provider_id: str, title: str, payers: Sequence[Answer], invoices: Sequence[Answer]
+) -> dict[str, Any]:
+    """Return what the page of money shows: the latest lines; the file has them all."""
+    left = LINES_SHOWN_MAX
+    shown = []
+    for invoice in invoices:
+        lines = invoice["lines"][:left]
+        left -= len(lines)
+        shown.append(
+            {
+                "id": invoice["invoice_id"],
+                "month": wording.month(invoice["month"]),
+                "payer": invoice["payer"],
+                "amount": rubles(invoice["amount_kopecks"]),
+                "settled": invoice["settled"],
+                "paid": _date(invoice["paid_on"]),
+                "lines": [
+                    {
+                        "reference": line["line_reference"].rpartition("/")[2],
+                        "number": wording.number(line["certificate_number"]),
+                        "enrollment_id": line["enrollment_id"],
+                        "lessons": counted(line["lessons"], "занятие", "занятия", "занятий"),
+                        "amount": rubles(line["amount_kopecks"]),
+                    }
+                    for line in lines
+                ],
+                "more": len(invoice["lines"]) - len(lines),
+            }
+        )
+    return {
+        "provider_id": provider_id,
+        "title": title,
+        "payers": [
+            {
+                "payer": each["payer"],
+                "charged": rubles(each["charged_kopecks"]),
+                "not_yet": rubles(each["charged_kopecks"] - each["invoiced_kopecks"]),
+                "invoiced": rubles(each["invoiced_kopecks"]),
+                "settled": rubles(each["settled_kopecks"]),
+                "awaited": rubles(each["invoiced_kopecks"] - each["settled_kopecks"]),
+            }
+            for each in payers
+        ],
+        "invoices": shown,
+    }
+
+
+COLUMNS = (
+    "Месяц",
+    "Плательщик (ОКТМО)",
+    "Счёт",
+    "Строка счёта",
+    "Зачисление",
+    "Сертификат",
+    "Занятий",
+    "Сумма, руб.",
+    "Оплачен",
+    "Дата оплаты",
+    "Платёжный документ",
+)
+
+
+def money_csv(invoices: Sequence[Answer]) -> str:
+    """Return all lines of invoices as a table that Russian spreadsheets open as it is."""
+    output = StringIO()
+    # The mark at the beginning tells spreadsheets that this is UTF-8.
+    output.write("\ufeff")
+    writer = csv.writer(output, delimiter=";", lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for invoice in invoices:
+        for line in invoice["lines"]:
+            kopecks = line["amount_kopecks"]
+            sign = "-" if kopecks < 0 else ""
+            writer.writerow(
+                [
+                    invoice["month"],
+                    invoice["payer"],
+                    invoice["invoice_id"],
+                    line["line_reference"],
+                    line["enrollment_id"],
+                    line["certificate_number"],
+                    line["lessons"],
+                    f"{sign}{abs(kopecks) // 100},{abs(kopecks) % 100:02d}",
+                    "да" if invoice["settled"] else "нет",
+                    invoice["paid_on"] or "",
+                    _harmless(invoice["payment_reference"] or ""),
+                ]
+            )
+    return output.getvalue()
+
+
+def _harmless(text: str) -> str:
+    """Return a text of others that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _date(text: str | None) -> str:
+    return "" if text is None else full_date(date.fromisoformat(text))
