@@ -92,7 +92,7 @@ async def violations(struck: Struck, story: Sequence[Segment], course: Course) -
 
 def of_the_bus(bus: Bus) -> list[str]:
     """Return what can be seen to be wrong on the bus alone."""
-    return [*_journals(bus), *_decided_once(bus), *_dead_letters(bus)]
+    return [*_journals(bus), *_decided_once(bus), *_dead_letters(bus), *_messages(bus)]
 
 
 # --- the bus ---------------------------------------------------------------------------------
@@ -212,6 +212,19 @@ def _dead_letters(bus: Bus) -> Iterator[str]:
                 yield f"I13 {name}: {kept[place]} dead letters of {place}"
             if data["sha256"] != sha256(inputs[place] or b"").hexdigest():
                 yield f"I13 {name}: the checksum of {place} is another"
+
+
+def _messages(bus: Bus) -> Iterator[str]:
+    """I19: at most one message is due of the same events to the same person by a channel."""
+    due = Counter(
+        (tuple(data["event_ids"]), data["recipient_id"], data["channel"])
+        for fact in bus.facts["notifications"]
+        if fact.said["type"] == "notifications.message-due.v1"
+        for data in [fact.said["data"]]
+    )
+    yield from (
+        f"I19 {message} is due {times} times" for message, times in due.items() if times > 1
+    )
 
 
 # --- the outcome -----------------------------------------------------------------------------

@@ -85,6 +85,18 @@ def letters(bus: Records) -> list[Record]:
     return next(found for t, found in bus.items() if ".dead-letters." in t and found)
 
 
+def tell_twice(bus: Records) -> None:
+    records = bus["notifications.events.v1"]
+    is_due = [
+        n
+        for n, record in enumerate(records)
+        if json.loads(record.value or b"")["type"] == "notifications.message-due.v1"
+    ]
+    told = json.loads(records[is_due[0]].value or b"")["data"]
+    same = {name: told[name] for name in ("event_ids", "recipient_id", "channel")}
+    changed(records, is_due[1], lambda said: said["data"].update(same))
+
+
 def lose_a_dead_letter(bus: Records) -> None:
     del letters(bus)[0]
 
@@ -113,6 +125,7 @@ def test_a_sound_bus_has_no_violations() -> None:
         (spend_more, "I02"),
         (split_a_kopeck, "I15"),
         (decide_twice, "I01"),
+        (tell_twice, "I19"),
         (lose_a_dead_letter, "I13"),
         (mend_a_dead_letter, "I13"),
         (invent_a_reason, "I13"),
