@@ -201,6 +201,11 @@ class Host:
             if not self._left(leaving):
                 await self._pause(backoff.next_seconds(), leaving)
         telemetry.owned.labels(name, str(partition)).set(0)
+        self._out_of_trouble(place)
+        # What the next owner meets is told by its process.
+        if not self._stopping.is_set():
+            self.halted.pop(place, None)
+            telemetry.halted.labels(name, str(partition)).set(0)
 
     def _left(self, leaving: asyncio.Event) -> bool:
         return leaving.is_set() or self._stopping.is_set()
@@ -215,7 +220,7 @@ class Host:
             started = time.monotonic()
             async with asyncio.timeout(STEP_SECONDS_MAX):
                 worked = await owner.step()
-            self.in_trouble_since.pop(place, None)
+            self._out_of_trouble(place)
             backoff.attempts = 0
             if worked:
                 self._telemetry.step_seconds.labels(place[0]).observe(time.monotonic() - started)
@@ -232,6 +237,10 @@ class Host:
             return await owner.is_fenced()
         except StoreUnavailableError:
             return False
+
+    def _out_of_trouble(self, place: tuple[str, int]) -> None:
+        if self.in_trouble_since.pop(place, None) is not None:
+            self._telemetry.unsettled_seconds.labels(place[0], str(place[1])).set(0)
 
     def _trouble(self, place: tuple[str, int], error: str) -> None:
         since = self.in_trouble_since.setdefault(place, time.monotonic())

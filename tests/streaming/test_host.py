@@ -92,6 +92,33 @@ async def test_an_error_of_the_surroundings_is_waited_out(error: type[Exception]
     assert host.halted == {}
 
 
+async def test_trouble_that_is_over_is_told_no_longer() -> None:
+    away: list[BaseException | bool] = [BusUnavailableError("away") for _ in range(3)]
+    async with hosted([*away, True]) as (host, seen, telemetry):
+        labels = {"service": "billing", "partition": "0"}
+        await eventually(lambda: ("billing", 0) in host.in_trouble_since)
+        await asyncio.sleep(0.01)
+        answer("/metrics", host, telemetry)
+        told = telemetry.registry.get_sample_value("pfdo_trouble_seconds", labels)
+        await eventually(lambda: "step" in seen[0])
+
+        assert told
+        assert telemetry.registry.get_sample_value("pfdo_trouble_seconds", labels) == 0
+
+
+async def test_a_halted_partition_that_was_given_away_is_told_no_longer() -> None:
+    log = MemoryLog(2)
+    scripts: list[list[BaseException | bool]] = [[], [HaltError("a hole")]]
+    async with hosted(*scripts, bus=MemoryBus(2, log)) as (host, _, telemetry):
+        labels = {"service": "billing", "partition": "1"}
+        await eventually(lambda: ("billing", 1) in host.halted)
+        other = MemoryOwnership(log, "billing")
+        await eventually(lambda: host.owned["billing"] == {0} and not host.halted)
+
+        assert telemetry.registry.get_sample_value("pfdo_partition_halted", labels) == 0
+        await other.close()
+
+
 async def test_a_defect_halts_its_partition_after_three_identical_failures_and_no_other() -> None:
     defect = [UndecidableError("attendance.events.v1 0/7") for _ in range(5)]
     async with hosted([*defect], [True] * 50) as (host, seen, _):
