@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run setup test mutations chaos check bench bench-quick secrets up down lock
+.PHONY: help run setup test mutations chaos check bench bench-quick secrets up down backup restore sbom lock
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
@@ -12,7 +12,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them.
 OVERLAYS ?=
-COMPOSE := docker compose -f deploy/compose.yaml $(OVERLAYS:%=-f deploy/%.yaml)
+# What an overlay adds has an overlay of its own with TLS.
+WITH_TLS := $(if $(filter tls,$(OVERLAYS)),$(patsubst %,%-tls,$(filter-out tls,$(OVERLAYS))))
+COMPOSE := docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,$(OVERLAYS) $(WITH_TLS))
 CALENDAR ?= on
 
 help: ## List the targets
@@ -53,6 +55,7 @@ bench-quick: setup .venv/.tools ## The same in under two minutes
 
 secrets: ## Make the passwords and access lists of the compose deployment, in deploy/secrets
 	@deploy/secrets.sh deploy/secrets $(SOURCES)
+	@$(if $(filter tls,$(OVERLAYS)),deploy/tls.sh deploy/secrets)
 
 up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
 	@$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d || { \
@@ -73,7 +76,18 @@ endif
 	@echo "Stop it and throw its data away: make down"
 
 down: docker-answers ## Stop the compose deployment and throw its data away
-	@$(COMPOSE) --profile calendar --profile tools down --volumes --remove-orphans
+	@docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,observability three-brokers) --profile calendar --profile tools down --volumes --remove-orphans
+
+backup: docker-answers ## Copy the journals of the compose deployment to a folder: make backup TO=FOLDER
+	@deploy/backup.sh copy "$(TO)"
+
+restore: docker-answers ## Put such a copy into a deployment that is down: make restore FROM=FOLDER
+	@deploy/backup.sh restore "$(FROM)"
+
+sbom: setup .venv/.tools ## List what the image holds: build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build
+	@PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+		--output-file build/sbom.cdx.json requirements/runtime.txt
 
 lock: ## Lock the newest versions that requirements/*.in allow (needs uv)
 	@$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \

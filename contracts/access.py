@@ -24,6 +24,9 @@ from contracts.vocabulary import Service
 OPERATOR = "operator"
 """Who runs `pfdo` against an installation: reads everything, writes no journal."""
 
+WATCH = "watch"
+"""What tells Prometheus how the whole stands (`pfdo watch`): reads everything, writes nothing."""
+
 _OWNERS = (*(str(service) for service in Service), "cabinet", "senders")
 """Who shares out partitions among its replicas, by a consumer group on the calendar."""
 
@@ -63,7 +66,7 @@ def principals(sources: Sources) -> tuple[str, ...]:
 
 def rights(sources: Sources) -> tuple[Right, ...]:
     """Return every right there is, in order."""
-    found = {*_of_operator(sources), *_of_calendar()}
+    found = {*_of_operator(sources), *_of_calendar(), *_of_watch(sources)}
     for service in Service:
         found |= _on_topics(service, Operation.READ, topics_read_by(service, sources))
         found |= _on_topics(service, Operation.READ, (journal_of(service),))
@@ -113,6 +116,13 @@ def _of_operator(sources: Sources) -> set[Right]:
         *_on_topics(OPERATOR, Operation.DESCRIBE_CONFIGS, topics),
         *_on_topics(OPERATOR, Operation.WRITE, written),
         _begins(OPERATOR, Resource.GROUP, "pfdo-", Operation.DESCRIBE),
+    }
+
+
+def _of_watch(sources: Sources) -> set[Right]:
+    return {
+        *_on_topics(WATCH, Operation.READ, all_topics(sources)),
+        _begins(WATCH, Resource.GROUP, "pfdo-", Operation.DESCRIBE),
     }
 
 

@@ -22,7 +22,7 @@ _OKTMO = re.compile(r"[0-9]{8}\Z")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,39}\Z")
 _KEYS = {"sends", "payers", "providers", "decider", "readers"}
 # These write topics of the system itself, or have rights of their own (`contracts.access`).
-_TAKEN = {*READERS, "calendar", "senders", "operator", "admin"}
+_TAKEN = {*READERS, "calendar", "senders", "operator", "watch", "admin"}
 
 
 class SourcesError(ValueError):

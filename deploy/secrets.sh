@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
-# Redis, and the access list of each Redis. What is there already stays as it is.
+# Redis and for Grafana's administrator, and the access list of each Redis. What is there already stays as it is.
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than the three of contracts/sources.yaml
 #
@@ -31,29 +31,31 @@ digest() { # FILE: what Redis keeps instead of the password
 }
 
 # What the store (streaming/redis_store.py, commit.lua) calls, and nothing else.
-COMMANDS="+ping +info +config|get +client|setinfo +function|list +function|load +fcall \
-+get +set +unlink +hget +hgetall +hincrby +hlen +hmget +hscan +hset +hdel +llen +lrange +ltrim +rpush \
-+sadd +scard +smembers +zadd +zcard +zlexcount +zrange +zrem"
+READS="+ping +info +config|get +client|setinfo +function|list +fcall \
++get +hget +hgetall +hlen +hmget +hscan +llen +lrange +scard +smembers +zcard +zlexcount +zrange"
+WRITES="+function|load +set +unlink +hincrby +hset +hdel +ltrim +rpush +sadd +zadd +zrem"
 
-user() { # USER KEYS
-  echo "user $1 on #$(digest "redis-$1") resetchannels ~pfdo:$2 -@all $COMMANDS"
+user() { # USER KEYS COMMANDS
+  echo "user $1 on #$(digest "redis-$1") resetchannels ~pfdo:$2 -@all $3"
 }
 
 access_list() { # SERVICE [WHO SHARES ITS REDIS]
   [ -s "$folder/acl-$1" ] || {
     echo "user default off"
-    for name in "$@"; do user "$name" "{$name:*"; done
-    user operator "*"
+    for name in "$@"; do user "$name" "{$name:*" "$READS $WRITES"; done
+    user operator "*" "$READS $WRITES"
+    user watch "*" "$READS"
   } | put "acl-$1"
 }
 
 services="enrollment certificates billing notifications"
-for name in admin $services senders cabinet calendar operator navigator payers attendance "$@"; do
+for name in admin $services senders cabinet calendar operator watch navigator payers attendance "$@"; do
   password "kafka-$name"
 done
-for name in $services senders cabinet operator; do
+for name in $services senders cabinet operator watch; do
   password "redis-$name"
 done
+password grafana-admin
 for name in enrollment certificates billing cabinet; do
   access_list "$name"
 done

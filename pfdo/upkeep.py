@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     topics.command("acls")(topics_acls)
     app.add_typer(topics, name="topics")
     app.command()(calendar)
+    app.command()(watch)
     app.command()(doctor)
 
 
@@ -317,6 +318,41 @@ async def _calendar(settings: Any, first: date | None, last: date | None) -> Non
         for day in days(first or last or today, last or today):
             is_new = await calendar.open(day)
             print(f"{day} {'opened' if is_new else 'was open before'}")
+
+
+def watch(
+    context: typer.Context,
+    flow_seconds: Annotated[
+        float, typer.Option(min=1, help="How often lag, outboxes and processes are looked at.")
+    ] = 15,
+    books_seconds: Annotated[
+        float, typer.Option(min=1, help="How often the books are counted on.")
+    ] = 60,
+    no_books: Annotated[bool, typer.Option("--no-books", help="Flow only.")] = False,
+    data: DataOption = None,
+    bus: BusOption = None,
+) -> None:
+    """Tell Prometheus how the whole stands: flow, money, promises. /metrics on PFDO_HEALTH_PORT."""
+    settings = options.settings_of(context, data, bus)
+    books = None if no_books else books_seconds
+    options.run(lambda: _watch(settings, flow_seconds, books), logging.INFO, runs_until_told=True)
+
+
+async def _watch(settings: Any, flow_seconds: float, books_seconds: float | None) -> None:
+    from pfdo.watching import watch as look
+    from streaming.installation import open_installation
+    from streaming.telemetry import InstallationTelemetry
+
+    port = settings.port if settings.health_port is None else settings.health_port
+    async with open_installation(settings) as installation:
+        await look(
+            installation,
+            InstallationTelemetry(),
+            settings.http_host,
+            port,
+            flow_seconds=flow_seconds,
+            books_seconds=books_seconds,
+        )
 
 
 def doctor(

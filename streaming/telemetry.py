@@ -151,3 +151,74 @@ class Telemetry:
             self.log.info(
                 "state folded from the journal", service=service, partition=partition, facts=facts
             )
+
+
+class InstallationTelemetry:
+    """What one process tells about all of them: `pfdo watch`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.lag = Gauge(
+            "pfdo_lag",
+            "What a reader has still to do: records unread or unpublished, due work",
+            ["service"],
+            registry=self.registry,
+        )
+        self.outbox = Gauge(
+            "pfdo_outbox_entries",
+            "Records decided and not yet published",
+            ["service"],
+            registry=self.registry,
+        )
+        self.processes = Gauge(
+            "pfdo_processes", "Processes that run a service", ["service"], registry=self.registry
+        )
+        self.business_day = Gauge(
+            "pfdo_business_day_timestamp_seconds",
+            "Beginning of the last business day that is open in every partition, Unix time",
+            registry=self.registry,
+        )
+        self.dead_letters = Gauge(
+            "pfdo_dead_letters_open",
+            "Dead letters about which nothing was done yet",
+            ["service", "owner", "reason"],
+            registry=self.registry,
+        )
+        self.parked = Gauge(
+            "pfdo_parked_inputs", "Inputs that came too early and wait", registry=self.registry
+        )
+        self.undecided = Gauge(
+            "pfdo_undecided_inputs",
+            "Acknowledged inputs, requests and dead letters whose counterpart is still missing",
+            registry=self.registry,
+        )
+        self.violations = Gauge(
+            "pfdo_violations",
+            "Times an invariant of docs/promises.md was found broken in the journals",
+            ["invariant"],
+            registry=self.registry,
+        )
+        self.money = Gauge(
+            "pfdo_money_kopecks",
+            "Balance of all accounts of a kind, counted from the journals; budget counts down",
+            ["payer", "period", "account"],
+            registry=self.registry,
+        )
+        self.budget = Gauge(
+            "pfdo_category_budget_kopecks",
+            "What a category may give and has given: kind is max or granted",
+            ["payer", "period", "category", "kind"],
+            registry=self.registry,
+        )
+        self.queued = Gauge(
+            "pfdo_queued_children",
+            "Children who wait for a funded certificate",
+            ["payer", "period", "category"],
+            registry=self.registry,
+        )
+        self.looked = Gauge(
+            "pfdo_looked_timestamp_seconds",
+            "When that was looked at last, Unix time: what is flow or books",
+            ["what"],
+            registry=self.registry,
+        )

@@ -22,28 +22,29 @@ USERS = (
     "cabinet",
     "calendar",
     "operator",
+    "watch",
     "navigator",
     "payers",
     "attendance",
 )
 MATRIX = """
-navigator.events.v1            r  r  .  r  .  rw .  rw w  .  .
-payers.events.v1               r  r  r  r  .  rw .  rw .  w  .
-attendance.events.v1           .  .  r  .  .  rw .  rw .  .  w
-navigator.forwarded.v1         rw r  .  r  .  r  .  rw .  .  .
-payers.forwarded.v1            rw r  r  r  .  r  .  rw .  .  .
-attendance.forwarded.v1        .  .  rw .  .  r  .  rw .  .  .
-calendar.events.v1             r  r  r  r  r  r  rw rw .  .  .
-enrollment.commands.v1         rw .  .  .  .  .  .  rw .  .  .
-notifications.reports.v1       .  .  .  r  rw .  .  rw .  .  .
-enrollment.events.v1           rw r  r  r  r  r  .  r  r  r  r
-certificates.events.v1         .  rw r  r  r  r  .  r  r  r  r
-billing.events.v1              r  r  rw r  r  r  .  r  r  r  r
-notifications.events.v1        .  .  .  rw r  r  .  r  r  r  r
-enrollment.dead-letters.v1     w  .  .  .  .  .  .  rw .  .  .
-certificates.dead-letters.v1   .  w  .  .  .  .  .  rw .  .  .
-billing.dead-letters.v1        .  .  w  .  .  .  .  rw .  .  .
-notifications.dead-letters.v1  .  .  .  w  .  .  .  rw .  .  .
+navigator.events.v1            r  r  .  r  .  rw .  rw r  w  .  .
+payers.events.v1               r  r  r  r  .  rw .  rw r  .  w  .
+attendance.events.v1           .  .  r  .  .  rw .  rw r  .  .  w
+navigator.forwarded.v1         rw r  .  r  .  r  .  rw r  .  .  .
+payers.forwarded.v1            rw r  r  r  .  r  .  rw r  .  .  .
+attendance.forwarded.v1        .  .  rw .  .  r  .  rw r  .  .  .
+calendar.events.v1             r  r  r  r  r  r  rw rw r  .  .  .
+enrollment.commands.v1         rw .  .  .  .  .  .  rw r  .  .  .
+notifications.reports.v1       .  .  .  r  rw .  .  rw r  .  .  .
+enrollment.events.v1           rw r  r  r  r  r  .  r  r  r  r  r
+certificates.events.v1         .  rw r  r  r  r  .  r  r  r  r  r
+billing.events.v1              r  r  rw r  r  r  .  r  r  r  r  r
+notifications.events.v1        .  .  .  rw r  r  .  r  r  r  r  r
+enrollment.dead-letters.v1     w  .  .  .  .  .  .  rw r  .  .  .
+certificates.dead-letters.v1   .  w  .  .  .  .  .  rw r  .  .  .
+billing.dead-letters.v1        .  .  w  .  .  .  .  rw r  .  .  .
+notifications.dead-letters.v1  .  .  .  w  .  .  .  rw r  .  .  .
 """
 EXPECTED = {
     (user, topic, letter)
@@ -81,7 +82,9 @@ def test_no_right_on_topics_is_by_a_prefix() -> None:
 @pytest.mark.parametrize("resource", [Resource.GROUP, Resource.TRANSACTIONAL_ID])
 def test_nobody_may_use_a_name_of_somebody_else(resource: Resource) -> None:
     own = [
-        right for right in RIGHTS if right.resource is resource and right.principal != "operator"
+        right
+        for right in RIGHTS
+        if right.resource is resource and right.principal not in {"operator", "watch"}
     ]
 
     assert own
@@ -105,7 +108,7 @@ def test_a_source_gets_its_topic_and_the_journals_alone(tmp_path: Path) -> None:
         *((journal.name, Operation.READ) for journal in JOURNALS),
     }
     # Who decides and shows its events reads its topic; nobody else got anything.
-    assert {right.principal for right in more - own} == {"billing", "cabinet", "operator"}
+    assert {right.principal for right in more - own} == {"billing", "cabinet", "operator", "watch"}
 
 
 def _with_another(folder: Path) -> Sources:
@@ -118,7 +121,7 @@ def _with_another(folder: Path) -> Sources:
     return load_sources(folder / "sources.yaml")
 
 
-@pytest.mark.parametrize("name", ["operator", "admin"])
+@pytest.mark.parametrize("name", ["operator", "watch", "admin"])
 def test_no_source_may_be_called_like_a_user_with_rights(tmp_path: Path, name: str) -> None:
     text = SHIPPED_PATH.read_text(encoding="utf-8").replace("  navigator:\n", f"  {name}:\n")
     (tmp_path / "sources.yaml").write_text(text, encoding="utf-8")

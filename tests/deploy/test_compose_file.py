@@ -21,6 +21,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load(
     re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DEPLOY / "compose.yaml").read_text())
 )
+WATCHING: dict[str, Any] = yaml.safe_load((DEPLOY / "observability.yaml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 READERS = (*SERVICES, "cabinet")
 OURS = sorted((*READERS, "senders", "topics", "calendar", "tools"))
@@ -135,7 +136,7 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
     subprocess.run(script, check=True)
 
     assert {file.name: file.read_text() for file in folder.iterdir()} == made
-    assert set(made) == {*COMPOSE["secrets"], "kafka-journal-bratsk"}
+    assert set(made) == {*COMPOSE["secrets"], *WATCHING["secrets"], "kafka-journal-bratsk"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     passwords = {name: text for name, text in made.items() if not name.startswith("acl-")}
     assert all(re.fullmatch(r"[A-Za-z0-9]{43}", text) for text in passwords.values())
@@ -144,12 +145,13 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
         off, *users = made[f"acl-{name}"].splitlines()
         assert off == "user default off"
         shared = ["senders"] if name == "notifications" else []
-        assert [line.split()[1] for line in users] == [name, *shared, "operator"]
+        assert [line.split()[1] for line in users] == [name, *shared, "operator", "watch"]
         for line in users:
             user = line.split()[1]
             digest = hashlib.sha256(passwords[f"redis-{user}"].encode()).hexdigest()
-            keys = "~pfdo:*" if user == "operator" else f"~pfdo:{{{user}:*"
+            keys = "~pfdo:*" if user in {"operator", "watch"} else f"~pfdo:{{{user}:*"
             assert {f"#{digest}", keys, "-@all"} < set(line.split())
+            assert ("+set" in line.split()) is (user != "watch")
 
 
 def test_a_password_that_was_removed_is_made_anew(tmp_path: Path) -> None:
