@@ -31,6 +31,7 @@ from services.notifications.domain.hours import A_DAY
 from services.notifications.domain.messages import IN_DIGEST
 from services.notifications.domain.occasion import is_low
 from services.notifications.domain.people import (
+    NOTHING,
     About,
     Child,
     Digest,
@@ -229,7 +230,7 @@ def _keep_purse(event: EventData, state: State) -> None:
         id_,
         replace(
             purse,
-            nominal_kopecks=occasion.nominal_kopecks or Purse().nominal_kopecks,
+            nominal_kopecks=occasion.nominal_kopecks or NOTHING,
             balance_kopecks=occasion.balance_kopecks,
             price_kopecks=occasion.price_kopecks or purse.price_kopecks,
             told_by=EventId(state.event_id),

@@ -22,7 +22,7 @@ from services.notifications.senders.schedule import (
     is_given_up,
     pause_after,
 )
-from services.notifications.senders.sender import DOUBT, RECORDS_MAX, SWEEP_SECONDS
+from services.notifications.senders.sender import DOUBT, IN_FLIGHT_MAX, RECORDS_MAX, SWEEP_SECONDS
 from streaming.errors import BehindError, BusUnavailableError, FencedError
 from streaming.memory import MemoryBus
 from streaming.memory_store import MemoryStore
@@ -595,3 +595,18 @@ async def test_several_guardians_are_told_of_the_same_fact_across_portions() -> 
     await post.runs()
 
     assert post.became() == post.outward()
+
+
+async def test_the_longest_facts_fit_into_one_commit() -> None:
+    post = await open_post(lessons=0)
+    why = {"text": "Щ" * 1_000}
+    facts_of_a_day = [
+        lesson(number, 900 - number, why=why) for number in range(RECORDS_MAX + IN_FLIGHT_MAX)
+    ]
+    await post.town.hears(*facts_of_a_day)
+    post.lines["email"].lane_slots = post.lines["sms"].lane_slots = IN_FLIGHT_MAX
+
+    await post.runs()
+
+    assert sorted(post.became()) == sorted(post.outward())
+    assert len(post.outward()) == 2 * (RECORDS_MAX + IN_FLIGHT_MAX)

@@ -49,7 +49,7 @@ _CURVE = ec.SECP256R1()
 
 @dataclass(slots=True)
 class WebPush:
-    """Posts to the push service of the recipient's browser. `contact`: the address of who runs it."""
+    """Posts to the push service of a recipient's browser. `contact`: an address of who runs us."""
 
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     contact: str

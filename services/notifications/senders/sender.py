@@ -502,7 +502,7 @@ class Sender:
             "bus": self._identity.encode(),
             "positions": pack_positions(positions),
             "idle": b"1" if self._is_idle else b"0",
-            "last": json.dumps(self._last).encode(),
+            "last": json.dumps(self._last, ensure_ascii=False).encode(),
         }
         commit = changes.commit(self._seq, fields)
         answer = await self._store.commit(self.number, STATE_VERSION, self._epoch, commit)

@@ -78,7 +78,8 @@ def stamp(moment: datetime) -> str:
 
 def pack(kept: Kept) -> bytes:
     """Return a message as it is stored."""
-    return json.dumps({**asdict(kept.message), "place": kept.place}, default=str).encode()
+    data = {**asdict(kept.message), "place": kept.place}
+    return json.dumps(data, default=str, ensure_ascii=False).encode()
 
 
 def unpack(stored: bytes) -> Kept:
