@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -320,17 +319,11 @@ async def test_entries_are_chosen_by_payer_period_and_day() -> None:
 # --- the commands ------------------------------------------------------------------------------
 
 
-def play_to_the_end(installation: Installation, file: Path) -> None:
-    """Play a file; what senders report while everything stops is decided at the next start."""
-    for played in (str(file), os.devnull):
-        assert installation.json("play", played)["settled"] is True
-
-
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """The small file on the embedded bus."""
     installation = Installation(tmp_path_factory.mktemp("small"))
-    play_to_the_end(installation, SMALL)
+    assert installation.json("play", str(SMALL))["settled"] is True
     return installation
 
 
@@ -338,7 +331,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 @pytest.mark.timeout(400)
 def test_the_autumn_verifies_and_is_what_its_journals_give(tmp_path: Path) -> None:
     autumn = Installation(tmp_path / "data")
-    play_to_the_end(autumn, AUTUMN)
+    assert autumn.json("play", str(AUTUMN))["settled"] is True
 
     found = autumn.json("verify", "--against-state")
 
@@ -447,7 +440,7 @@ def test_a_service_that_runs_is_not_rebuilt(played: Installation) -> None:
 
 def test_a_foreign_record_in_a_journal_is_told(tmp_path: Path) -> None:
     installation = Installation(tmp_path / "data")
-    play_to_the_end(installation, SMALL)
+    assert installation.json("play", str(SMALL))["settled"] is True
     (charged,) = installation.lines("journal", "billing", "--type", "lesson-charged")
     done = installation.pfdo(
         *("publish", "-", "--raw", "billing.events.v1", "--key", charged["partitionkey"]),
@@ -502,7 +495,7 @@ def on_kafka(tmp_path: Path) -> Iterator[Installation]:
 @pytest.mark.containers
 @pytest.mark.timeout(300)
 def test_on_kafka_and_redis_it_is_the_same(on_kafka: Installation) -> None:
-    play_to_the_end(on_kafka, SMALL)
+    assert on_kafka.json("play", str(SMALL))["settled"] is True
 
     found: Any = on_kafka.json("verify", "--against-state")
     assert found["violations"] == []
@@ -510,6 +503,6 @@ def test_on_kafka_and_redis_it_is_the_same(on_kafka: Installation) -> None:
     compared = on_kafka.json("rebuild", "billing", "--dry-run")
     assert on_kafka.json("rebuild", "billing") == compared
     assert all(row["equal"] for row in compared["partitions"])
-    play_to_the_end(on_kafka, SMALL)
+    assert on_kafka.json("play", str(SMALL))["settled"] is True
     assert on_kafka.json("verify", "--against-state")["ok"] is True
     assert on_kafka.json("ledger")["sums_to_zero"] is True
