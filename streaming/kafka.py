@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from typing import Any
 
 from aiokafka import (  # type: ignore[import-untyped]
@@ -103,6 +104,9 @@ OWNERSHIP_RETRY_SECONDS = 1.0
 JOIN_SECONDS_SPARED = 1.0
 """How long a member that leaves while it still joins may go on connecting."""
 
+_TROUBLE = (KafkaError, OSError, TimeoutError, AssertionError)
+"""What aiokafka raises when Kafka is away. It asserts that it knows a broker, and one that has just
+been started does not name any yet."""
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
 
@@ -160,7 +164,8 @@ class KafkaBus:
         self._known: set[str] = set()
         self._opened: set[KafkaReader | KafkaWriter | KafkaOwnership] = set()
         self.broker = KafkaBroker(
-            bootstrap,
+            # FastStream takes a text for one address.
+            bootstrap.split(","),
             client_id=client_id,
             security=security.of_broker,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -192,7 +197,7 @@ class KafkaBus:
                 await self._offsets.start()
                 await self.broker.start()
                 await self._existing()
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             await self.stop()
             raise BusUnavailableError(f"Kafka at {self._bootstrap}: {error!r}") from error
         except SettingError:
@@ -330,7 +335,7 @@ class KafkaBus:
                 consumer.assign(list(places))
                 for place, offset in places.items():
                     consumer.seek(place, offset)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             await _within(STOP_SECONDS_MAX, consumer.stop())
             raise BusUnavailableError(f"opening a reader of {partition}: {error!r}") from error
         reader = KafkaReader(consumer, ends, self._opened.discard)
@@ -357,7 +362,7 @@ class KafkaBus:
         try:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
                 await producer.start()  # asks for the producer's epoch: `init_transactions`
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             await _stop_producer(producer)
             raise BusUnavailableError(f"opening the writer of {name}: {error!r}") from error
         except BaseException:
@@ -389,7 +394,7 @@ class KafkaBus:
                 return await _send(producer, records)
         except _TOO_LARGE as error:
             raise ValueError(f"a record is larger than the bus takes: {error!r}") from error
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             # It would go on trying for ever: a new one knows nothing of what is in doubt.
             if self._publisher is producer:
                 self._publisher = None
@@ -433,7 +438,7 @@ class KafkaBus:
                 try:
                     async with asyncio.timeout(OPEN_SECONDS_MAX):
                         await producer.start()
-                except (KafkaError, OSError, TimeoutError) as error:
+                except _TROUBLE as error:
                     await _stop_producer(producer)
                     raise BusUnavailableError(f"opening a publisher: {error!r}") from error
                 self._publisher = producer
@@ -488,7 +493,7 @@ class KafkaBus:
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 yield
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             raise BusUnavailableError(f"{what}: {error!r}") from error
 
 
@@ -676,7 +681,7 @@ class KafkaWriter:
             raise FencedError(f"{self._name}: a newer writer was opened") from error
         except _TOO_LARGE as error:
             raise HaltError(f"{self._name}: a record is larger than Kafka takes") from error
-        except (KafkaError, IllegalOperation, OSError, TimeoutError) as error:
+        except (*_TROUBLE, IllegalOperation) as error:
             if isinstance(_end_of_sender(self._producer), _FENCED):
                 raise FencedError(f"{self._name}: a newer writer was opened") from error
             raise BusUnavailableError(f"{self._name}: the round is in doubt: {error!r}") from error
@@ -769,7 +774,7 @@ class KafkaOwnership:
         while True:
             try:
                 await self._subscriber.start()
-            except (KafkaError, OSError) as error:
+            except _TROUBLE as error:
                 log.warning("joining the group of %s: %r", self._service, error)
                 await _within(STOP_SECONDS_MAX, self._subscriber.stop())
                 await asyncio.sleep(OWNERSHIP_RETRY_SECONDS)
@@ -883,8 +888,13 @@ def _end_of_sender(producer: Any) -> BaseException | None:
 
 async def _stop_producer(producer: Any) -> None:
     """End a producer at once: its own `stop` first sends what waits, for ever if need be."""
-    sender = producer._sender  # noqa: SLF001
-    producer._message_accumulator.fail_all(KafkaError("the producer was closed"))  # noqa: SLF001
+    sender, waiting = producer._sender, producer._message_accumulator  # noqa: SLF001
+    waiting.fail_all(KafkaError("the producer was closed"))
+    for batch in (*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches):  # noqa: SLF001
+        # Nobody may be waiting for them any more: then asyncio would complain.
+        for awaited in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if not awaited.cancelled():
+                awaited.exception()
     if sender.sender_task is not None:
         sender.sender_task.cancel()
     # The client first: what its sender still waits for then fails instead of timing out.
@@ -905,7 +915,7 @@ async def group_members(
             await admin.start()
             for group in groups:
                 members[group] = await _members(admin, group)
-    except (KafkaError, OSError, TimeoutError) as error:
+    except _TROUBLE as error:
         raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
     finally:
         await admin.close()

@@ -1,8 +1,11 @@
 """Kafka keeps the promises of a bus, whatever strangers write into its topics."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from itertools import count
 from typing import TypeVar
 from uuid import uuid4
 
@@ -13,6 +16,7 @@ from aiokafka.admin.config_resource import (  # type: ignore[import-untyped]
     ConfigResource,
     ConfigResourceType,
 )
+from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
 from aiokafka.record.default_records import (  # type: ignore[import-untyped]
     _DefaultRecordBatchBuilderPy,
 )
@@ -408,6 +412,46 @@ async def test_a_broker_that_stops_answering_is_noticed_and_forgiven(
         assert seconds < 20
         assert values(polled.records[topic]) == ["after"]
         await bus.stop()
+
+
+async def test_a_broker_that_names_no_broker_yet_is_waited_for(
+    bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookup, asked = AIOKafkaClient.coordinator_lookup, count(1)
+
+    async def names_none_at_first(client: AIOKafkaClient, *about: object) -> object:
+        with monkeypatch.context() as patched:
+            if next(asked) <= 2:
+                patched.setattr(client, "get_random_node", lambda: None)
+            return await lookup(client, *about)
+
+    monkeypatch.setattr(AIOKafkaClient, "coordinator_lookup", names_none_at_first)
+
+    for _ in range(2):
+        with pytest.raises(BusUnavailableError, match="opening the writer"):
+            await bus.writer("billing", 0)
+    writer = await bus.writer("billing", 0)
+
+    assert len(await writer.append([outgoing(topic, 0, "after")])) == 1
+
+
+async def test_rounds_that_are_given_up_leave_no_complaint_behind(
+    bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: complaints.append(told))
+
+    for seconds_max in (0.001, 0.002, 0.004, 0.008, 0.016):
+        writer = await bus.writer("billing", 0)
+        with monkeypatch.context() as patched, suppress(BusUnavailableError):
+            patched.setattr(kafka, "APPEND_SECONDS_MAX", seconds_max)
+            await writer.append([outgoing(topic, 0, "in doubt")] * 50)
+        await writer.close()
+    del writer
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert complaints == []
 
 
 async def eventually(attempt: Callable[[], Awaitable[T]]) -> T:
