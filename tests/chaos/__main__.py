@@ -3,13 +3,11 @@
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from streaming.telemetry import configure_logs
-from tests.chaos.report import Report
 from tests.chaos.run import Plan, run
 from tests.support.containers import why_no_docker
 
@@ -48,18 +46,11 @@ def main() -> int:
         replicas=options.replicas,
         redis=options.redis,
     )
-    report = asyncio.run(_until_told(plan, folder))
+    report = asyncio.run(run(plan, folder))
     report.write(folder)
     print(report.to_markdown())
     print(f"Logs and report: {folder}")
     return 0 if report.is_clean else 1
-
-
-async def _until_told(plan: Plan, folder: Path) -> Report:
-    """Run; SIGTERM ends it as Ctrl-C does, and nothing that was started is left behind."""
-    running = asyncio.create_task(run(plan, folder))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    return await running
 
 
 if __name__ == "__main__":

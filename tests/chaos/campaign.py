@@ -98,6 +98,10 @@ class Campaign:
             await asyncio.gather(playing, striking, watching, return_exceptions=True)
         return self.course
 
+    def finish(self) -> None:
+        """Begin nothing new from now on."""
+        self._seconds_max = 0.0
+
     @property
     def _is_over(self) -> bool:
         return time.monotonic() - self._begun > self._seconds_max

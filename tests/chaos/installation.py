@@ -67,7 +67,6 @@ class Struck:
             "PFDO_KAFKA_BOOTSTRAP": kafka,
             "PFDO_PARTITIONS": str(self.partitions),
             "PFDO_REDIS_URL": f"redis://127.0.0.1:{port}/0",
-            "PFDO_CACHED_MAX": "500",
         }
         if name == "cabinet":
             # Its pages are open in the sandbox alone; the settings of Redis are safe all the same.

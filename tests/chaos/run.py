@@ -1,6 +1,8 @@
 """One run: start, play and strike, stop, count."""
 
+import asyncio
 import random
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,9 @@ class Plan:
 async def run(plan: Plan, folder: Path) -> Report:
     """Run a plan; logs go into the folder."""
     begun = time.monotonic()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     told = story(plan.seed, plan.events, plan.partitions)
     struck = Struck(
         folder,
@@ -56,6 +61,8 @@ async def run(plan: Plan, folder: Path) -> Report:
         rounds = drawn(struck, plan.faults, plan.together, chance)
         campaign = Campaign(struck, told, rounds, chance, plan.minutes * 60)
         found: list[str] = []
+        # Told to stop it counts what it has shown so far, and leaves nothing behind.
+        loop.add_signal_handler(signal.SIGTERM, campaign.finish)
         try:
             await campaign.run()
         except StuckError as error:
