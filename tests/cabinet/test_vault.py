@@ -148,6 +148,16 @@ async def test_a_master_key_that_went_too_early_is_named_at_the_start(tmp_path: 
             pass
 
 
+async def test_a_cabinet_without_the_newest_master_key_has_no_names_until_it_starts_anew(
+    tmp_path: Path,
+) -> None:
+    async with open_vault(tmp_path, K1) as older, open_vault(tmp_path, f"{K1}\n{K2}") as newer:
+        await newer.put(CHILD, PERSON, NAVIGATOR)
+
+        with pytest.raises(VaultUnavailableError, match="k2"):
+            await older.read([CHILD], TEACHER)
+
+
 async def test_what_was_sealed_for_one_does_not_open_for_another(tmp_path: Path) -> None:
     async with open_vault(tmp_path) as vault:
         for person_id in (CHILD, "child-00028"):
@@ -431,8 +441,9 @@ def forms_of(text: str) -> set[bytes]:
     return {plain, escaped, text.encode("utf-16-le"), text.encode("cp1251"), *third}
 
 
+@pytest.mark.usefixtures("logs_as_before")
 async def test_not_one_byte_of_personal_data_lies_anywhere_else(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], logs_as_before: None
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     configure_logs(0)
     title = "Кружок Контрольнослововедения"

@@ -12,7 +12,11 @@
   let timer = 0;
   let touched = false;
 
-  const say = (text) => { if (status) status.textContent = text; };
+  const say = (text, isDone = true) => {
+    if (!status) return;
+    status.textContent = text;
+    status.classList.toggle("late", !isDone);
+  };
   const queued = () => {
     try { return JSON.parse(localStorage.getItem(QUEUE)) ?? []; } catch { return []; }
   };
@@ -53,7 +57,7 @@
   };
 
   const later = () => {
-    say(`Нет связи. Сохранено на этом устройстве, ждут отправки: ${queued().length}. Отправим сами.`);
+    say(`Нет связи. Сохранено на этом устройстве, ждут отправки: ${queued().length}. Отправим сами.`, false);
     clearTimeout(timer);
     timer = setTimeout(send, AGAIN_MS);
   };
@@ -90,7 +94,8 @@
   const show = (answer, page) => {
     const now = new Date().toLocaleTimeString("ru-RU", { hour: "2-digit", minute: "2-digit" });
     const problem = page.querySelector("[data-problem]")?.textContent;
-    say(answer.ok ? `Сохранено в ${now}` : `Не сохранено: ${problem ?? "страница устарела, откройте её заново."}`);
+    const why = problem ?? "страница устарела, откройте её заново.";
+    say(answer.ok ? `Сохранено в ${now}` : `Не сохранено: ${why}`, answer.ok);
     const here = document.querySelector("[data-page]");
     const fresh = page.querySelector("[data-page]");
     const isThisLesson = (other) => ["day", "lesson"].every((name) =>

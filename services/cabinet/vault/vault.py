@@ -220,7 +220,11 @@ class Vault:
     def _opened(self, person_id: str, kept: Kept) -> Person:
         if kept.key is None or kept.data is None:
             raise VaultUnavailableError("the key of a person is gone")
-        key = self._keys.unwrap(kept.key, person_id)
+        try:
+            key = self._keys.unwrap(kept.key, person_id)
+        except UnknownMasterKeyError as error:
+            # While master keys are rotated, a cabinet that was started before may lack the newest.
+            raise VaultUnavailableError(f"{error}: start this cabinet anew") from error
         return Person.model_validate_json(unseal(key, kept.data, _about(person_id)))
 
 
