@@ -195,6 +195,12 @@ class Host:
                     break
             except (BusUnavailableError, StoreUnavailableError, BehindError, TimeoutError) as error:
                 self._trouble(place, str(error) or f"no step ended in {STEP_SECONDS_MAX} s")
+            except Exception as error:
+                # Of a client: no partition may end of it unseen.
+                telemetry.log.exception(
+                    "step failed", service=name, partition=partition, error=repr(error)
+                )
+                self._trouble(place, repr(error))
             finally:
                 self.ready.discard(place)
                 await owner.close()

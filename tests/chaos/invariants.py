@@ -37,7 +37,7 @@ from tests.support.second_opinion import audited, differences
 PFDO_SECONDS_MAX = 600
 SHOWN_MAX = 20
 PURSE = ("balance_kopecks", "reserved_kopecks", "paid_kopecks", "expired_kopecks")
-DEFECTS = ("decision failed", "halted")
+DEFECTS = ("decision failed", "step failed", "halted")
 CAN_NOT_RUN = 3
 """The code of a process that found Kafka or Redis away when it started."""
 FLAT = 1.25

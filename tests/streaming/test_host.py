@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from streaming.errors import (
     BehindError,
@@ -79,6 +80,17 @@ async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not holds():
             await asyncio.sleep(0.005)
+
+
+async def test_an_error_that_nobody_foresaw_is_told_and_waited_out() -> None:
+    with structlog.testing.capture_logs() as told:
+        async with hosted([AssertionError("no broker"), True]) as (_, seen, _):
+            await eventually(lambda: "step" in seen[0])
+
+    assert seen[0][:4] == ["take over", "AssertionError", "close", "take over"]
+    assert [line["error"] for line in told if line["event"] == "step failed"] == [
+        "AssertionError('no broker')"
+    ]
 
 
 @pytest.mark.parametrize("error", [BusUnavailableError, StoreUnavailableError, BehindError])
