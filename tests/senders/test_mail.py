@@ -215,7 +215,17 @@ async def test_who_has_no_address_gets_no_mail(address: Address | None) -> None:
 
 @pytest.mark.parametrize(
     "email",
-    ["no address", "a@b\r\nBcc: everybody@people.example", "", "@people.example"],
+    [
+        "no address",
+        "a@b\r\nBcc: everybody@people.example",
+        "a@b.example\n",
+        "a@b.example, everybody@people.example",
+        "<everybody@people.example>",
+        "а@people.example",
+        "",
+        "@people.example",
+        "a@",
+    ],
 )
 async def test_an_address_that_is_none_is_not_tried(email: str) -> None:
     book = Book(**{"guard-1": Address(email=email)})
@@ -296,3 +306,17 @@ async def test_a_folder_that_cannot_be_written_is_out_of_reach(tmp_path: Path) -
     outcome = await Folder(tmp_path / "file" / "email").send(delivery())
 
     assert isinstance(outcome, OutOfReach)
+
+
+async def test_every_title_survives_the_way() -> None:
+    box = Mailbox()
+    with relay(box) as port:
+        smtp = provider(port)
+        for number, (template, facts) in enumerate(samples().items()):
+            one = replace(delivery(number), letter=letter(template, facts))
+            assert isinstance(await smtp.send(one), Sent)
+        await smtp.close()
+
+    titles = [letter(template, facts).title for template, facts in samples().items()]
+    assert [str(mail["Subject"]) for _, mail in box.mails] == titles
+    assert str(box.mails[0][1]["From"]) == "Детские кружки <pfdo@region.example>"

@@ -35,7 +35,7 @@ class Folder:
         self.directory.mkdir(parents=True, exist_ok=True)
         if message.channel == "email":
             to = f"{message.recipient_id}@{NOBODY}"
-            suffix, content = ".eml", bytes(mail_of(delivery, sender=SENDER, to=to))
+            suffix, content = ".eml", mail_of(delivery, sender=SENDER, to=to)
         else:
             suffix = ".txt"
             content = f"{message.recipient_id}\n{delivery.letter.short}\n".encode()

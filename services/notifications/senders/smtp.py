@@ -6,7 +6,6 @@ said, and the next attempt carries the same Message-ID.
 """
 
 from dataclasses import dataclass, field
-from email.errors import MessageError
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
@@ -68,8 +67,8 @@ class SmtpProvider:
         if address is None or not address.email:
             return Rejected(NO_TEXT)
         try:
-            content = bytes(mail_of(delivery, sender=self.sender, to=address.email))
-        except (ValueError, MessageError):
+            content = mail_of(delivery, sender=self.sender, to=address.email)
+        except ValueError:
             return Rejected("the address is none")
         return await self._hand_over(address.email, content)
 
