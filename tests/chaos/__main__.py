@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -28,8 +29,14 @@ def main() -> int:
     parser.add_argument("--redis", choices=("container", "valkey"), default="container")
     parser.add_argument("--folder", type=Path, help="where logs and the report go")
     options = parser.parse_args()
-    if (reason := why_no_docker()) is not None:
-        print(f"The chaos suite needs Docker, for a Kafka of its own. {reason}", file=sys.stderr)
+    is_alone = "TEST_KAFKA_BOOTSTRAP" in os.environ and options.redis == "valkey"
+    if not is_alone and (reason := why_no_docker()) is not None:
+        print(
+            f"The chaos suite needs Docker: {reason}\nWithout it, an empty Kafka that you start: "
+            "TEST_KAFKA_BOOTSTRAP=host:port, with --redis valkey. It is left alone then, "
+            "only the rest is struck.",
+            file=sys.stderr,
+        )
         return 2
     configure_logs(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says is that it was struck

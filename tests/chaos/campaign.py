@@ -81,6 +81,7 @@ class Campaign:
         self._settled = asyncio.Condition()
         self._settled_at = 0.0
         self._done = 0
+        self._is_told = False
         self._readers = struck.readers()
         self.course = Course()
 
@@ -122,6 +123,7 @@ class Campaign:
             if self.course.segments % SEGMENTS_TOLD == 0:
                 self._tell(f"{number} lines")
             await self._wait_for_faults(striking)
+        self._is_told = True
         # Whoever waits for everything to settle after the last fault is told.
         while not striking.done():
             await self._settle()
@@ -181,23 +183,23 @@ class Campaign:
 
     async def _strike(self) -> None:
         self._quiet_since = time.monotonic()
-        again = self.course.unseen
+        again: list[str] = []
         async with self._settled:
             await self._settled.wait_for(lambda: self._settled_at > 0)
         for server in self._struck.redis.values():
             server.keep_copy()
         for nth, kinds in enumerate(self._rounds):
-            while self.course.segments < nth * self._segments_a_round:
+            while not self._is_told and self.course.segments < nth * self._segments_a_round:
                 await asyncio.sleep(LOOK_SECONDS)
                 if self._is_over:
                     return
-            await self._round([*again, *kinds])
+            again = await self._round([*again, *kinds])
             self._done = nth + 1
         while again and not self._is_over:
-            await self._round(list(again))
+            again = await self._round(again)
 
-    async def _round(self, kinds: Sequence[str]) -> None:
-        """Let faults strike at about the same time; kinds that did not are to strike again."""
+    async def _round(self, kinds: Sequence[str]) -> list[str]:
+        """Let faults strike at about the same time; return kinds that have to strike again."""
         for server in self._struck.redis.values():
             if self._chance.random() < COPY:
                 await asyncio.to_thread(server.keep_copy)
@@ -220,11 +222,11 @@ class Campaign:
         self.course.blows += struck
         told = "; ".join(f"{blow.kind} ({blow.seen})" for blow in struck)
         self._tell(f"{len(self.course.blows)} faults, settled {seconds:.1f} s after: {told}")
-        missed = [blow for blow in blows if isinstance(blow, str)]
+        self.course.unseen = [blow for blow in blows if isinstance(blow, str)]
         left_out = list(kinds)
         for fault in faults:
             left_out.remove(fault.kind)
-        self.course.unseen[:] = [*missed, *left_out]
+        return [*self.course.unseen, *left_out]
 
     async def _blow(self, fault: Fault, delay_seconds: float) -> Blow | str:
         await asyncio.sleep(delay_seconds)
