@@ -21,6 +21,7 @@ from services.cabinet.projections.models import (
     Invoice,
     InvoicePage,
     LessonMark,
+    Reserve,
     beginning,
     under,
 )
@@ -130,6 +131,24 @@ class ProviderQueries(Queries):
                     found.append(await _invoice(part, payer, invoice_id, invoice))
         return sorted(found, key=lambda each: (each["month"], each["payer"]), reverse=True)
 
+    async def charged(self, provider_id: str) -> list[Answer]:
+        """Return what each enrollment of a provider was charged so far, net of what went back."""
+        found: list[Answer] = []
+        for home, group_id, group in await self._groups_of_provider(provider_id):
+            members = await self._members(home, group_id)
+            reserves = await asyncio.gather(*(self._reserve(each) for each in members))
+            found += [
+                {
+                    "enrollment_id": each["enrollment_id"],
+                    "payer": each["payer"],
+                    "title": group.title,
+                    "charged_kopecks": reserve.charged_kopecks,
+                }
+                for each, reserve in zip(members, reserves, strict=True)
+                if reserve is not None and reserve.charged_kopecks
+            ]
+        return found
+
     # --- parts ---------------------------------------------------------------------------------
 
     async def _business_day(self) -> str | None:
@@ -156,6 +175,10 @@ class ProviderQueries(Queries):
             (each for members in found for each in members),
             key=lambda each: (each["child_id"], each["payer"], each["enrollment_id"]),
         )
+
+    async def _reserve(self, member: Mapping[str, Any]) -> Reserve | None:
+        payer = str(member["payer"])
+        return await self._part_of(payer).find(Reserve, under(payer, member["enrollment_id"]))
 
     async def _marks(
         self, members: Sequence[Mapping[str, Any]], day: str

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from services.cabinet.pages import journal_routes
-from services.cabinet.pages.journal import CHILDREN_SHOWN_MAX, money_csv
+from services.cabinet.pages.journal import CHILDREN_SHOWN_MAX, money_csv, not_invoiced
 from services.cabinet.projections.models import LessonMark, under
+from services.cabinet.provider_queries import ProviderQueries
+from services.cabinet.vault.vault import Reader
 from streaming.errors import StoreUnavailableError
 from streaming.memory_store import MemoryStore
 from tests.cabinet import story
@@ -113,8 +115,6 @@ async def test_a_provider_sees(client: httpx.AsyncClient, path: str, seen: str) 
 async def test_names_stand_in_the_journal_and_the_family_sees_who_looked(
     journals: Journals, tmp_path: Path
 ) -> None:
-    from services.cabinet.vault.vault import Reader
-
     async with open_vault(tmp_path) as vault:
         await vault.put(story.ELDER, PERSON, Reader(by="navigator", why="registration"))
         async with client_of(app_of(journals, vault=vault)) as client:
@@ -487,11 +487,29 @@ async def test_money_is_shown_line_by_line_and_as_a_file(
     assert ("оплачен 20\u00a0октября 2020\u00a0года" in page.text) is paid
     assert file.content.startswith(b"\xef\xbb\xbf")
     head, *rows = csv.reader(StringIO(file.content.decode("utf-8-sig")), delimiter=";")
-    assert len(head) == len(rows[0])
-    assert [row[6:8] for row in rows] == [["2", "502,86"], ["-1", "-0,05"]]
+    assert all(len(head) == len(row) for row in rows)
+    assert [row[6:8] for row in rows] == [["2", "502,86"], ["-1", "-0,05"], ["", "0,05"]]
     told = ["да", "2020-10-20", "'=1+1"] if paid else ["нет", "", ""]
-    assert all(row[8:] == told for row in rows)
+    assert all(row[8:] == told for row in rows[:2])
+    # Charged are 502,86; the invoice has 502,81 of it.
+    assert rows[2][4] == story.ROBOTS
+    assert "0,05\u00a0₽" in page.text.partition("Ещё не в счёте")[2]
+
+
+async def test_what_is_owed_line_by_line_is_what_is_owed_in_all(journals: Journals) -> None:
+    queries = ProviderQueries(journals.store, journals.partitions)
+    await invoice(journals, paid=False)
+
+    owed = not_invoiced(
+        await queries.charged(story.PROVIDER), await queries.invoices_of(story.PROVIDER)
+    )
+    provider = await queries.provider(story.PROVIDER)
+
+    assert provider is not None
+    assert sum(each["amount_kopecks"] for each in owed) == sum(
+        each["charged_kopecks"] - each["invoiced_kopecks"] for each in provider["payers"]
+    )
 
 
 def test_a_file_without_lines_has_its_heading() -> None:
-    assert money_csv([]).count("\r\n") == 1
+    assert money_csv([], []).count("\r\n") == 1

@@ -264,11 +264,37 @@ def _event(
 # --- money -------------------------------------------------------------------------------------
 
 
+def not_invoiced(charged: Sequence[Answer], invoices: Sequence[Answer]) -> list[Answer]:
+    """Return what is owed for each enrollment beyond its lines of invoices; may be negative."""
+    owed = {(each["payer"], each["enrollment_id"]): each["charged_kopecks"] for each in charged}
+    for invoice in invoices:
+        for line in invoice["lines"]:
+            place = (invoice["payer"], line["enrollment_id"])
+            owed[place] = owed.get(place, 0) - line["amount_kopecks"]
+    titles = {(each["payer"], each["enrollment_id"]): each["title"] for each in charged}
+    return [
+        {
+            "payer": payer,
+            "enrollment_id": enrollment_id,
+            "title": titles.get((payer, enrollment_id), ""),
+            "amount_kopecks": kopecks,
+        }
+        for (payer, enrollment_id), kopecks in sorted(owed.items())
+        if kopecks
+    ]
+
+
 def money_page(
-    provider_id: str, title: str, payers: Sequence[Answer], invoices: Sequence[Answer]
+    provider_id: str,
+    title: str,
+    payers: Sequence[Answer],
+    invoices: Sequence[Answer],
+    owed: Sequence[Answer],
 ) -> dict[str, Any]:
     """Return what the page of money shows: the latest lines; the file has them all."""
     left = LINES_SHOWN_MAX
+    open_lines = [each | {"amount": rubles(each["amount_kopecks"])} for each in owed[:left]]
+    left -= len(open_lines)
     shown = []
     for invoice in invoices:
         lines = invoice["lines"][:left]
@@ -308,6 +334,8 @@ def money_page(
             }
             for each in payers
         ],
+        "owed": open_lines,
+        "owed_more": len(owed) - len(open_lines),
         "invoices": shown,
     }
 
@@ -327,8 +355,8 @@ COLUMNS = (
 )
 
 
-def money_csv(invoices: Sequence[Answer]) -> str:
-    """Return all lines of invoices as a table that Russian spreadsheets open as it is."""
+def money_csv(invoices: Sequence[Answer], owed: Sequence[Answer]) -> str:
+    """Return all lines of invoices, and what is in none yet, as Russian spreadsheets take it."""
     output = StringIO()
     # The mark at the beginning tells spreadsheets that this is UTF-8.
     output.write("\ufeff")
@@ -336,8 +364,6 @@ def money_csv(invoices: Sequence[Answer]) -> str:
     writer.writerow(COLUMNS)
     for invoice in invoices:
         for line in invoice["lines"]:
-            kopecks = line["amount_kopecks"]
-            sign = "-" if kopecks < 0 else ""
             writer.writerow(
                 [
                     invoice["month"],
@@ -347,13 +373,23 @@ def money_csv(invoices: Sequence[Answer]) -> str:
                     line["enrollment_id"],
                     line["certificate_number"],
                     line["lessons"],
-                    f"{sign}{abs(kopecks) // 100},{abs(kopecks) % 100:02d}",
+                    _plain_rubles(line["amount_kopecks"]),
                     "да" if invoice["settled"] else "нет",
                     invoice["paid_on"] or "",
                     _harmless(invoice["payment_reference"] or ""),
                 ]
             )
+    for line in owed:
+        amount = _plain_rubles(line["amount_kopecks"])
+        writer.writerow(
+            ["", line["payer"], "", "", line["enrollment_id"], "", "", amount, "нет", "", ""]
+        )
     return output.getvalue()
+
+
+def _plain_rubles(kopecks: int) -> str:
+    sign = "-" if kopecks < 0 else ""
+    return f"{sign}{abs(kopecks) // 100},{abs(kopecks) % 100:02d}"
 
 
 def _harmless(text: str) -> str:

@@ -162,8 +162,9 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
             title = _there(titles.get(provider_id))
             found = await queries.provider(provider_id)
             invoices = await queries.invoices_of(provider_id)
+            owed = shown.not_invoiced(await queries.charged(provider_id), invoices)
             payers = found["payers"] if found else []
-            content = shown.money_page(provider_id, title, payers, invoices)
+            content = shown.money_page(provider_id, title, payers, invoices, owed)
             return site.page("journal_money.html", **content)
 
         return await answered(request, work)
@@ -172,7 +173,9 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
     async def money_csv(request: Request, provider_id: Id) -> Response:
         async def work() -> Response:
             _there((await queries.provider_titles([provider_id])).get(provider_id))
-            content = shown.money_csv(await queries.invoices_of(provider_id))
+            invoices = await queries.invoices_of(provider_id)
+            owed = shown.not_invoiced(await queries.charged(provider_id), invoices)
+            content = shown.money_csv(invoices, owed)
             headers = {
                 "content-disposition": f'attachment; filename="{provider_id}.csv"',
                 "cache-control": HEADERS["cache-control"],
