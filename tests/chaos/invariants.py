@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -268,15 +268,11 @@ async def _outcome(struck: Struck, story: Sequence[Segment], bus: Bus) -> list[s
 
 
 def _places(bus: Bus) -> Mapping[int, list[Place]]:
-    """Return by number of line where it stands, in the order of each partition."""
-    places: dict[int, list[Place]] = defaultdict(list)
+    """Return by number of line where it stands."""
+    places: dict[int, list[Place]] = {}
     for topic, records in bus.records.items():
-        if not topic.endswith(".events.v1"):
-            continue
-        for record in sorted(records, key=lambda r: (r.partition, r.offset)):
-            for name, value in record.headers:
-                if name == LINE_HEADER:
-                    places[int(value)].append((topic, record.partition, record.offset))
+        if topic.endswith(".events.v1"):
+            places |= _by_line(topic, records)
     return places
 
 
@@ -286,27 +282,29 @@ def _of_one_partition(line: Line, places: Sequence[Place]) -> list[Place]:
 
 
 def _forwarded(bus: Bus, decided: Mapping[Place, Any]) -> Mapping[Place, Place]:
-    """Return where misplaced records were forwarded to, by where they stood."""
+    """Return where misplaced records were forwarded to, by where they stood.
+
+    A line that was written twice was forwarded twice, in its order.
+    """
     found: dict[Place, Place] = {}
     for topic, records in bus.records.items():
-        if not topic.endswith(".forwarded.v1"):
-            continue
-        by_line = {
-            value: (topic, record.partition, record.offset)
-            for record in reversed(records)
-            for name, value in record.headers
-            if name == LINE_HEADER
-        }
-        source = topic.replace(".forwarded.", ".events.")
-        for record in bus.records[source]:
-            place = (source, record.partition, record.offset)
-            if decided[place]["decision"] == "forwarded":
-                found.update(
-                    (place, by_line[value])
-                    for name, value in record.headers
-                    if name == LINE_HEADER and value in by_line
-                )
+        if topic.endswith(".forwarded.v1"):
+            source = topic.replace(".forwarded.", ".events.")
+            arrived = _by_line(topic, records)
+            for number, places in _by_line(source, bus.records[source]).items():
+                misplaced = [p for p in places if decided[p]["decision"] == "forwarded"]
+                found.update(zip(misplaced, arrived.get(number, ()), strict=False))
     return found
+
+
+def _by_line(topic: str, records: Iterable[Any]) -> Mapping[int, list[Place]]:
+    """Return by number of line where it stands on a topic, in the order of each partition."""
+    places: dict[int, list[Place]] = defaultdict(list)
+    for record in sorted(records, key=lambda r: (r.partition, r.offset)):
+        for name, value in record.headers:
+            if name == LINE_HEADER:
+                places[int(value)].append((topic, record.partition, record.offset))
+    return places
 
 
 # --- the stores ------------------------------------------------------------------------------
