@@ -6,10 +6,12 @@ is most of what a mail costs.
 
 import re
 from email.header import Header
+from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import compat32
 from email.utils import format_datetime, formataddr
+from typing import Any
 
 from services.notifications.senders.delivery import Delivery
 
@@ -27,10 +29,10 @@ def mail_of(delivery: Delivery, *, sender: str, to: str) -> bytes:
     """
     if not (_ADDRESS.fullmatch(sender) and _ADDRESS.fullmatch(to)):
         raise ValueError("a plain address is expected")
-    mail = MIMEMultipart("alternative")
+    mail: Message[Any, Any] = MIMEMultipart("alternative")
     mail["From"] = formataddr((Header(SENDER_NAME, UTF_8).encode(), sender))
     mail["To"] = to
-    mail["Subject"] = Header(delivery.letter.title, UTF_8).encode()
+    mail["Subject"] = Header(delivery.letter.title, UTF_8, header_name="Subject")
     mail["Date"] = format_datetime(delivery.at)
     mail["Message-ID"] = f"<{delivery.message.message_id}@{sender.rpartition('@')[2]}>"
     mail["Content-Language"] = "ru"
