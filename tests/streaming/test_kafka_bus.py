@@ -359,6 +359,19 @@ async def test_a_member_that_keeps_its_name_gets_the_same_partitions_again(
         await replica.stop()
 
 
+async def test_partitions_are_shared_out_though_the_first_address_is_nobody_s(
+    kafka_bootstrap: str, calendar: None
+) -> None:
+    bus = KafkaBus(f"127.0.0.1:{free_port()},{kafka_bootstrap}", PARTITIONS)
+    await bus.start()
+    ownership = await bus.ownership(f"service{uuid4().hex[:8]}")
+
+    owned = await asyncio.wait_for(anext(ownership.changes()), 10)
+
+    assert owned == frozenset(range(PARTITIONS))
+    await bus.stop()
+
+
 @pytest.mark.slow
 async def test_a_broker_that_stops_answering_is_noticed_and_forgiven(
     monkeypatch: pytest.MonkeyPatch,
