@@ -477,9 +477,11 @@ class KafkaBus:
             self._known |= await self._existing(topics)
         missing = sorted(set(topics) - self._known)
         if missing:
+            user = self._security.get("sasl_plain_username")
+            or_hidden = f"; or {user} may not see them: pfdo topics acls" if user else ""
             raise BusUnavailableError(
                 f"{missing[0]} is not there, {len(missing)} of {len(topics)} topics are missing."
-                " Make them: pfdo topics create"
+                f" Make them: pfdo topics create{or_hidden}"
             )
 
     def _every(self, topics: Collection[str]) -> list[Any]:
