@@ -12,7 +12,12 @@ import httpx
 import pytest
 
 from services.cabinet.pages import journal_routes
-from services.cabinet.pages.journal import CHILDREN_SHOWN_MAX, money_csv, not_invoiced
+from services.cabinet.pages.journal import (
+    CHILDREN_SHOWN_MAX,
+    group_page,
+    money_csv,
+    not_invoiced,
+)
 from services.cabinet.projections.models import LessonMark, under
 from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.vault.vault import Reader
@@ -509,6 +514,23 @@ async def test_what_is_owed_line_by_line_is_what_is_owed_in_all(journals: Journa
     assert sum(each["amount_kopecks"] for each in owed) == sum(
         each["charged_kopecks"] - each["invoiced_kopecks"] for each in provider["payers"]
     )
+
+
+def test_children_stand_by_their_names() -> None:
+    child = {"payer": PAYER, "marks": {}}
+    found = {
+        "provider_id": story.PROVIDER,
+        "home": PAYER,
+        "group_id": "grp-000",
+        "title": "Шахматы",
+        "business_day": "2020-09-14",
+        "day": "2020-09-14",
+        "children": [child | {"child_id": id_, "enrollment_id": id_} for id_ in ("c-1", "c-2")],
+    }
+
+    shown = group_page(found, {"c-1": "Яблоков Ян", "c-2": "Арбузова Анна"}, None, 0)
+
+    assert [row["name"] for row in shown["rows"]] == ["Арбузова Анна", "Яблоков Ян"]
 
 
 def test_a_file_without_lines_has_its_heading() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import BrowserContext, Page, Route, async_playwright
+from playwright.async_api import BrowserContext, Locator, Page, Route, async_playwright
 
 from pfdo.records import whole
 from tests.cabinet import story
@@ -126,9 +126,14 @@ async def open_town(
         assert complaints == []
 
 
-async def choose(page: Page, row: int, mark: str) -> None:
+def row_of(page: Page, enrollment_id: str) -> Locator:
+    """Return the row of a child."""
+    return page.locator("fieldset", has=page.locator(f"input[value*='|{enrollment_id}|']"))
+
+
+async def choose(page: Page, enrollment_id: str, mark: str) -> None:
     """Touch a mark of a child."""
-    await page.locator("fieldset").nth(row).get_by_text(mark, exact=True).click()
+    await row_of(page, enrollment_id).get_by_text(mark, exact=True).click()
 
 
 async def save(page: Page, *, others: bool = False) -> None:
@@ -165,7 +170,7 @@ async def test_a_mark_is_a_debit_on_the_open_page_of_the_parent_within_two_secon
 
         assert seconds < 2, seconds
         await teacher.get_by_text("Отмечено 3 из 3").wait_for()
-        await choose(teacher, 0, "Нет")
+        await choose(teacher, story.ROBOTS, "Нет")
         await save(teacher)
         await reversal.wait_for(timeout=10_000)
         assert await parent.evaluate("window.stillTheSamePage")
@@ -177,10 +182,10 @@ async def test_marks_wait_for_the_network_and_are_sent_once(tmp_path: Path) -> N
         await page.goto(GROUP)
 
         await context.set_offline(True)
-        await choose(page, 0, "Болеет")
+        await choose(page, story.ROBOTS, "Болеет")
         await save(page, others=True)
-        await page.get_by_text("Нет связи. Сохранено на этом устройстве").wait_for()
-        await choose(page, 1, "Нет")
+        await page.get_by_text("Пока не отправлено. Сохранено на этом устройстве").wait_for()
+        await choose(page, "enr-00131", "Нет")
         await save(page)
         await page.get_by_text("ждут отправки: 2").wait_for()
         before = await marks_of(running)
@@ -196,6 +201,30 @@ async def test_marks_wait_for_the_network_and_are_sent_once(tmp_path: Path) -> N
         ]
         assert await page.evaluate("localStorage.getItem('pfdo-journal-queue')") == "[]"
         await page.get_by_text("Отмечено 3 из 3").wait_for()
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+async def test_a_server_that_cannot_now_gets_it_later(tmp_path: Path, status: int) -> None:
+    async with open_town(tmp_path) as (running, context):
+        page = await context.new_page()
+        await page.goto(GROUP)
+        refused = 0
+
+        async def refuse_first(route: Route) -> None:
+            nonlocal refused
+            if route.request.method == "POST" and refused == 0:
+                refused += 1
+                await route.fulfill(status=status, body="not now")
+            else:
+                await route.continue_()
+
+        await page.route("**/groups/**", refuse_first)
+        await save(page, others=True)
+        await page.get_by_text("ждут отправки: 1").wait_for()
+        await page.get_by_text("Сохранено в").wait_for(timeout=15_000)
+
+        assert refused == 1
+        assert [each[1:] for each in await marks_of(running)] == [("present", 1)] * 3
 
 
 async def test_an_answer_that_is_lost_on_its_way_does_no_harm(tmp_path: Path) -> None:
@@ -229,7 +258,7 @@ async def test_a_teacher_without_javascript_marks_and_answers_applications(tmp_p
     async with open_town(tmp_path, scripts=False) as (running, context):
         page = await context.new_page()
         await page.goto(GROUP)
-        await choose(page, 2, "Болеет")
+        await choose(page, "enr-00132", "Болеет")
         await save(page, others=True)
 
         assert "Сохранено отметок: 3" in await page.locator("[data-status]").inner_text()
@@ -247,7 +276,7 @@ async def test_the_keyboard_is_enough_and_enter_marks_nobody_by_itself(tmp_path:
         page = await context.new_page()
         await page.goto(GROUP)
 
-        await page.locator("fieldset").nth(0).locator("input[type=radio]").first.focus()
+        await row_of(page, story.ROBOTS).locator("input[type=radio]").first.focus()
         await page.keyboard.press("ArrowRight")
         await page.keyboard.press("Enter")
         await page.get_by_text("Сохранено в").wait_for()

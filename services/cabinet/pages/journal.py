@@ -95,7 +95,7 @@ def _application(
     return {
         "payer": member["payer"],
         "enrollment_id": member["enrollment_id"],
-        "name": names.get(member["child_id"], member["child_id"]),
+        "name": _name(member, names),
         "age": wording.age(member["birth_date"], today),
         "group": group["title"],
         "held_until": member["held_until"] or "",
@@ -110,7 +110,7 @@ def group_page(
     found: Answer, names: Mapping[str, str], lesson_id: str | None, page: int
 ) -> dict[str, Any]:
     """Return what the page of a group's lesson shows; pages count from 0."""
-    children = found["children"]
+    children = sorted(found["children"], key=lambda each: _name(each, names))
     lessons = Counter(lesson for each in children for lesson in each["marks"])
     usual = f"les-{found['day']}"
     chosen = lesson_id or (lessons.most_common(1)[0][0] if lessons else usual)
@@ -139,6 +139,11 @@ def group_page(
     }
 
 
+def _name(child: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    child_id = str(child["child_id"])
+    return names.get(child_id, child_id)
+
+
 def _another(day: str, known: Sequence[str]) -> str:
     """Return an id for one more lesson of a day."""
     number = len(known) + 1
@@ -153,7 +158,7 @@ def _row(
     mark = known["mark"] if known else None
     revision = known["revision"] if known else 0
     return {
-        "name": names.get(child["child_id"], child["child_id"]),
+        "name": _name(child, names),
         "id": child["child_id"],
         "mark": mark,
         "entry": f"{child['payer']}|{child['enrollment_id']}|{revision}|{mark or ''}",

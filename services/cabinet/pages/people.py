@@ -7,7 +7,7 @@ from services.cabinet.pages import wording
 from services.cabinet.vault.looks import Deed, Look
 from services.cabinet.vault.person import Person
 from services.cabinet.vault.store import VaultUnavailableError
-from services.cabinet.vault.vault import READ_AT_ONCE_MAX, Reader, Vault
+from services.cabinet.vault.vault import Reader, Vault
 
 
 class People:
@@ -31,15 +31,10 @@ class People:
         """Return whom the vault knows; each id comes with one of its family."""
         if self._vault is None:
             return {}
-        found: dict[str, Person] = {}
-        ids = list(family_of)
         try:
-            for first in range(0, len(ids), READ_AT_ONCE_MAX):
-                some = {id_: family_of[id_] for id_ in ids[first : first + READ_AT_ONCE_MAX]}
-                found |= await self._vault.read_families(some, reader)
+            return await self._vault.read_families(family_of, reader)
         except VaultUnavailableError:
             return {}
-        return found
 
     async def records(self, ids: Iterable[str]) -> dict[str, Any] | None:
         """Return what was done with the data of persons; None where nobody can say."""

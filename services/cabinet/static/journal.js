@@ -7,6 +7,8 @@
   const QUEUE = "pfdo-journal-queue";
   const AGAIN_MS = 3000;
   const PATIENCE_MS = 15000;
+  // Answers that say "not now", not "never".
+  const isForNow = (code) => [401, 403, 408, 425, 429].includes(code) || code >= 500;
   const status = document.querySelector("[data-status]");
   let busy = false;
   let timer = 0;
@@ -57,7 +59,7 @@
   };
 
   const later = () => {
-    say(`Нет связи. Сохранено на этом устройстве, ждут отправки: ${queued().length}. Отправим сами.`, false);
+    say(`Пока не отправлено. Сохранено на этом устройстве, ждут отправки: ${queued().length}. Отправим сами.`, false);
     clearTimeout(timer);
     timer = setTimeout(send, AGAIN_MS);
   };
@@ -82,7 +84,7 @@
           later();
           return;
         }
-        if (answer.status === 429 || answer.status >= 500) { later(); return; }
+        if (isForNow(answer.status)) { later(); return; }
         keep(queued().filter((each) => each.token !== first.token));
         show(answer, new DOMParser().parseFromString(text, "text/html"));
       }

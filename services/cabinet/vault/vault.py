@@ -132,11 +132,15 @@ class Vault:
         self, family_of: Mapping[str, str], reader: Reader
     ) -> dict[str, Person]:
         """Return as `read` does; invented people get the family name of the id beside theirs."""
-        ids = list(family_of)[:READ_AT_ONCE_MAX]
-        if self._invent is not None:
-            await self._make_up(ids, family_of, self._invent)
-        found = await self._change(ids, Deed.READ, reader, lambda kept: kept.data is not None)
-        return {id_: self._opened(id_, kept) for id_, kept in found.items()}
+        ids = list(family_of)
+        people: dict[str, Person] = {}
+        for first in range(0, len(ids), READ_AT_ONCE_MAX):
+            some = ids[first : first + READ_AT_ONCE_MAX]
+            if self._invent is not None:
+                await self._make_up(some, family_of, self._invent)
+            found = await self._change(some, Deed.READ, reader, lambda kept: kept.data is not None)
+            people |= {id_: self._opened(id_, kept) for id_, kept in found.items()}
+        return people
 
     async def erase(self, person_id: str, reader: Reader) -> Erasure | None:
         """Destroy a person's key, with an act; None if there is none. Raises VaultUnavailableError.
