@@ -96,7 +96,7 @@ async def test_the_name_is_printed_and_that_is_on_record(
             papers = [
                 await client.get(f"{FOLDER}/{name}.pdf") for name in ("certificate", "statement")
             ]
-        record = await vault.record(story.ELDER)
+        record = await vault.looks(story.ELDER)
 
     assert all(PERSON.full_name in text_of(paper.content) for paper in papers)
     assert [look.why for look in record.looks] == ["registration", "certificate", "statement"]

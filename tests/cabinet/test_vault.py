@@ -71,7 +71,7 @@ async def test_who_is_entered_is_found_and_the_look_is_on_record(tmp_path: Path)
         await vault.put(CHILD, PERSON, NAVIGATOR)
 
         found = await vault.read([CHILD, "child-00099"], TEACHER)
-        record = await vault.record(CHILD)
+        record = await vault.looks(CHILD)
 
     assert found == {CHILD: PERSON}
     assert record.is_whole
@@ -121,7 +121,7 @@ async def test_erasing_destroys_the_key_in_memory_and_on_the_disk(tmp_path: Path
         assert kept.key not in bytes_in(tmp_path)
         assert await vault.read([CHILD], TEACHER) == {}
         assert await vault.erase(CHILD, NAVIGATOR) is None
-        record = await vault.record(CHILD)
+        record = await vault.looks(CHILD)
         assert record.is_whole
         assert [look.deed for look in record.looks] == [Deed.WRITTEN, Deed.ERASED]
 
@@ -229,7 +229,7 @@ async def test_looks_at_once_are_all_on_record_whoever_looks(tmp_path: Path) -> 
         async with asyncio.TaskGroup() as group:
             for number in range(20):
                 group.create_task((vault, other)[number % 2].read([CHILD], TEACHER))
-        record = await vault.record(CHILD)
+        record = await vault.looks(CHILD)
 
     assert [look.number for look in record.looks] == list(range(1, 22))
     assert record.is_whole
@@ -240,7 +240,7 @@ async def test_the_oldest_looks_go_and_are_counted(tmp_path: Path) -> None:
         await vault.put(CHILD, PERSON, NAVIGATOR)
         for _ in range(KEPT_MAX + 2):
             await vault.read([CHILD], TEACHER)
-        record = await vault.record(CHILD)
+        record = await vault.looks(CHILD)
 
     assert (len(record.looks), record.forgotten, record.is_whole) == (KEPT_MAX, 3, True)
 
@@ -335,7 +335,7 @@ async def test_persons_are_entered_by_who_has_the_token(
         put = await client.put(PATH, content=BODY, headers=headers)
         read = await client.get(PATH, params={"why": "notification"}, headers=headers)
         erased = await client.delete(PATH, params={"basis": "act-1"}, headers=headers)
-        record = await client.get(f"{PATH}/record", headers=headers)
+        record = await client.get(f"{PATH}/looks", headers=headers)
 
     good = status == 204
     assert put.status_code == status

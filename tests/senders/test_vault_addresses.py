@@ -22,7 +22,7 @@ async def test_the_vault_says_where_a_person_is_and_keeps_the_look(tmp_path: Pat
         book = VaultAddresses("http://cabinet/", TOKEN, client)
 
         found = await book.find(CHILD)
-        record = (await client.get(f"{PATH}/record", headers=BEARER)).json()
+        record = (await client.get(f"{PATH}/looks", headers=BEARER)).json()
 
     assert found == Address(email="nobody@example.invalid", phone="+70000000000")
     assert [(look["deed"], look["why"]) for look in record["looks"]][-1] == ("read", "notification")

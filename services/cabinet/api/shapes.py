@@ -223,7 +223,7 @@ class Problem(BaseModel):
 
 
 class LookShape(Shape):
-    """One entry of a person's record; `why` of an erasure is its basis."""
+    """One entry of what was done with the data of a person; `why` of an erasure is its basis."""
 
     number: int
     at: str
@@ -234,7 +234,7 @@ class LookShape(Shape):
     hash: str
 
 
-class RecordShape(Shape):
+class LooksShape(Shape):
     """What was done with a person's data: entries kept, how many older ones went."""
 
     is_whole: bool

@@ -113,11 +113,11 @@ def router(
             raise _nobody()
         return _json({"act": asdict(erasure.act), "log_is_rewritten": erasure.log_is_rewritten})
 
-    @api.get("/{id}/record", response_model=shapes.RecordShape)
-    async def record(id: PersonId) -> Response:  # noqa: A002
+    @api.get("/{id}/looks", response_model=shapes.LooksShape)
+    async def looks(id: PersonId) -> Response:  # noqa: A002
         """Return who did what with a person's data, hash-chained; for the auditor."""
         try:
-            found = await opened().record(id)
+            found = await opened().looks(id)
         except VaultUnavailableError as error:
             raise _away() from error
         looks: list[Look] = list(found.looks)

@@ -1,4 +1,4 @@
-"""Names for pages: from the vault, each look on record. Where it is away, ids stand instead."""
+"""Names for pages: from the vault, each look written down. Where it is away, ids stand instead."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,12 +36,12 @@ class People:
         except VaultUnavailableError:
             return {}
 
-    async def records(self, ids: Iterable[str]) -> dict[str, Any] | None:
+    async def looks(self, ids: Iterable[str]) -> dict[str, Any] | None:
         """Return what was done with the data of persons; None where nobody can say."""
         if self._vault is None:
             return None
         try:
-            return {id_: await self._vault.record(id_) for id_ in ids}
+            return {id_: await self._vault.looks(id_) for id_ in ids}
         except VaultUnavailableError:
             return None
 
@@ -49,31 +49,31 @@ class People:
 def looks_page(
     family: Mapping[str, Any],
     people: Mapping[str, Person],
-    records: Mapping[str, Any] | None,
+    found: Mapping[str, Any] | None,
     providers: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what the page of looks shows. `providers` are titles by id. Pure."""
     guardian_id = str(family["guardian_id"])
     return {
         "guardian_id": guardian_id,
-        "known": records is not None,
+        "known": found is not None,
         "persons": [
             {
                 "id": id_,
                 "name": people[id_].full_name if id_ in people else id_,
-                "is_whole": record.is_whole,
-                "forgotten": record.forgotten,
-                "own": sum(_is_own(look, guardian_id) for look in record.looks),
-                "looks": _lines(record.looks, guardian_id, providers),
+                "is_whole": looks.is_whole,
+                "forgotten": looks.forgotten,
+                "own": sum(_is_own(look, guardian_id) for look in looks.looks),
+                "looks": _lines(looks.looks, guardian_id, providers),
             }
-            for id_, record in (records or {}).items()
+            for id_, looks in (found or {}).items()
         ],
     }
 
 
-def readers_of(records: Mapping[str, Any] | None) -> set[str]:
+def readers_of(found: Mapping[str, Any] | None) -> set[str]:
     """Return the ids of all who looked."""
-    return {look.by for record in (records or {}).values() for look in record.looks}
+    return {look.by for looks in (found or {}).values() for look in looks.looks}
 
 
 def _is_own(look: Look, guardian_id: str) -> bool:

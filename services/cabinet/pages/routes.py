@@ -72,13 +72,13 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
             found = await queries.family(guardian_id)
             if found is None:
                 return page("missing.html", 404, guardian_id=guardian_id)
-            known = await people.of_family(found, "record")
+            known = await people.of_family(found, "looks")
             ids = [guardian_id, *(child["child_id"] for child in found["children"])]
-            records = await people.records(ids)
-            titles = await queries.provider_titles(readers_of(records))
+            looked = await people.looks(ids)
+            titles = await queries.provider_titles(readers_of(looked))
         except StoreUnavailableError:
             return unavailable()
-        return page("looks.html", **looks_page(found, known, records, titles))
+        return page("looks.html", **looks_page(found, known, looked, titles))
 
     @pages.get("/families/{guardian_id}/live")
     async def live(request: Request, guardian_id: Id, version: Search = "") -> Response:

@@ -1,4 +1,4 @@
-"""The record of what was done with a person's data: each entry carries the hash of the one before.
+"""What was done with the data of a person: each entry carries the hash of the one before.
 
 Nothing personal stands in it: who, when, what for. Pure.
 """

@@ -1,6 +1,6 @@
 """Where the vault keeps sealed bytes: a Redis or Valkey of its own, under `pfdo:vault:`.
 
-Of a person there are a hash `person:<id>` (`key`, `data`, `number` and `head` of its record) and a
+Of a person there are a hash `person:<id>` (`key`, `data`, `number` and `head` of its looks) and a
 list `looks:<id>`. No journal can bring this back: it is to be backed up, and without its master
 keys a backup says nothing.
 """
@@ -53,7 +53,7 @@ ERASED = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An entry for a person's record, and what becomes of the sealed data with it."""
+    """A look at a person, and what becomes of the sealed data with it."""
 
     person_id: str
     look: Look
@@ -131,7 +131,7 @@ class VaultStore:
             kept = await self._client.execute("LRANGE", _looks(person_id), 0, -1)
             if (await self.load([person_id]))[0].number == before.number:
                 return [look_of(each) for each in kept], before
-        raise VaultUnavailableError("the record of a person changes all the time")
+        raise VaultUnavailableError("the looks of a person change all the time")
 
     async def wrapped_keys(self) -> AsyncIterator[tuple[str, bytes]]:
         """Yield each person with its wrapped key."""

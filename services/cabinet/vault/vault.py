@@ -31,7 +31,7 @@ from services.cabinet.vault.store import (
 from streaming.errors import SettingError
 
 ATTEMPTS_MAX = 20
-"""So often another process may be faster with a person's record, then we say so."""
+"""So often another process may be faster with a person, then we say so."""
 READ_AT_ONCE_MAX = 200
 
 Inventor = Callable[[str, str], Person | None]
@@ -51,7 +51,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Looks:
     """What was done with a person's data; how many entries went, and whether the rest is whole."""
 
     looks: tuple[Look, ...]
@@ -156,10 +156,10 @@ class Vault:
         acts = [look for look in (await self._store.looks(person_id))[0] if look.deed is deed]
         return Erasure(act=acts[-1], log_is_rewritten=await self._store.forget_log())
 
-    async def record(self, person_id: str) -> Record:
+    async def looks(self, person_id: str) -> Looks:
         """Return what was done with a person's data. Raises VaultUnavailableError."""
         looks, kept = await self._store.looks(person_id)
-        return Record(
+        return Looks(
             looks=tuple(looks),
             forgotten=kept.number - len(looks),
             is_whole=is_whole(person_id, looks, kept.number, kept.head),
@@ -205,7 +205,7 @@ class Vault:
                 ]
                 if not changes or await self._store.change(changes):
                     return found
-        raise VaultUnavailableError("others change the record of the same person all the time")
+        raise VaultUnavailableError("others change the looks of the same person all the time")
 
     async def _make_up(
         self, ids: list[str], family_of: Mapping[str, str], invent: Inventor
