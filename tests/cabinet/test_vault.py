@@ -22,6 +22,7 @@ from services.cabinet.vault.store import Change, VaultStore, VaultUnavailableErr
 from services.cabinet.vault.vault import Reader, Vault
 from streaming.errors import SettingError
 from streaming.host import Host
+from streaming.redis_client import Login
 from streaming.settings import Settings, load_settings
 from streaming.telemetry import Telemetry, configure_logs
 from streaming.valkey import EmbeddedValkey
@@ -270,6 +271,27 @@ async def test_outside_the_sandbox_a_forgetful_server_is_refused(tmp_path: Path)
     with pytest.raises(SettingError, match="appendfsync"):
         await store.start()
     await server.stop()
+
+
+@pytest.mark.containers
+async def test_a_vault_on_a_redis_with_a_password_of_its_own(redis_url: str) -> None:
+    login = Login(username="vault", password="of-the-vault")
+    admin = VaultStore(redis_url, allow_unsafe=True)
+    await admin.start()
+    acl = ("ACL", "SETUSER", "vault", "on", ">of-the-vault", "~pfdo:vault:*", "+@all")
+    await admin._client.execute(*acl)
+
+    vault = Vault(VaultStore(redis_url, login=login, allow_unsafe=True), MasterKeys.parse(K1))
+    await vault.open()
+    await vault.put(CHILD, PERSON, NAVIGATOR)
+    erasure = await vault.erase(CHILD, NAVIGATOR)
+    await vault.close()
+    await admin._client.execute("ACL", "DELUSER", "vault")
+    await admin.stop()
+
+    assert erasure is not None
+    with pytest.raises(SettingError):
+        await VaultStore(redis_url, login=login, allow_unsafe=True).start()
 
 
 # --- over HTTP ---------------------------------------------------------------------------------

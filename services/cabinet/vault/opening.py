@@ -5,6 +5,7 @@ from services.cabinet.vault.sealing import SANDBOX_KEYS, MasterKeys
 from services.cabinet.vault.store import VaultStore
 from services.cabinet.vault.vault import Vault
 from streaming.errors import SettingError
+from streaming.redis_client import Login
 from streaming.settings import Settings
 from streaming.valkey import EmbeddedValkey
 
@@ -24,8 +25,12 @@ def vault_of(settings: Settings) -> Vault | None:
             "PFDO_VAULT_REDIS_URL is missing: personal data need a Redis of their own, which is "
             "backed up. No journal can bring them back."
         )
+    login = Login(
+        username=settings.redis_username, password=settings.redis_password, ca=settings.redis_ca
+    )
+    server = url or EmbeddedValkey(settings.data / "vault")
     return Vault(
-        VaultStore(url or EmbeddedValkey(settings.data / "vault"), allow_unsafe=settings.sandbox),
+        VaultStore(server, login=login, allow_unsafe=settings.sandbox),
         MasterKeys.parse(SANDBOX_KEYS if keys is None else keys.get_secret_value()),
         invent=invent if settings.sandbox else None,
     )

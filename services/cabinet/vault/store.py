@@ -14,7 +14,7 @@ from redis import exceptions
 
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Look, look_of
 from streaming.errors import SettingError, StreamingError
-from streaming.redis_client import Argument, FunctionLibrary, RedisClient
+from streaming.redis_client import NOBODY, Argument, FunctionLibrary, Login, RedisClient
 from streaming.valkey import EmbeddedValkey
 
 PREFIX = "pfdo:vault:"
@@ -67,9 +67,11 @@ class VaultStore:
     `allow_unsafe` lets it start on a server that may forget what it acknowledged: sandbox, tests.
     """
 
-    def __init__(self, server: str | EmbeddedValkey, *, allow_unsafe: bool = False) -> None:
+    def __init__(
+        self, server: str | EmbeddedValkey, *, login: Login = NOBODY, allow_unsafe: bool = False
+    ) -> None:
         library = FunctionLibrary(Path(__file__).with_name("vault.lua"))
-        self._client = RedisClient(server, library, VaultUnavailableError)
+        self._client = RedisClient(server, library, VaultUnavailableError, login=login)
         self._allow_unsafe = allow_unsafe
 
     async def start(self) -> None:
