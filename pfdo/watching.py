@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pfdo.days import ZONE
 from pfdo.letters import OPEN, letters
-from pfdo.settling import lag, readers_of
+from pfdo.settling import Reader, lag, readers_of
 from pfdo.verifying import Counting, begin
 from services.cabinet.app import PROJECTION
 from services.cabinet.queries import Queries
@@ -41,21 +41,36 @@ class Watch:
         self._counting: Counting | None = None
 
     async def look_at_flow(self) -> None:
-        """See what is still to be done, by whom, and since which day."""
-        installation, telemetry = self._installation, self._telemetry
-        readers = readers_of(installation, cabinet=True)
-        for name, left in (await lag(installation, readers)).items():
-            telemetry.lag.labels(name).set(left)
-        for reader in readers:
-            store = await installation.store(reader.name)
-            partitions = range(installation.bus.partitions)
-            standings = [await store.standing(p, reader.version) for p in partitions]
-            telemetry.outbox.labels(reader.name).set(sum(s.outbox for s in standings))
-            days = [s.fields.get("day") for s in standings]
-            # Only the cabinet notes the day there; it hears the calendar as the others do.
-            if reader.name == PROJECTION.name and all(days):
-                telemetry.business_day.set(min(_unix(day) for day in days if day))
+        """See what is still to be done, by whom, and since which day.
+
+        One store that is away hides nothing of the others; its error is raised at the end.
+        """
+        readers = readers_of(self._installation, cabinet=True)
         await self._look_at_processes([reader.name for reader in readers])
+        missing: StoreUnavailableError | None = None
+        for reader in readers:
+            try:
+                await self._look_at_reader(reader)
+            except StoreUnavailableError as error:
+                missing = error
+                # What is not known is not told.
+                self._telemetry.lag.remove(reader.name)
+                self._telemetry.outbox.remove(reader.name)
+        if missing is not None:
+            raise missing
+
+    async def _look_at_reader(self, reader: Reader) -> None:
+        installation, telemetry = self._installation, self._telemetry
+        left = await lag(installation, [reader])
+        telemetry.lag.labels(reader.name).set(left[reader.name])
+        store = await installation.store(reader.name)
+        partitions = range(installation.bus.partitions)
+        standings = [await store.standing(p, reader.version) for p in partitions]
+        telemetry.outbox.labels(reader.name).set(sum(s.outbox for s in standings))
+        days = [s.fields.get("day") for s in standings]
+        # Only the cabinet notes the day there; it hears the calendar as the others do.
+        if reader.name == PROJECTION.name and all(days):
+            telemetry.business_day.set(min(_unix(day) for day in days if day))
 
     async def _look_at_processes(self, names: list[str]) -> None:
         settings = self._installation.settings

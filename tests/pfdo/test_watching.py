@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from pfdo.bookkeeping import Chosen, balance_sheet, entries
 from pfdo.fresh import fresh_queries
 from pfdo.letters import dismiss, letters
@@ -10,8 +12,10 @@ from pfdo.watching import Watch
 from services.billing.domain.ledger import TrialBalances, trial_balances
 from services.notifications.senders.sender import NAME as SENDERS
 from streaming.bus import Outgoing
+from streaming.errors import StoreUnavailableError
 from streaming.installation import Installation
 from streaming.memory_store import MemoryStore
+from streaming.store import Standing
 from streaming.telemetry import InstallationTelemetry
 from tests.pfdo.worlds import installation_of, small_file, world
 from tests.support.world import World
@@ -68,6 +72,29 @@ async def test_what_nobody_has_read_yet_is_told() -> None:
     seen = told(telemetry)
     assert seen["pfdo_lag", ("billing",)] == 2
     assert seen["pfdo_lag", ("certificates",)] == 0
+
+
+class Away(MemoryStore):
+    """A store that cannot be reached."""
+
+    async def standing(self, partition: int, version: int) -> Standing:
+        raise StoreUnavailableError("away")
+
+
+async def test_a_store_that_is_away_hides_nothing_of_the_others() -> None:
+    made, installation = await played()
+    await made.bus.publish([Outgoing("payers.events.v1", 0, b"k", b"1")])
+    telemetry = InstallationTelemetry()
+    watch = Watch(installation, telemetry)
+    await watch.look_at_flow()
+
+    installation._stores["enrollment"] = Away()
+    with pytest.raises(StoreUnavailableError):
+        await watch.look_at_flow()
+
+    seen = told(telemetry)
+    assert ("pfdo_lag", ("enrollment",)) not in seen
+    assert seen["pfdo_lag", ("billing",)] == 1
 
 
 async def test_the_money_is_that_of_the_ledger_and_every_promise_is_counted() -> None:
