@@ -61,7 +61,23 @@ class Queue:
         self.pending: dict[str, None] = {}
         self.held: dict[str, None] = {}
         """What was due and asked for patience."""
+        self.not_today: dict[str, None] = {}
+        """What was due and is to be asked for on the next day."""
+        self.start = ""
+        """The member from which on there may be more."""
         self.maybe_more = True
+
+    def look_again(self) -> None:
+        """Let the index be read from its beginning: something may stand there that is due."""
+        self.start, self.maybe_more = "", True
+
+    def take(self, members: list[str]) -> None:
+        """Take what was read from `start` on as pending, but for what was asked already."""
+        waiting = [one for one in members if one not in self.held and one not in self.not_today]
+        self.pending = dict.fromkeys(sorted(waiting, key=self.order))
+        if not waiting:
+            self.maybe_more = len(members) == DUE_LOADED_MAX
+            self.start = f"{members[-1]}\0" if members else self.start
 
 
 class Queues:
@@ -93,8 +109,9 @@ class Queues:
                 if not is_there:
                     queue.pending.pop(member, None)
                     queue.held.pop(member, None)
+                    queue.not_today.pop(member, None)
                 elif queue.bound is None or (due is not None and member < queue.bound(due.day)):
-                    queue.maybe_more = True
+                    queue.look_again()
 
     @property
     def is_holding(self) -> bool:
@@ -106,12 +123,14 @@ class Queues:
         for queue in self._in_order:
             if queue.held:
                 # Read anew: what came meanwhile may stand before what was held.
-                queue.pending, queue.held, queue.maybe_more = {}, {}, True
+                queue.pending, queue.held = {}, {}
+                queue.look_again()
 
     def day_opened(self) -> None:
         """Take note that anything may be due now."""
         for queue in self._in_order:
-            queue.maybe_more = True
+            queue.not_today = {}
+            queue.look_again()
 
 
 def due_index(name: str) -> str:

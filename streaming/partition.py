@@ -51,6 +51,7 @@ from streaming.service import (
     DueHandler,
     Effects,
     Later,
+    NotToday,
     Outcome,
     Patience,
     Refuse,
@@ -359,12 +360,9 @@ class Partition:
         for queue in self._applying.queues:
             if due is None and queue.bound is not None:
                 continue
-            if not queue.pending and queue.maybe_more:
+            while not queue.pending and queue.maybe_more:
                 end = None if queue.bound is None or due is None else queue.bound(due.day)
-                members = self.memory.range(Range(queue.index, "", end, DUE_LOADED_MAX))
-                waiting = [member for member in members if member not in queue.held]
-                queue.pending = dict.fromkeys(sorted(waiting, key=queue.order))
-                queue.maybe_more = bool(waiting)
+                queue.take(self.memory.range(Range(queue.index, queue.start, end, DUE_LOADED_MAX)))
             while queue.pending:
                 member = next(iter(queue.pending))
                 if queue.handler is None:
@@ -434,14 +432,27 @@ class Partition:
         return scope or EVERYBODY
 
     def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause | None) -> bool:
-        """Do a piece of due work. Return False if it asks for patience."""
+        """Do a piece of due work, or note that it is too early. Return False for patience."""
         if queue.bound is None:
-            due = self.memory.get(because_key(queue.index, member))
+            because: DueCause | None = self.memory.get(because_key(queue.index, member))
+            # What was too early on the day it fell due is done because of a later day.
+            if because is None or due is None or because.day == due.day:
+                due = because
         if due is None:
             raise LookupError(f"why {member} of {queue.index} is due is gone")
-        _, payer, ref = member.split("|", 2)
+        due_on, payer, ref = member.split("|", 2)
         is_patient = self._is_patient
-        outcome = handler(ref, View(self.memory, payer=payer, day=due.day, is_patient=is_patient))
+        view = View(
+            self.memory,
+            payer=payer,
+            day=due.day,
+            was_due_on=date.fromisoformat(due_on),
+            is_patient=is_patient,
+        )
+        outcome = handler(ref, view)
+        if isinstance(outcome, NotToday):
+            queue.not_today[member] = None
+            return True
         if isinstance(outcome, Patience):
             if not is_patient:
                 raise ValueError(f"{member} of {queue.index} asks for patience when there is none")
@@ -467,7 +478,8 @@ class Partition:
             steps.insert(0, _Step(type=noted, subject=str(due.input["subject"]), data=data))
         self._write(steps, cause, payer, due.day, later=True)
         still_there = self.memory.batch.members.get(queue.index, {}).get(member, True)
-        queue.maybe_more = queue.maybe_more or still_there
+        if still_there:
+            queue.look_again()
         self._portions = (member, self._portions[1] + 1 if self._portions[0] == member else 1)
         if self._portions[1] > DUE_PORTIONS_MAX:
             raise ValueError(f"{member} of {queue.index} is never done: its facts must settle it")

@@ -73,6 +73,14 @@ class Patience:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class NotToday:
+    """It is too early for this due work: it is asked for again on the next business day.
+
+    Nothing is written. For work whose day depends on rules that may be other ones tomorrow.
+    """
+
+
 Effects: TypeAlias = Sequence[object]
 """Facts (dataclasses the service publishes) and `Send`s, in order. Empty: noted, nothing else."""
 
@@ -80,7 +88,7 @@ Outcome: TypeAlias = Effects | Refuse | Wait | WaitForDay | None
 """None: it does not concern this service; nothing is written."""
 
 Handler: TypeAlias = Callable[[Any, View], Outcome]
-DueHandler: TypeAlias = Callable[[str, View], Effects | Later | Patience]
+DueHandler: TypeAlias = Callable[[str, View], Effects | Later | NotToday | Patience]
 Prefetch: TypeAlias = Callable[[Any], Iterable[tuple[type[Any], str]]]
 
 

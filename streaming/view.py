@@ -256,6 +256,7 @@ class View:
         "payer",
         "scope",
         "time",
+        "was_due_on",
     )
 
     def __init__(
@@ -265,6 +266,7 @@ class View:
         payer: str,
         day: date,
         first_day: date | None = None,
+        was_due_on: date | None = None,
         given_up: bool = False,
         is_patient: bool = True,
         scope: Scope = EVERYBODY,
@@ -281,6 +283,9 @@ class View:
         """The business day of the partition."""
         self.first_day = first_day or day
         """The business day on which this input arrived first (deadlines count from it)."""
+        self.was_due_on = was_due_on
+        """The day for which due work was put off, which may have gone by; None for anything
+        else."""
         self.is_patient = is_patient
         """Due work may still answer `Patience`."""
         self.given_up = given_up

@@ -96,7 +96,8 @@ class Sources:
             return (self.answers_for[topic],)
         if type_ == RULES_PUBLISHED:
             data = event.get("data")
-            table = data.get("table") if isinstance(data, dict) else None
+            # A decision that says it is a copy repeats no data; the subject is the table too.
+            table = data.get("table") if isinstance(data, dict) else event.get("subject")
             return (_TABLES.get(str(table), "enrollment"),)
         stem = type_.rpartition(".")[0]
         if stem not in _KEYS:

@@ -68,7 +68,7 @@ from services.billing.domain.facts import ChargeReversed, MonthReversed
 from services.billing.domain.frame import Frame, frame_id
 from services.billing.domain.lesson import Lesson, lesson_id
 from services.billing.domain.month import MonthBook, book_id
-from services.billing.domain.months import month_of, next_first, previous_month
+from services.billing.domain.months import before, first_day, following, month_of, next_first
 from services.billing.domain.provider import LINES_PER_PART_MAX, Invoice, Owed, Provider
 from services.billing.domain.purse import Purse
 from services.billing.domain.reserve import Reserve, Status
@@ -85,7 +85,7 @@ from services.billing.state import (
     Policy,
     billing,
 )
-from streaming.service import Effects, Later, Outcome, Refuse, Wait, WaitForDay
+from streaming.service import Effects, Later, NotToday, Outcome, Refuse, Wait, WaitForDay
 from streaming.view import View
 
 __all__ = ["billing"]
@@ -112,9 +112,9 @@ def _days(view: View, day: date) -> rules.Days:
     return rules.days(_rules(view, rules.DAYS, day), day)
 
 
-def _after_grace(view: View, last_day: date) -> date:
-    """Return the first day, today or later, on which corrections are not taken any more."""
-    return rules.day_after_grace(_rules(view, rules.DAYS), last_day, view.day)
+def _is_after_grace(view: View, last_day: date) -> bool:
+    """Return whether corrections are not taken any more today."""
+    return rules.is_after_grace(_rules(view, rules.DAYS), last_day, view.day)
 
 
 # --- payers ------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def nominal_corrected(event: NominalCorrected, view: View) -> Outcome:
         event.child_id,
         event.period,
         account,
-        is_closed=period is not None and view.day == _after_grace(view, period.ends_on),
+        is_closed=period is not None and _is_after_grace(view, period.ends_on),
         nominal_kopecks=event.nominal_kopecks,
     )
     if not isinstance(fact, InputRefusal):
@@ -474,42 +474,41 @@ def charge_month(ref: str, view: View) -> Effects:
 
 
 @billing.due(RELEASE, rank=5)
-def release(ref: str, view: View) -> Effects | Later:
+def release(ref: str, view: View) -> Effects | NotToday:
     """Release what is left when the days for corrections are over."""
+    # Due on the day after the last one: asked so, thousands that wait need not be loaded.
+    if not _is_after_grace(view, _was_due_on(view) - DAY):
+        return NotToday()
     reserve = view.get(Reserve, ref)
     if reserve.status is not Status.HELD:
         return NOTED
-    released_on = _after_grace(view, reserve.last_day)
-    if view.day < released_on:
-        return Later(released_on)
     return (ending.release(EnrollmentId(ref), reserve, _purse(view, reserve)),)
 
 
 @billing.due(EXPIRY, rank=6)
-def expire(ref: str, view: View) -> Effects | Later:
+def expire(ref: str, view: View) -> Effects | NotToday:
     """Let expire what a period leaves over."""
     _, child_id, period_id = ref.split("/", 2)
+    if not _is_after_grace(view, view.get(Period, period_id).ends_on):
+        return NotToday()
     account = view.get(Account, f"{child_id}/{period_id}")
-    expires_on = _after_grace(view, view.get(Period, period_id).ends_on)
-    if view.day < expires_on:
-        return Later(expires_on)
     if not account.purse.may_expire:
         return NOTED
     return (accounts.expire(ChildId(child_id), PeriodId(period_id), account),)
 
 
 @billing.due(ADJUST, rank=7)
-def adjust(ref: str, view: View) -> Effects | Later:
+def adjust(ref: str, view: View) -> Effects | Later | NotToday:
     """Give back what a provider cancelled in charged months, just before the invoices."""
     enrollment_id, planned_on = ref.split("/")
-    wait = _wait_for_invoices(planned_on, view)
-    if wait is not None:
-        return wait
+    due = _months_of_invoices(planned_on, view)
+    if not due:
+        return _until_invoices(planned_on, view)
     reserve = view.get(Reserve, enrollment_id)
     if reserve.status is Status.CANCELLED:
         return NOTED
     months = _months_to_adjust(EnrollmentId(enrollment_id), reserve, view)
-    last = previous_month(view.day)
+    last = before(due[-1])
     facts = ending.adjust_months(
         EnrollmentId(enrollment_id),
         reserve,
@@ -518,7 +517,7 @@ def adjust(ref: str, view: View) -> Effects | Later:
     )
     if facts or (not months and reserve.next_month is None):
         return facts
-    return Later(next_first(view.day))
+    return _after_invoices(due[-1], view)
 
 
 def _months_to_adjust(
@@ -535,23 +534,26 @@ def _months_to_adjust(
 
 
 @billing.due(INVOICE, rank=8)
-def invoice(ref: str, view: View) -> Effects | Later:
-    """Make the invoice of a provider for all up to the previous month, part by part."""
+def invoice(ref: str, view: View) -> Effects | Later | NotToday:
+    """Make the invoices of a provider for all up to the month before, part by part.
+
+    One for each month whose day of invoices has come since: days may be skipped, invoices not.
+    """
     provider_id, planned_on = ref.split("/")
-    wait = _wait_for_invoices(planned_on, view)
-    if wait is not None:
-        return wait
-    month = previous_month(view.day)
-    id_ = providers.invoice_id(PayerCode(view.payer), ProviderId(provider_id), month)
-    begun = view.find(Invoice, id_)
-    if begun is None:
-        provider = view.get(Provider, provider_id)
-        index = state.uninvoiced_index(provider_id)
-        lines = sum(1 for _ in _all_members(view, index, state.up_to(month)))
-        begun = providers.begin(ProviderId(provider_id), provider, month, lines)
-    if begun is None or begun.is_complete:
-        return Later(next_first(view.day))
-    return (providers.issue_next(id_, begun, _next_owed(provider_id, month, view)),)
+    due = _months_of_invoices(planned_on, view)
+    if not due:
+        return _until_invoices(planned_on, view)
+    for month in map(before, due):
+        id_ = providers.invoice_id(PayerCode(view.payer), ProviderId(provider_id), month)
+        begun = view.find(Invoice, id_)
+        if begun is None:
+            provider = view.get(Provider, provider_id)
+            index = state.uninvoiced_index(provider_id)
+            lines = sum(1 for _ in _all_members(view, index, state.up_to(month)))
+            begun = providers.begin(ProviderId(provider_id), provider, month, lines)
+        if begun is not None and not begun.is_complete:
+            return (providers.issue_next(id_, begun, _next_owed(provider_id, month, view)),)
+    return _after_invoices(due[-1], view)
 
 
 def _next_owed(provider_id: str, month: Month, view: View) -> tuple[Owed, ...]:
@@ -581,15 +583,39 @@ def _all_members(view: View, index: str, end: str | None = None) -> Iterator[str
         start = f"{members[-1]}\0"
 
 
-def _wait_for_invoices(planned_on: str, view: View) -> Later | None:
-    """Return the day to wait for if invoices are not made today; they are made once a month.
+def _months_of_invoices(planned_on: str, view: View) -> list[Month]:
+    """Return the months since the work was put off whose invoices are due, the earliest first.
 
     Reserves are made after the invoices of their day: what was planned today comes too late for
     them.
     """
-    invoices_on = rules.invoices_on(_rules(view, rules.DAYS), view.day)
-    if view.day < invoices_on:
-        return Later(invoices_on)
     if planned_on == view.day.isoformat():
+        return []
+    payer_rules = _rules(view, rules.DAYS)
+    month, found = month_of(_was_due_on(view)), []
+    while rules.are_invoices_due(payer_rules, month, view.day):
+        found.append(month)
+        month = following(month)
+    return found
+
+
+def _until_invoices(planned_on: str, view: View) -> Later | NotToday:
+    """Put work off that is too early, on the day it was planned out of the work of that day."""
+    if planned_on != view.day.isoformat():
+        return NotToday()
+    if rules.are_invoices_due(_rules(view, rules.DAYS), month_of(view.day), view.day):
         return Later(next_first(view.day))
-    return None
+    return Later(view.day + DAY)
+
+
+def _after_invoices(month: Month, view: View) -> Later:
+    """Put work off to the month after one whose invoices were made."""
+    first = first_day(following(month))
+    # The first day has come where it is too early for the invoices of its month.
+    return Later(max(first, view.day + DAY))
+
+
+def _was_due_on(view: View) -> date:
+    if view.was_due_on is None:
+        raise LookupError("only due work has a day it was put off to")
+    return view.was_due_on

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from contracts.vocabulary import Month
 from rulebook.loading import Rulebook
 from rulebook.overlay import Overlays
 from services.billing.domain import rules
@@ -26,22 +27,24 @@ def from_fourth_of_october(invoice_day: int) -> Overlays:
 
 
 @pytest.mark.parametrize(
-    ("invoice_day", "today", "expected"),
+    ("invoice_day", "today", "are_due"),
     [
-        pytest.param(6, "2020-10-01", "2020-10-06", id="as before"),
-        pytest.param(6, "2020-10-06", "2020-10-06", id="today"),
-        pytest.param(6, "2020-10-07", "2020-10-07", id="days were skipped"),
-        pytest.param(5, "2020-10-01", "2020-10-05", id="a day earlier"),
-        pytest.param(4, "2020-10-01", "2020-10-04", id="the day the rule begins"),
-        pytest.param(3, "2020-10-01", "2020-10-04", id="the rule begins after its own day"),
-        pytest.param(3, "2020-10-03", "2020-10-04", id="not before the rule"),
-        pytest.param(7, "2020-10-01", "2020-10-07", id="a day later"),
-        pytest.param(28, "2020-10-31", "2020-10-31", id="the end of the month"),
+        pytest.param(6, "2020-10-05", False, id="the day before"),
+        pytest.param(6, "2020-10-06", True, id="the day"),
+        pytest.param(6, "2020-11-01", True, id="the month has gone by"),
+        pytest.param(6, "2020-09-30", False, id="the month has not begun"),
+        pytest.param(5, "2020-10-04", False, id="the rule is in force, its day has not come"),
+        pytest.param(4, "2020-10-04", True, id="the day the rule begins"),
+        pytest.param(3, "2020-10-03", False, id="not before the rule"),
+        pytest.param(3, "2020-10-04", True, id="the rule begins after its own day"),
+        pytest.param(7, "2020-10-06", False, id="a day later"),
     ],
 )
 def test_invoices_are_made_by_the_rule_of_the_day(
-    invoice_day: int, today: str, expected: str
+    invoice_day: int, today: str, *, are_due: bool
 ) -> None:
     payer = Rulebook.load("services.billing").for_payer(from_fourth_of_october(invoice_day))
 
-    assert rules.invoices_on(payer, date.fromisoformat(today)) == date.fromisoformat(expected)
+    found = rules.are_invoices_due(payer, Month("2020-10"), date.fromisoformat(today))
+
+    assert found is are_due

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from contracts.vocabulary import Kopecks, Mark, Month
 from services.billing.domain.month import MonthBook
 from services.billing.domain.months import (
+    before,
     following,
     goes_back,
     next_first,
-    previous_month,
     schedule,
 )
 
@@ -112,7 +112,7 @@ def test_what_is_kept_is_rounded_half_up(amount: int, marked: int, chance: st.Da
 )
 def test_months_before_and_after(day: str, next_: str, previous: str) -> None:
     assert next_first(date.fromisoformat(day)).isoformat() == next_
-    assert previous_month(date.fromisoformat(day)) == previous
+    assert before(Month(day[:7])) == previous
     assert following(Month(day[:7])) == next_[:7]
 
 

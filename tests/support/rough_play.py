@@ -52,12 +52,15 @@ OTHERS_TOO = [
     },
 ]
 OVERLAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
-    # Days of grace only become more: what is put off keeps its day (services/billing/README.md).
     ("billing.charging", CHARGE_ABSENCE),
     ("billing.charging", CHARGE_ABSENCE[1:]),
     (
         "billing.days",
         [{"id": "days", "then": {"parking_days": 7, "grace_days": 12, "invoice_day": 10}}],
+    ),
+    (
+        "billing.days",
+        [{"id": "days", "then": {"parking_days": 7, "grace_days": 3, "invoice_day": 3}}],
     ),
     (
         "billing.days",

@@ -33,9 +33,9 @@ def next_first(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
 
 
-def previous_month(day: date) -> Month:
-    """Return the month before the one this day lies in."""
-    return month_of(day.replace(day=1) - timedelta(days=1))
+def before(month: Month) -> Month:
+    """Return the month before this one."""
+    return month_of(first_day(month) - timedelta(days=1))
 
 
 def following(month: Month) -> Month:

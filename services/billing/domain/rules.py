@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from contracts.vocabulary import Mark
+from contracts.vocabulary import Mark, Month
 from rulebook.evaluate import Decision
 from rulebook.overlay import PayerRules
+from services.billing.domain.months import month_of
 
 CHARGING = "billing.charging"
 DAYS = "billing.days"
@@ -61,26 +62,19 @@ def days(rules: PayerRules, day: date) -> Days:
     )
 
 
-def day_after_grace(rules: PayerRules, last_day: date, today: date) -> date:
-    """Return the first business day from today on that lies more than the grace days after a day.
+def is_after_grace(rules: PayerRules, last_day: date, today: date) -> bool:
+    """Return whether more days than those of grace have gone by since a day.
 
-    The number is asked for each day anew: a payer may change it while the days run.
+    The number is that of today: a payer may change it while the days run.
     """
-    day = today
-    while day <= last_day + timedelta(days=days(rules, day).grace_days):
-        day += timedelta(days=1)
-    return day
+    return today > last_day + timedelta(days=days(rules, today).grace_days)
 
 
-def invoices_on(rules: PayerRules, today: date) -> date:
-    """Return the first day from today on that is not before the day of invoices of its month.
-
-    The number is asked for each day anew: another may be in force before the month is over.
-    """
-    day = today
-    while day.day < days(rules, day).invoice_day:
-        day += timedelta(days=1)
-    return day
+def are_invoices_due(rules: PayerRules, month: Month, today: date) -> bool:
+    """Return whether the day of invoices of a month has come, by the number of today."""
+    if month_of(today) != month:
+        return month_of(today) > month
+    return today.day >= days(rules, today).invoice_day
 
 
 def charging(rules: PayerRules, lesson_date: date, mark: Mark) -> Decision:
