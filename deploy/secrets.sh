@@ -1,10 +1,12 @@
 #!/bin/sh
 # Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
-# Redis and for Grafana's administrator, and the access list of each Redis. What is there already stays as it is.
+# Redis and for Grafana's administrator, and the access list of each Redis. What is there already
+# stays as it is.
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than the three of contracts/sources.yaml
 #
-# A new password: remove its file (of Redis: also acl-<service>), run this, `make up`.
+# A new password: remove its file (of Redis: also acl-<service>), run this, and bring up
+# again with --force-recreate.
 set -eu
 umask 077
 folder=${1:-$(dirname "$0")/secrets}

@@ -111,6 +111,8 @@ def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
     assert runbook.parent == RUNBOOKS
     assert text.startswith(f"# {alert['alert']}\n")
     assert all(part in text for part in ("\n## Look\n", "\n## Do\n", "\nIt is over when "))
+    listed = f"| `{alert['alert']}` ({alert['labels']['severity']}) | [runbooks/{runbook.name}]"
+    assert listed in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert alert["labels"]["severity"] in {"critical", "warning"}
 
 
