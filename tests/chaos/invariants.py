@@ -334,6 +334,8 @@ async def _folds(struck: Struck) -> list[str]:
         idle = 0
         while idle < QUIET_STEPS:
             idle = 0 if await follower.step(0.05) else idle + 1
+            # A store in memory never waits, and the reader needs a turn to hear from Kafka.
+            await asyncio.sleep(0)
         await follower.close()
     seen = [await Queries(store, struck.partitions).export() for store in (live, folded)]
     if seen[0] != seen[1]:
