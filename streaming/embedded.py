@@ -30,6 +30,7 @@ TURN_SECONDS = 0.2
 """How often one who waits for a lease asks again."""
 
 _BLOCK_SECONDS_MAX = 1.0
+_CANCEL_SECONDS = 1.0
 _FAREWELL_SECONDS_MAX = 2.0
 _ENDS = "log:ends"
 _CLOCK = "log:clock"
@@ -338,9 +339,10 @@ class EmbeddedOwnership:
             return
         self._closed = True
         self._open.discard(self)
-        self._keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._keeping
+        while not self._keeping.done():
+            # Again and again: a cancellation that comes together with an answer is lost in it.
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping], timeout=_CANCEL_SECONDS)
         with suppress(BusUnavailableError, TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS_MAX):
                 await self._client.call("give_lease", [self._lease], [self._token])

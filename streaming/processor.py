@@ -14,7 +14,7 @@ from typing import TypeVar
 import orjson
 
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
-from streaming.errors import BehindError, FencedError, HaltError
+from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import JournalEnd
 from streaming.merging import Merge
 from streaming.outbox import unpack
@@ -35,6 +35,8 @@ FAULTS_PER_DECISION_MAX = 1_000
 OUTBOX_ENTRIES_MAX = 100_000
 PATIENCE_SECONDS = 1.0
 """How long due work may ask for patience while nothing comes."""
+HEAD_SECONDS_MAX = 10.0
+"""How long taking over tries to read what its own journal holds beyond what is known of it."""
 POLL_SECONDS = 0.5
 BLOCKED_POLL_SECONDS = 0.02
 """How long to wait at a time where something is known to come, or the end to become known."""
@@ -154,9 +156,7 @@ class Processor:
             )
         published: list[Record] = []
         if end > self._published.next:
-            published = await self._head(
-                self._journal_topic, self._published.next, len(waiting) + 1
-            )
+            published = await self._head(self._published.next, end, len(waiting) + 1)
         agrees = self._follows(published) and all(
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)
@@ -188,16 +188,26 @@ class Processor:
         expected = (self._published.seq + 1, self._published.hash)
         return (first.get("journalseq"), first.get("prevhash")) == expected
 
-    async def _head(self, topic: str, start: int, records_max: int) -> list[Record]:
-        """Return the first records of a topic from `start` on."""
+    async def _head(self, start: int, end: int, records_max: int) -> list[Record]:
+        """Return the first records of the own journal from `start` on, read up to `end` if need be.
+
+        A reader that says too early that there is nothing more would let a round be published
+        twice. Raises BusUnavailableError if it does not get so far.
+        """
+        topic = self._journal_topic
         reader = await self._bus.reader(self.number, {topic: start})
         found: list[Record] = []
+        deadline = time.monotonic() + HEAD_SECONDS_MAX
         try:
             while len(found) < records_max:
                 polled = await reader.poll([topic], records_max, BLOCKED_POLL_SECONDS)
                 found.extend(polled.records.get(topic, ()))
-                if topic in polled.ended:
+                if topic in polled.ended and polled.next_offsets[topic] >= end:
                     break
+                if time.monotonic() > deadline:
+                    raise BusUnavailableError(
+                        f"{topic}/{self.number} ends at {end}, and cannot be read up to there"
+                    )
         finally:
             await reader.close()
         return found[:records_max]

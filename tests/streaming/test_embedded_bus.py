@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ async def other_process(bus: EmbeddedBus, tmp_path: Path) -> AsyncIterator[Embed
     await other.start()
     yield other
     await other.stop()
+
+
+async def test_giving_back_ends_also_if_a_cancellation_is_lost_in_an_answer(
+    bus: EmbeddedBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ownership = await bus.ownership("billing")
+    await anext(ownership.changes())
+    renewing = asyncio.Event()
+    call = ownership._client.call
+
+    async def deaf(*arguments: object) -> object:
+        if arguments[0] != "take_lease":
+            return await call(*arguments)  # type: ignore[arg-type]
+        renewing.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        return await call(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ownership._client, "call", deaf)
+    await asyncio.wait_for(renewing.wait(), 10)
+
+    async with asyncio.timeout(5):
+        await ownership.close()
 
 
 async def test_offsets_are_dense_over_rounds_and_sources(bus: EmbeddedBus) -> None:
