@@ -22,6 +22,7 @@ from streaming.bus import Record
 from streaming.installation import Installation
 from streaming.journal import JournalEnd
 from streaming.listening import listening_of
+from streaming.loading import load_missing
 from streaming.memory_store import MemoryStore
 from streaming.outbox import unpack
 from streaming.partition import Partition
@@ -236,10 +237,9 @@ class _Fold:
                 self._partition.fold(self._partition.read_own(record))
                 break
             except Missing as missing:
-                loaded = await self._store.load(
-                    self._number, self._version, missing.keys, missing.ranges, missing.counts
+                await load_missing(
+                    self._partition.memory, self._store, self._number, self._version, missing
                 )
-                self._partition.memory.remember(missing, loaded)
         if self._partition.is_full:
             await self._commit()
 

@@ -11,6 +11,7 @@ from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError
+from streaming.loading import load_missing
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
@@ -245,14 +246,13 @@ class Follower:
                 self._projection.apply(envelope, self._models)
             except Missing as missing:
                 self._memory.discard()
-                loaded = await self._store.load(
+                await load_missing(
+                    self._memory,
+                    self._store,
                     self.number,
                     self._projection.state_version,
-                    missing.keys,
-                    missing.ranges,
-                    missing.counts,
+                    missing,
                 )
-                self._memory.remember(missing, loaded)
             else:
                 self._memory.keep()
                 return

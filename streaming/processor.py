@@ -16,6 +16,7 @@ import orjson
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import JournalEnd
+from streaming.loading import load_missing
 from streaming.merging import Merge
 from streaming.outbox import unpack
 from streaming.partition import Partition
@@ -393,14 +394,13 @@ class Processor:
             try:
                 return decide()
             except Missing as missing:
-                loaded = await self._store.load(
+                await load_missing(
+                    self.partition.memory,
+                    self._store,
                     self.number,
                     self.service.state_version,
-                    missing.keys,
-                    missing.ranges,
-                    missing.counts,
+                    missing,
                 )
-                self.partition.memory.remember(missing, loaded)
             except (HaltError, FencedError):
                 raise
             except Exception as error:
