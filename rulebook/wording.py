@@ -7,7 +7,23 @@ from datetime import date
 
 NO_BREAK_SPACE = "\u00a0"
 
-_MONTHS = (
+MONTHS = (
+    "январь",
+    "февраль",
+    "март",
+    "апрель",
+    "май",
+    "июнь",
+    "июль",
+    "август",
+    "сентябрь",
+    "октябрь",
+    "ноябрь",
+    "декабрь",
+)
+"""Months as they are called, January first."""
+
+_MONTHS_OF = (
     "января",
     "февраля",
     "марта",
@@ -33,7 +49,7 @@ def rubles(kopecks: int) -> str:
 
 def day_and_month(day: date) -> str:
     """Return a date within the year at hand: ``3 сентября``."""
-    return f"{day.day}{NO_BREAK_SPACE}{_MONTHS[day.month - 1]}"
+    return f"{day.day}{NO_BREAK_SPACE}{_MONTHS_OF[day.month - 1]}"
 
 
 def full_date(day: date) -> str:

@@ -81,5 +81,5 @@ def _asked(name: str, cell: Cell | None) -> str:
 
 def _literal(value: Value | None) -> str:
     if value is None or isinstance(value, date):
-        raise NotImplementedError(f"No table asks for {value!r} yet.")
+        raise ValueError(f"{value!r} has no literal here: no table asks for one.")
     return json.dumps(value, ensure_ascii=False)

@@ -138,7 +138,7 @@ def _values(kind: InputType, version: Version, name: str) -> list[Any]:
             sizes = range(len(codes) + 1)
             return [[*some] for n in sizes for some in itertools.combinations(sorted(codes), n)]
         case Day():
-            raise NotImplementedError("No table asks for a day yet.")
+            raise ValueError("A day has no cases here: no table asks for one.")
 
 
 def _numbers(cell: object) -> list[int]:

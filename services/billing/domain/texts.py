@@ -17,24 +17,9 @@ from contracts.vocabulary import (
 )
 from rulebook.evaluate import Decision
 from rulebook.explain import why
-from rulebook.wording import counted, day_and_month, full_date, rubles
+from rulebook.wording import MONTHS, counted, day_and_month, full_date, rubles
 from services.billing.domain.months import first_day
 from services.billing.domain.shares import Shares
-
-_MONTHS = (
-    "январь",
-    "февраль",
-    "март",
-    "апрель",
-    "май",
-    "июнь",
-    "июль",
-    "август",
-    "сентябрь",
-    "октябрь",
-    "ноябрь",
-    "декабрь",
-)
 
 _MARKS: Mapping[Mark, str] = {
     Mark.PRESENT: "ребёнок был на занятии",
@@ -220,7 +205,7 @@ def month_adjusted(month: Month, amount: Kopecks, marked: int, cancelled: int) -
 def month_name(month: Month) -> str:
     """Return a month as people write it: `сентябрь 2020 года`."""
     first = first_day(month)
-    return f"{_MONTHS[first.month - 1]} {first.year} года"
+    return f"{MONTHS[first.month - 1]} {first.year} года"
 
 
 def _left(lessons: int, reserved_kopecks: Kopecks) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rulebook.wording import NO_BREAK_SPACE, counted, day_and_month, full_date, rubles
+from rulebook.wording import MONTHS, NO_BREAK_SPACE, counted, day_and_month, full_date, rubles
 
 STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -239,13 +239,8 @@ REJECTIONS: Mapping[str, str] = MappingProxyType(
 )
 """Why an application is rejected. A list, not free text: nothing personal may go on the bus."""
 
-_MONTHS = (
-    "январь", "февраль", "март", "апрель", "май", "июнь", "июль", "август", "сентябрь",
-    "октябрь", "ноябрь", "декабрь",
-)  # fmt: skip
-
 
 def month(text: str) -> str:
     """Return a month of its ISO form: ``сентябрь 2020 года``."""
     year, _, number_of_month = text.partition("-")
-    return f"{_MONTHS[int(number_of_month) - 1]} {year}{NO_BREAK_SPACE}года"
+    return f"{MONTHS[int(number_of_month) - 1]} {year}{NO_BREAK_SPACE}года"

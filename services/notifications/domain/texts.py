@@ -11,7 +11,7 @@ from datetime import date
 from types import MappingProxyType
 
 from contracts.vocabulary import EndCause
-from rulebook.wording import NO_BREAK_SPACE, counted, full_date, rubles
+from rulebook.wording import MONTHS, NO_BREAK_SPACE, counted, full_date, rubles
 
 DIGEST = "debits-of-the-day"
 """The template of a digest: a line for each of its facts stands below it."""
@@ -22,20 +22,6 @@ LINES_MAX = 30
 _FIELD = re.compile(r"\{([a-z_.]+)(?:\|([^{}|]+)\|([^{}|]+)\|([^{}|]+))?\}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}\Z")
-_MONTHS = (
-    "январь",
-    "февраль",
-    "март",
-    "апрель",
-    "май",
-    "июнь",
-    "июль",
-    "август",
-    "сентябрь",
-    "октябрь",
-    "ноябрь",
-    "декабрь",
-)
 _CAUSES: Mapping[str, str] = MappingProxyType(
     {
         EndCause.COMPLETED: "обучение завершено",
@@ -154,5 +140,5 @@ def _said(name: str, value: object) -> str:
     if _DATE.match(text):
         return full_date(date.fromisoformat(text))
     if _MONTH.match(text):
-        return f"{_MONTHS[int(text[5:]) - 1]} {text[:4]} года"
+        return f"{MONTHS[int(text[5:]) - 1]} {text[:4]} года"
     return text
