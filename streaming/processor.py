@@ -183,11 +183,13 @@ class Processor:
             await self._fold(self._published.next)
 
     def _follows(self, published: Sequence[Record]) -> bool:
-        if not published:
-            return True
-        first = orjson.loads(published[0].value or b"{}")
+        return not published or self._is_next(published[0].value)
+
+    def _is_next(self, value: bytes | None) -> bool:
+        """Return whether a record of the journal is the one after all that is known of it."""
+        record = orjson.loads(value or b"{}")
         expected = (self._published.seq + 1, self._published.hash)
-        return (first.get("journalseq"), first.get("prevhash")) == expected
+        return (record.get("journalseq"), record.get("prevhash")) == expected
 
     async def _head(self, start: int, end: int, records_max: int) -> list[Record]:
         """Return the first records of the own journal from `start` on, read up to `end` if need be.
@@ -453,10 +455,21 @@ class Processor:
     async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
         if self._writer is None:
             raise RuntimeError("take over first")
+        self._check_follows(outgoing)
         appended = await self._writer.append(outgoing)
         last = [a.offset for a in appended if a.topic == self._journal_topic]
         end = self.partition.end
         self._published = Published(end.seq, end.hash, last[-1] + 1)
+
+    def _check_follows(self, outgoing: Sequence[Outgoing]) -> None:
+        """Raise BehindError unless a round goes on where the journal ends.
+
+        A store that went back between two questions of a taking over shows an outbox that was
+        published before: no number may be given twice.
+        """
+        first = next(o for o in outgoing if o.topic == self._journal_topic)
+        if not self._is_next(first.value):
+            raise BehindError(f"{self._place}: the outbox does not follow the end of the journal")
 
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it; ask while it is quiet."""

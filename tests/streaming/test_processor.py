@@ -14,7 +14,7 @@ from streaming.errors import (
     StoreUnavailableError,
 )
 from streaming.journal import record_hash
-from streaming.memory_store import Point
+from streaming.memory_store import Point, Snapshot
 from streaming.parking import PARKED_PER_KEY_MAX
 from streaming.processor import Processor, UndecidableError
 from streaming.routing import partition_of
@@ -463,9 +463,45 @@ async def test_a_late_append_of_a_paused_owner_is_fenced() -> None:
     newer = world.start_owner(NAME, partition)
     await newer.take_over()
 
-    stale = [Outgoing(f"{NAME}.events.v1", partition, P.encode(), b"{}")]
+    end = paused.partition.end
+    late = json.dumps({"journalseq": end.seq + 1, "prevhash": end.hash}).encode()
+    stale = [Outgoing(f"{NAME}.events.v1", partition, P.encode(), late)]
     with pytest.raises(FencedError):
         await paused._publish(stale)
+
+
+async def test_a_store_that_goes_back_in_the_middle_of_a_taking_over_doubles_no_number() -> None:
+    world = await started(child(1))
+    store = world.stores[NAME]
+    partition = home(world)
+    copies: list[Snapshot] = []
+
+    def keep(point: Point) -> None:
+        copy = store.snapshot()
+        if point == "commit.after" and any(kept.outbox for kept in copy.kept.values()):
+            copies.append(copy)
+
+    store.fault = keep
+    await world.publish(request(1))
+    await world.settle()
+    assert copies, "no copy with a round in its outbox"
+    before = told(world)
+    world.kill(NAME, partition)
+    owner = world.start_owner(NAME, partition)
+
+    def go_back(point: Point) -> None:
+        if point == "outbox":
+            store.fault = None
+            store.restore(copies[-1])
+
+    store.fault = go_back
+    with pytest.raises(BehindError, match="does not follow"):
+        await owner.take_over()
+
+    await world.settle()
+    assert told(world) == before
+    check_journal(world)
+    await folded(world)
 
 
 async def test_a_store_that_went_back_to_an_old_copy_is_healed_without_traffic() -> None:
