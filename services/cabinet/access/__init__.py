@@ -1,0 +1,1 @@
+"""Who may what: log-in, sessions, and the one place that decides."""
