@@ -7,6 +7,7 @@ them: they are read from strings and arrays, and only from those.
 
 import datetime as dt
 import re
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
@@ -43,6 +44,9 @@ COUNT_MAX = 1_000_000
 YEAR_MIN = 1900
 YEAR_MAX = 2999
 
+DATE_LENGTH = len("YYYY-MM-DD")
+DATES_KEPT_MAX = 4_096
+
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _HOUR_AND_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 # RFC 3339 allows second 60, a leap second.
@@ -54,10 +58,18 @@ _TIMESTAMP_SCHEMA = {"type": "string", "format": "date-time"}
 _DATE_SCHEMA = {"type": "string", "format": "date", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 
 
+@lru_cache(maxsize=DATES_KEPT_MAX)
+def _read_date(text: str) -> dt.date:
+    """Return the date; the same few days come again and again."""
+    if _DATE.match(text) is None:
+        raise ValueError("must be a date written YYYY-MM-DD")
+    return dt.date.fromisoformat(text)
+
+
 def _to_date(value: Any) -> dt.date:
     """Return the date of a `YYYY-MM-DD` string; ISO 8601's other forms are refused."""
-    if isinstance(value, str) and _DATE.match(value):
-        return dt.date.fromisoformat(value)
+    if isinstance(value, str) and len(value) == DATE_LENGTH:
+        return _read_date(value)
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
     raise ValueError("must be a date written YYYY-MM-DD")

@@ -131,11 +131,13 @@ def rebuild(
     if partition is not None and not 0 <= partition < settings.partitions_or_default:
         last = settings.partitions_or_default - 1
         options.stop(f"There are the partitions 0 to {last}.", options.WRONG)
+    begun = time.monotonic()
     done = options.run(lambda: _rebuild(settings, service, partition, dry_run=dry_run))
+    seconds = time.monotonic() - begun
     if json or options.common(context).json:
         options.print_json({"partitions": [rebuilt.to_json() for rebuilt in done]})
     else:
-        _print_rebuilt(service, done, dry_run=dry_run)
+        _print_rebuilt(service, done, seconds, dry_run=dry_run)
     is_well = all(rebuilt.equal for rebuilt in done) or not dry_run
     raise typer.Exit(options.DONE if is_well else options.NO)
 
@@ -155,7 +157,7 @@ async def _rebuild(
                 options.WRONG,
             )
         try:
-            return await _rebuilt(installation, service, partition, dry_run=dry_run)
+            return await _rebuilt(settings, installation, service, partition, dry_run=dry_run)
         except (FencedError, BehindError) as error:
             options.stop(
                 f"{error}. {service} was started meanwhile and goes on folding by itself; to be "
@@ -165,23 +167,29 @@ async def _rebuild(
 
 
 async def _rebuilt(
-    installation: "Installation", service: str, partition: int | None, *, dry_run: bool
+    settings: Any,
+    installation: "Installation",
+    service: str,
+    partition: int | None,
+    *,
+    dry_run: bool,
 ) -> "list[Rebuilt]":
-    from pfdo.rebuilding import rebuilding_of
+    from pfdo.rebuilding import in_processes, rebuilding_of
 
     rebuilding = await rebuilding_of(installation, service)
     chosen = range(installation.bus.partitions) if partition is None else [partition]
     total = sum([await rebuilding.facts(one) for one in chosen])
     with options.progress(f"Folding {service}", total) as advance:
-        fold = rebuilding.compare if dry_run else rebuilding.replace
-        return [await fold(one, advance) for one in chosen]
+        return await in_processes(settings, service, chosen, advance, dry_run=dry_run)
 
 
-def _print_rebuilt(service: str, done: "Sequence[Rebuilt]", *, dry_run: bool) -> None:
+def _print_rebuilt(
+    service: str, done: "Sequence[Rebuilt]", seconds: float, *, dry_run: bool
+) -> None:
     for rebuilt in done:
         said = _difference(rebuilt)
         print(f"{service}/{rebuilt.partition}: {rebuilt.facts:,} facts, {said}")
-    facts, seconds = sum(one.facts for one in done), sum(one.seconds for one in done)
+    facts = sum(one.facts for one in done)
     if facts:
         per_million = seconds / facts * 1_000_000
         print(f"Folded in {seconds:.1f} s: {per_million:,.0f} s for a million facts.")

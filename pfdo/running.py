@@ -3,15 +3,18 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pfdo import options
 from pfdo.options import BusOption, DataOption, JsonOption
+
+if TYPE_CHECKING:
+    from pfdo.settling import Left
 
 WATCH_SECONDS = 2.0
 
@@ -290,23 +293,27 @@ def settle(
 ) -> None:
     """Wait until every input is decided, all outboxes are empty and every reader is at the end."""
     settings = options.settings_of(context, data, bus)
-    is_settled, left = options.run(lambda: _settle(settings, timeout))
+    is_settled, lag, left = options.run(lambda: _settle(settings, timeout))
     if json or options.common(context).json:
-        options.print_json({"settled": is_settled, "lag": dict(left)})
+        options.print_json({"settled": is_settled, "lag": dict(lag)})
     elif is_settled:
         print("All is settled.")
     else:
         print(f"Not settled after {timeout:.0f} s. Left to do:")
-        for name, number in left.items():
-            print(f"  {name}: {number}")
+        for one in left:
+            print(f"  {one.reader}/{one.partition}: {one.number} {one.what}")
         print("If no services run, start them: pfdo run. What halted: pfdo doctor.")
     raise typer.Exit(options.DONE if is_settled else options.NO)
 
 
-async def _settle(settings: Any, timeout_seconds: float) -> tuple[bool, Mapping[str, int]]:
-    from pfdo.settling import readers_of, settled
+async def _settle(
+    settings: Any, timeout_seconds: float
+) -> "tuple[bool, Mapping[str, int], Sequence[Left]]":
+    from pfdo.settling import left_to_do, readers_of, settled
     from streaming.installation import open_installation
 
     async with open_installation(settings) as installation:
         readers = readers_of(installation, cabinet=False)
-        return await settled(installation, readers, timeout_seconds)
+        is_settled, lag = await settled(installation, readers, timeout_seconds)
+        left = [] if is_settled else await left_to_do(installation, readers)
+        return is_settled, lag, left

@@ -56,30 +56,49 @@ def cabinet_reader() -> Reader:
     return Reader(PROJECTION.name, PROJECTION.state_version, tuple(PROJECTION.topics))
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something a reader has still to do in a partition: `what`, and how much of it."""
+
+    reader: str
+    partition: int
+    what: str
+    number: int
+
+
 async def lag(installation: Installation, readers: Iterable[Reader]) -> Mapping[str, int]:
-    """Return by reader how much it has still to do: records unread, unpublished, or due work.
+    """Return by reader how much it has still to do: records unread, unpublished, or due work."""
+    readers = list(readers)
+    behind = dict.fromkeys((reader.name for reader in readers), 0)
+    for left in await left_to_do(installation, readers):
+        behind[left.reader] += left.number
+    return behind
+
+
+async def left_to_do(installation: Installation, readers: Iterable[Reader]) -> list[Left]:
+    """Return what readers have still to do.
 
     Stores are looked at before the ends: what was at its end and owed nothing then cannot have
     got behind by what it had not read.
     """
     readers = list(readers)
-    partitions = range(installation.bus.partitions)
     seen = await asyncio.gather(*(_standings(installation, reader) for reader in readers))
     topics = sorted({topic for reader in readers for topic in reader.topics})
     ends = await installation.bus.ends(topics)
-    behind: dict[str, int] = {}
+    left = []
     for reader, standings in zip(readers, seen, strict=True):
-        total = 0
-        for partition in partitions:
-            standing = standings[partition]
+        for partition, standing in enumerate(standings):
             positions = unpack_positions(standing.fields.get("positions"))
-            total += standing.outbox
-            total += standing.fields.get("idle") != b"1"
+            found = {
+                "rounds to publish": standing.outbox,
+                "work that is due, or rest after it": int(standing.fields.get("idle") != b"1"),
+            }
             for topic in reader.topics:
                 position = positions[topic].next if topic in positions else 0
-                total += max(0, ends[(topic, partition)] - position)
-        behind[reader.name] = total
-    return behind
+                end = ends[(topic, partition)]
+                found[f"{topic} read up to {position} of {end}"] = max(0, end - position)
+            left += [Left(reader.name, partition, w, n) for w, n in found.items() if n]
+    return left
 
 
 async def _standings(installation: Installation, reader: Reader) -> list[Standing]:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-import orjson
-
 from contracts.decisions import DeadLetterReason, Decision
 from contracts.envelope import EventData
 from streaming import journal
@@ -216,7 +214,7 @@ class Applying:
 
     def _fact(self, fact_type: type[Any], entry: Entry) -> object:
         data = {key: value for key, value in entry.data.items() if key != "input"}
-        fact: object = adapter_of(fact_type).validate_json(orjson.dumps(data))
+        fact: object = adapter_of(fact_type).validate_python(data)
         return fact
 
     # --- what a state asks for (streaming.view.Runtime) -------------------------------------

@@ -2,7 +2,8 @@
 its own. All it keeps can be dropped and is read again from the start.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar
@@ -198,8 +199,10 @@ class Follower:
         if self._merge is None:
             raise RuntimeError("take over first")
         records = self._merge.take(BATCH_RECORDS_MAX)
-        for record in records:
-            await self._project(record)
+        waiting = deque((record, envelope_of(parse_published(record))) for record in records)
+        while waiting:
+            await self._project(*waiting[0], waiting)
+            waiting.popleft()
             if len(self._memory.batch) >= BATCH_CHANGES_MAX:
                 await self._commit()
         if records:
@@ -222,8 +225,9 @@ class Follower:
                 self._positions[topic] = Position(offset, position.last, "", position.journalseq)
                 self._changed = True
 
-    async def _project(self, record: Record) -> None:
-        envelope = envelope_of(parse_published(record))
+    async def _project(
+        self, record: Record, envelope: Envelope, waiting: Iterable[tuple[Record, Envelope]]
+    ) -> None:
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
         if position.journalseq and seq > position.journalseq + 1:
@@ -232,7 +236,7 @@ class Follower:
                 f"{position.journalseq}; records are missing. Restore the topic."
             )
         if seq > position.journalseq:
-            await self._apply(envelope)
+            await self._apply(envelope, waiting)
         self._positions[record.topic] = Position(
             record.offset + 1, record.offset, "", max(seq, position.journalseq)
         )
@@ -240,7 +244,7 @@ class Follower:
             self._day = max(envelope.businessday, self._day or envelope.businessday)
         self._changed = True
 
-    async def _apply(self, envelope: Envelope) -> None:
+    async def _apply(self, envelope: Envelope, waiting: Iterable[tuple[Record, Envelope]]) -> None:
         for _ in range(FAULTS_PER_RECORD_MAX):
             try:
                 self._projection.apply(envelope, self._models)
@@ -251,12 +255,27 @@ class Follower:
                     self._store,
                     self.number,
                     self._projection.state_version,
-                    missing,
+                    (missing, *self._missing_later(waiting)),
                 )
             else:
                 self._memory.keep()
                 return
         raise RuntimeError(f"the projection of {envelope.type} asks for more and more")
+
+    def _missing_later(self, waiting: Iterable[tuple[Record, Envelope]]) -> Iterator[Missing]:
+        """Yield what records that wait will ask for, as far as it can be seen before their turn.
+
+        One round trip then serves them all: on a slow line one for each would take hours.
+        """
+        for _, envelope in waiting:
+            try:
+                self._projection.apply(envelope, self._models)
+            except Missing as missing:
+                yield missing
+            except Exception:  # noqa: BLE001, S110 - tried too early; its turn will tell
+                pass
+            finally:
+                self._memory.discard()
 
     async def _commit(self) -> None:
         batch, codec = self._memory.batch, self._memory.codec

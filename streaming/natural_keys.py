@@ -43,6 +43,9 @@ class Known:
 
     def after(self, decision: Decision | None, revision: int, hash_: str) -> "Known":
         """Return what is known after a decision; None stands for facts."""
+        if decision is None and not self.parked and not self.refused and self.accepted is None:
+            # Nearly always.
+            return Known(accepted=revision, accepted_hash=hash_)
         number = str(revision)
         parked = {key: value for key, value in self.parked.items() if key != number}
         match decision:

@@ -388,7 +388,7 @@ class Processor:
     async def _load(self, keys: Sequence[str]) -> None:
         if keys:
             loaded = await self._store.load(self.number, self.service.state_version, keys)
-            self.partition.memory.remember_all(keys, (), (), loaded)
+            self.partition.memory.remember(keys, (), (), loaded)
 
     async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
         """Call a pure decision until everything it asks for is in memory."""
@@ -401,7 +401,7 @@ class Processor:
                     self._store,
                     self.number,
                     self.service.state_version,
-                    missing,
+                    [missing],
                 )
             except (HaltError, FencedError):
                 raise

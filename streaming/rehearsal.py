@@ -78,7 +78,7 @@ async def _decide(partition: Partition, read: Read, service: Service, store: Sto
             partition.decide(read)
         except Missing as missing:
             await load_missing(
-                partition.memory, store, partition.number, service.state_version, missing
+                partition.memory, store, partition.number, service.state_version, [missing]
             )
         else:
             return

@@ -197,18 +197,14 @@ class Memory:
                     changed[member] = present
         return changed
 
-    def remember(self, missing: Missing, loaded: Loaded) -> None:
-        """Take in what the store answered."""
-        self.remember_all(missing.keys, missing.ranges, missing.counts, loaded)
-
-    def remember_all(
+    def remember(
         self,
         keys: Sequence[str],
         ranges: Sequence[Range],
         counts: Sequence[Count],
         loaded: Loaded,
     ) -> None:
-        """Take in answers to many questions."""
+        """Take in what the store answered."""
         for key, data in zip(keys, loaded.values, strict=True):
             self._cache[key] = None if data is None else self.codec.decode(key, data)
         for range_, members in zip(ranges, loaded.ranges, strict=True):

@@ -4,11 +4,11 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pfdo.playing import HEADERS
-from pfdo.settling import lag
+from pfdo.settling import lag, left_to_do
 from streaming.bus import Outgoing
 from streaming.errors import StreamingError
 from tests.chaos.faults import Fault, NotStoppedError, NotStruckError, aimed
@@ -169,12 +169,19 @@ class Campaign:
                 break
             waited = time.monotonic() - max(since, self._quiet_since)
             if waited > STUCK_SECONDS_MAX:
-                raise StuckError(f"not settled after {waited:.0f} s: {dict(left)}")
+                raise StuckError(f"not settled after {waited:.0f} s: {await self._left(left)}")
             asked = behind[-1:] if behind and len(behind) < len(asked) else everybody
             await asyncio.sleep(LOOK_SECONDS if waited < 2 else SLOW_LOOK_SECONDS)
         async with self._settled:
             self._settled_at = time.monotonic()
             self._settled.notify_all()
+
+    async def _left(self, lag: Mapping[str, int]) -> str:
+        try:
+            left = await left_to_do(self._struck.installation, self._readers)
+        except StreamingError as error:
+            return f"{dict(lag)}, then {error}"
+        return ", ".join(f"{one.reader}/{one.partition}: {one.number} {one.what}" for one in left)
 
     # --- striking --------------------------------------------------------------------------
 

@@ -62,17 +62,20 @@ def freeze(child_id: str, revision: int, reason: str) -> dict[str, Any]:
     return event("payers.certificate-freeze-set", P, child_id, data)
 
 
-async def world_with_answers(number: int) -> World:
-    world = World([mini_service()], partitions=1)
-    registered = {
-        "child_id": "child-1",
+def registered(child_id: str) -> dict[str, Any]:
+    data = {
+        "child_id": child_id,
         "birth_date": "2010-01-01",
         "guardian_ids": ["guard-1"],
         "benefits": [],
         "revision": 1,
     }
-    await world.publish(day("2020-08-30"))
-    await world.publish(event("navigator.child-registered", P, "child-1", registered))
+    return event("navigator.child-registered", P, child_id, data)
+
+
+async def world_with_answers(number: int) -> World:
+    world = World([mini_service()], partitions=1)
+    await world.publish(day("2020-08-30"), registered("child-1"))
     for revision in range(1, number + 1):
         await world.publish(freeze("child-1", revision, f"reason {revision}"))
     await world.publish(freeze("child-1", number + 1, "closed"))
@@ -127,6 +130,22 @@ async def test_models_that_went_back_or_were_wiped_are_read_again() -> None:
     await caught_up(world, store)
 
     assert await models_of(store) == EXPECTED
+
+
+async def test_what_a_batch_asks_for_is_loaded_in_few_round_trips() -> None:
+    world, store = World([mini_service()], partitions=1), MemoryStore()
+    await world.publish(day("2020-08-30"))
+    children = [f"child-{number}" for number in range(100)]
+    await world.publish(*map(registered, children))
+    await world.publish(*(freeze(child_id, 1, "reason") for child_id in children))
+    await world.settle()
+    points: list[str] = []
+    store.fault = points.append
+
+    await caught_up(world, store)
+
+    assert len(await models_of(store)) == 2 * len(children)
+    assert 0 < points.count("load") <= 5
 
 
 async def test_models_of_another_installation_are_dropped() -> None:

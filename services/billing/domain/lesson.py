@@ -1,6 +1,6 @@
 """What is known of one lesson of one enrollment. `docs/rules.md`, section 6."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from contracts.vocabulary import EnrollmentId, Kopecks, LessonId, Mark, NotCharged, Revision
@@ -27,19 +27,22 @@ LessonFact = LessonCharged | LessonNotCharged | ChargeReversed
 
 def after(lesson: Lesson | None, fact: LessonFact, arrival: int) -> Lesson:
     """Return the lesson after a fact about it; `arrival` numbers the facts in their order."""
-    known = Lesson(lesson_date=fact.lesson_date, mark=fact.mark, revision=fact.revision)
+    charged_kopecks = exhausted_at = None
     match fact:
         case LessonCharged():
-            return replace(known, charged_kopecks=fact.amount_kopecks)
-        case ChargeReversed():
-            return known
-        case LessonNotCharged():
-            standing = lesson.charged_kopecks if lesson is not None else None
-            exhausted_at = None
-            if fact.reason is NotCharged.LESSONS_EXHAUSTED:
-                before = lesson.exhausted_at if lesson is not None else None
-                exhausted_at = arrival if before is None else before
-            return replace(known, charged_kopecks=standing, exhausted_at=exhausted_at)
+            charged_kopecks = fact.amount_kopecks
+        case LessonNotCharged() if lesson is not None:
+            charged_kopecks, exhausted_at = lesson.charged_kopecks, lesson.exhausted_at
+    is_exhausted = (
+        isinstance(fact, LessonNotCharged) and fact.reason is NotCharged.LESSONS_EXHAUSTED
+    )
+    return Lesson(
+        lesson_date=fact.lesson_date,
+        mark=fact.mark,
+        revision=fact.revision,
+        charged_kopecks=charged_kopecks,
+        exhausted_at=(arrival if exhausted_at is None else exhausted_at) if is_exhausted else None,
+    )
 
 
 def lesson_id(enrollment_id: EnrollmentId, id_: LessonId) -> str:
