@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from services.cabinet.access.settings import LogInSettings
 from services.notifications.senders.settings import SenderSettings
-from streaming.settings import PREFIX, SENDERS_PREFIX, Settings
+from streaming.settings import OIDC_PREFIX, PREFIX, SENDERS_PREFIX, Settings
 
 WIDTH = 98
 HEAD = """\
@@ -19,6 +20,9 @@ HEAD = """\
 # A wrong or unknown PFDO_ variable stops the start with its name and the remedy.
 # Any of them can come from a file: PFDO_X_FILE=/run/secrets/x instead of PFDO_X.
 # deploy/compose.yaml sets what a deployment needs; this file is for other ways to run.
+"""
+LOG_IN_HEAD = """\
+# --- The cabinet's log-in (`pfdo run`, or `pfdo run --services cabinet`) ---
 """
 SENDERS_HEAD = """\
 # --- Senders: what carries messages out (`pfdo run`, or `pfdo run --services senders`) ---
@@ -31,6 +35,11 @@ def example_env() -> str:
         [
             HEAD,
             *(_entry(PREFIX, name, field) for name, field in Settings.model_fields.items()),
+            LOG_IN_HEAD,
+            *(
+                _entry(OIDC_PREFIX, name, field)
+                for name, field in LogInSettings.model_fields.items()
+            ),
             SENDERS_HEAD,
             *(
                 _entry(SENDERS_PREFIX, name, field)

@@ -87,7 +87,7 @@ class RedisClient:
     def __init__(
         self,
         server: str | EmbeddedValkey,
-        library: FunctionLibrary,
+        library: FunctionLibrary | None,
         unavailable: type[StreamingError],
         *,
         login: Login = NOBODY,
@@ -173,6 +173,7 @@ class RedisClient:
         self, function: str, keys: Sequence[Argument], arguments: Sequence[Argument]
     ) -> Any:
         """Call one of our functions. If the server has lost it, nothing ran: load and call."""
+        assert self._library is not None, "a client without functions calls none"
         command = ("FCALL", self._library.name(function), len(keys), *keys, *arguments)
         client = await self._ready()
         try:
@@ -219,6 +220,8 @@ class RedisClient:
 
     async def _load(self) -> None:
         client = await self._ready()
+        if self._library is None:
+            return
         try:
             await self._library.load(client)
         except exceptions.RedisError as error:

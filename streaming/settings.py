@@ -19,6 +19,9 @@ from streaming.errors import SettingError
 PREFIX = "PFDO_"
 SENDERS_PREFIX = "PFDO_SENDERS_"
 """Settings of what carries messages out: read, and checked, where that runs."""
+OIDC_PREFIX = "PFDO_OIDC_"
+"""Settings of the cabinet's log-in: the same."""
+APART = (SENDERS_PREFIX, OIDC_PREFIX)
 EMBEDDED_PARTITIONS = 4
 KAFKA_PARTITIONS = 12
 
@@ -121,7 +124,7 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^https?://[^/?#\s]+$",
         description="Address of the cabinet as people reach it: stands in the QR code of printed "
-        "certificates",
+        "certificates, and is where the log-in sends people back to",
     )
     sources: Path | None = Field(
         default=None, description="File that replaces contracts/sources.yaml"
@@ -163,7 +166,7 @@ def load_settings(
 
     Raises SettingError naming the variable and the remedy.
     """
-    settings = read_settings(Settings, PREFIX, changes or {}, environment, apart=SENDERS_PREFIX)
+    settings = read_settings(Settings, PREFIX, changes or {}, environment, APART)
     if settings.uses_kafka and settings.kafka_bootstrap is None:
         raise SettingError("PFDO_KAFKA_BOOTSTRAP is missing: the bus is kafka, say where it is.")
     _check_kafka(settings)
@@ -219,16 +222,16 @@ def read_settings(
     prefix: str,
     changes: Mapping[str, Any],
     environment: Mapping[str, str] | None,
-    apart: str | None = None,
+    apart: tuple[str, ...] = (),
 ) -> Model:
-    """Return settings from the variables with a prefix, but for those with the prefix `apart`.
+    """Return settings from the variables with a prefix, but for those with a prefix of `apart`.
 
     Raises SettingError naming the variable and the remedy.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(prefix) or text == "" or (apart and name.startswith(apart)):
+        if not name.startswith(prefix) or text == "" or name.startswith(apart):
             continue
         value, field = text, name.removeprefix(prefix).lower()
         if field.endswith("_file") and field.removesuffix("_file") in model.model_fields:

@@ -5,19 +5,26 @@ by another process. `serving` runs it beside whatever else the process does.
 """
 
 import asyncio
+import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from contracts.sources import Sources
+from services.cabinet.access.gate import OPEN, check_routes
+from services.cabinet.access.oidc import OpenIdConnect
+from services.cabinet.access.recognition import Access
+from services.cabinet.access.sessions import MemorySessions, RedisSessions, Sessions
+from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
-from services.cabinet.api.problems import ProblemError, add_handlers
-from services.cabinet.pages import journal_routes, paper_routes, routes
+from services.cabinet.api.problems import add_handlers
+from services.cabinet.pages import journal_routes, login_routes, paper_routes, routes
+from services.cabinet.pages.answers import add_answers
 from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
@@ -32,9 +39,11 @@ from streaming.errors import SettingError
 from streaming.health import quiet_server
 from streaming.host import Host
 from streaming.installation import Installation
+from streaming.redis_client import Login
 from streaming.settings import Settings
 from streaming.store import Store
 from streaming.telemetry import Telemetry
+from streaming.valkey import EmbeddedValkey
 
 PROJECTION = cabinet
 """The read models; a process that runs the cabinet gives this to `streaming.process.make_host`."""
@@ -42,15 +51,21 @@ PROJECTION = cabinet
 STOP_SECONDS_MAX = 5
 
 _HEALTH = ("/health/live", "/health/ready", "/metrics")
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 async def create_app(
-    installation: Installation, host: Host, telemetry: Telemetry, settings: Settings
+    installation: Installation,
+    host: Host,
+    telemetry: Telemetry,
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
 ) -> FastAPI:
-    """Return the cabinet on an open installation. Raises StoreUnavailableError, SettingError."""
+    """Return the cabinet on an open installation, with the log-in that the environment sets.
+
+    Raises StoreUnavailableError, SettingError.
+    """
+    log_in = load_log_in(settings, environment)
     store = await installation.store(PROJECTION.name)
-    token = settings.vault_token
     return make_app(
         store,
         installation.bus,
@@ -59,9 +74,25 @@ async def create_app(
         telemetry,
         sandbox=settings.sandbox,
         vault=vault_of(settings),
-        vault_token=None if token is None else token.get_secret_value(),
+        access=_access_of(settings, log_in),
         codes=_codes_of(settings),
         public_url=settings.public_url,
+    )
+
+
+def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
+    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
+    login = Login(
+        username=settings.redis_username, password=settings.redis_password, ca=settings.redis_ca
+    )
+    # In the sandbox sessions end with the process: nobody there is anybody.
+    key = secrets.token_bytes(32) if log_in is None else log_in.session_key
+    token = settings.vault_token
+    return Access.new(
+        Sessions(RedisSessions(server, login), key),
+        sandbox=settings.sandbox,
+        server=None if log_in is None else OpenIdConnect(log_in),
+        vault_token=None if token is None else token.get_secret_value(),
     )
 
 
@@ -80,75 +111,51 @@ def make_app(
     *,
     sandbox: bool,
     vault: Vault | None = None,
-    vault_token: str | None = None,
+    access: Access | None = None,
     codes: Codes | None = None,
     public_url: str | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
-    Without a vault there are no names; it is opened by `serving`. Without codes no certificate is
-    printed, and none can be asked about.
+    Without a vault there are no names; `serving` opens it, and what keeps sessions. Without
+    `access` people are those of the sandbox, or nobody, and sessions are kept in this process.
+    Without codes no certificate is printed, and none can be asked about.
     """
+    if access is None:
+        sessions = Sessions(MemorySessions(), secrets.token_bytes(32))
+        access = Access.new(sessions, sandbox=sandbox)
     app = FastAPI(
         title="PFDO cabinet",
         version="1",
         description="What the services decided, read only; and the way in for events over HTTP.",
-        openapi_url="/api/v1/openapi.json",
+        # Added below, as a route that declares who may read it.
+        openapi_url=None,
         # Their pages load scripts from other hosts.
         docs_url=None,
         redoc_url=None,
     )
     queries = ProviderQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
+    people = People(vault)
     app.state.pulse = Pulse(queries)
     app.state.vault = vault
+    app.state.access = access
+    app.state.recognize = access.recognize
     add_handlers(app)
     _add_health(app, host, telemetry)
-    guards = [] if sandbox else [Depends(_only_this_machine)]
-    app.include_router(reading.router(queries), dependencies=guards)
-    app.include_router(intake.router(way_in), dependencies=guards)
-    no_token_needed = _is_local if sandbox else _nobody
-    app.include_router(personal.router(vault, vault_token, no_token_needed))
-    _add_pages(app, queries, way_in, People(vault), codes, public_url, sandbox=sandbox)
-    return app
-
-
-def _add_pages(
-    app: FastAPI,
-    queries: ProviderQueries,
-    way_in: intake.Intake,
-    people: People,
-    codes: Codes | None,
-    public_url: str | None,
-    *,
-    sandbox: bool,
-) -> None:
+    app.include_router(reading.router(queries))
+    app.include_router(intake.router(way_in))
+    app.include_router(personal.router(vault))
+    _add_openapi(app)
     site = Site(sandbox=sandbox, invented=people.are_invented, papers=codes is not None)
+    add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    app.include_router(login_routes.router(queries, site, access))
     app.include_router(routes.router(queries, app.state.pulse, people, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, way_in))
-
-
-def _nobody(request: Request) -> bool:
-    del request
-    return False
-
-
-def _only_this_machine(request: Request) -> None:
-    """Let the API answer this machine alone, as long as there is no log-in."""
-    if not _is_local(request):
-        raise ProblemError(403, "There is no log-in yet: only the machine it runs on is answered.")
-
-
-def _is_local(request: Request) -> bool:
-    """Return whether a request comes from this machine and nobody's behalf."""
-    if request.client is None or any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        return ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
+    check_routes(app)
+    return app
 
 
 def _add_health(app: FastAPI, host: Host, telemetry: Telemetry) -> None:
@@ -158,7 +165,16 @@ def _add_health(app: FastAPI, host: Host, telemetry: Telemetry) -> None:
             status, content_type, body = health.answer(request.url.path, host, telemetry)
             return Response(body, status, headers={"content-type": content_type})
 
-        app.add_api_route(path, look, include_in_schema=False)
+        app.add_api_route(path, look, include_in_schema=False, dependencies=[OPEN])
+
+
+def _add_openapi(app: FastAPI) -> None:
+    async def described() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    app.add_api_route(
+        "/api/v1/openapi.json", described, include_in_schema=False, dependencies=[OPEN]
+    )
 
 
 @asynccontextmanager
@@ -178,6 +194,7 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
     with listening:
         if app.state.vault is not None:
             await app.state.vault.open()
+        await app.state.access.start()
         server = quiet_server(app, address, port)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -186,6 +203,7 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             await app.state.pulse.close()
             server.should_exit = True
             await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+            await app.state.access.stop()
             if app.state.vault is not None:
                 await app.state.vault.close()
 

@@ -14,6 +14,7 @@ from services.cabinet.app import create_app, serving
 from streaming.installation import Installation, open_installation
 from streaming.settings import load_settings
 from streaming.telemetry import Telemetry
+from tests.cabinet.clients import WhoeverItIsFor
 
 BATCH = "application/cloudevents-batch+json"
 SETTLED_SECONDS_MAX = 60
@@ -74,5 +75,5 @@ async def running_system(data: Path, **changes: Any) -> AsyncIterator[Running]:
         async with serving(app, "127.0.0.1", 0) as port:
             await until_ready(host, task)
             url = f"http://127.0.0.1:{port}"
-            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=20, auth=WhoeverItIsFor()) as client:
                 yield Running(url=url, client=client, installation=installation)

@@ -178,9 +178,9 @@ async def test_health_and_metrics_answer(client: httpx.AsyncClient) -> None:
         pytest.param(True, "10.0.0.9", {}, 200, id="sandbox: everybody"),
         pytest.param(False, "127.0.0.1", {}, 200, id="this machine"),
         pytest.param(False, "::1", {}, 200, id="this machine, IPv6"),
-        pytest.param(False, "10.0.0.9", {}, 403, id="another machine"),
-        pytest.param(False, "127.0.0.1", {"x-forwarded-for": "10.0.0.9"}, 403, id="a proxy"),
-        pytest.param(False, "not an address", {}, 403, id="who knows"),
+        pytest.param(False, "10.0.0.9", {}, 401, id="another machine"),
+        pytest.param(False, "127.0.0.1", {"x-forwarded-for": "10.0.0.9"}, 401, id="a proxy"),
+        pytest.param(False, "not an address", {}, 401, id="who knows"),
     ],
 )
 async def test_without_log_in_only_this_machine_is_answered(
@@ -193,7 +193,7 @@ async def test_without_log_in_only_this_machine_is_answered(
         )
 
     assert read.status_code == status
-    assert sent.status_code == (202 if status == 200 else 403)
+    assert sent.status_code == (202 if status == 200 else 401)
 
 
 # --- events coming in --------------------------------------------------------------------------

@@ -58,7 +58,9 @@ async def family_page(
         page = await context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"http://127.0.0.1:{port}/families/{story.GUARDIAN}")
+        await page.goto(f"http://127.0.0.1:{port}/")
+        await page.locator(f"button[value='guardian:{story.GUARDIAN}']").click()
+        await page.wait_for_url(f"**/families/{story.GUARDIAN}")
         yield page
         assert complaints == []
 

@@ -301,7 +301,7 @@ async def test_a_form_of_a_foreign_page_is_refused(
         headers=FORM | {"sec-fetch-site": "same-origin", "origin": "http://cabinet"},
     )
 
-    assert (refused.status_code, own.status_code) == (422, 303)
+    assert (refused.status_code, own.status_code) == (403, 303)
     assert len(await sent(journals)) == 1
 
 

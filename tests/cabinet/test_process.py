@@ -16,6 +16,7 @@ from services.cabinet.projections import cabinet
 from streaming.installation import open_installation
 from streaming.settings import Settings
 from tests.cabinet import story
+from tests.cabinet.clients import WhoeverItIsFor
 from tests.cabinet.journals import Journals
 
 START_SECONDS_MAX = 30
@@ -36,7 +37,8 @@ async def running_cabinet(data: Path, port: int) -> AsyncIterator[httpx.AsyncCli
         sys.executable, "-m", "services.cabinet", env=plain | own
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=10, auth=WhoeverItIsFor()) as client:
             async with asyncio.timeout(START_SECONDS_MAX):
                 while not await is_ready(client):
                     assert process.returncode is None, "the cabinet did not start"

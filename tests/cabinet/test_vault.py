@@ -13,6 +13,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from services.cabinet.access.recognition import Access
+from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import make_app
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Deed, Look, is_whole, next_look
 from services.cabinet.vault.opening import vault_of
@@ -27,6 +29,7 @@ from streaming.settings import Settings, load_settings
 from streaming.telemetry import Telemetry, configure_logs
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet import story
+from tests.cabinet.clients import client_of
 from tests.cabinet.journals import Journals
 from tests.cabinet.running import running_system
 from tests.support.world import day, event
@@ -317,10 +320,11 @@ async def served(
             Telemetry(),
             sandbox=sandbox,
             vault=vault,
-            vault_token=token,
+            access=Access.new(
+                Sessions(MemorySessions(), b"k" * 32), sandbox=sandbox, vault_token=token
+            ),
         )
-        transport = httpx.ASGITransport(app, client=(address, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://cabinet") as client:
+        async with client_of(app, address) as client:
             yield client
 
 

@@ -30,8 +30,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Mount
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import Mount
 
 from services.cabinet.access.policy import (
     NOBODY,
@@ -39,6 +39,7 @@ from services.cabinet.access.policy import (
     Owner,
     Principal,
     Resource,
+    Role,
     allows,
     allows_somewhere,
 )
@@ -59,8 +60,8 @@ class Visitor:
 
     @property
     def is_known(self) -> bool:
-        """Return whether somebody logged in."""
-        return bool(self.principal.grants)
+        """Return whether somebody proved who he is."""
+        return any(grant.role is not Role.LOCAL for grant in self.principal.grants)
 
 
 class NotHereError(Exception):
@@ -73,10 +74,6 @@ class NotKnownError(Exception):
 
 class NotAllowedError(Exception):
     """A machine has no right of this kind, whatever there be."""
-
-
-class ClosedError(Exception):
-    """There is no log-in here, so nobody is shown anything."""
 
 
 class ForeignFormError(Exception):
@@ -107,6 +104,7 @@ class Needs:
         """Return who asks, if he may. Raises one of the errors above."""
         recognize: Recognize = request.app.state.recognize
         visitor = await recognize(request)
+        request.state.visitor = visitor
         is_api = request.url.path.startswith("/api/")
         if self.owner:
             path = request.path_params
@@ -155,11 +153,12 @@ def form_of(request: Request) -> bytes:
     return form
 
 
-def declared(route: BaseRoute) -> list[Needs]:
+def declared(route: RouteContext) -> list[Needs]:
     """Return what a route declares."""
-    if not isinstance(route, APIRoute):
+    dependant = getattr(route, "dependant", None)
+    if dependant is None:
         return []
-    return [call for call in _calls(route.dependant) if isinstance(call, Needs)]
+    return [call for call in _calls(dependant) if isinstance(call, Needs)]
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:
@@ -171,10 +170,10 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 def undeclared(app: FastAPI) -> list[str]:
     """Return the paths of routes that do not declare exactly one need."""
     return [
-        str(getattr(route, "path", route))
-        for route in app.routes
+        f"{sorted(route.methods or ())} {route.path}"
+        for route in iter_route_contexts(app.routes)
         if len(declared(route)) != 1
-        and not (isinstance(route, Mount) and route.path in OPEN_MOUNTS)
+        and not (isinstance(route.route, Mount) and route.path in OPEN_MOUNTS)
     ]
 
 

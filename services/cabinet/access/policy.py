@@ -36,6 +36,8 @@ class Resource(StrEnum):
 
     OPEN = "open"
     """What is for everybody: health, the log-in, whether a printed certificate is in force."""
+    SESSION = "session"
+    """The session of who asks: to end it."""
     FAMILY = "family"
     """A family's page and papers."""
     FAMILY_LOOKS = "family-looks"
@@ -127,6 +129,13 @@ _OWN, _ALL = Reach.OWN, Reach.ALL
 
 RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType(
     {
+        (Resource.SESSION, Action.ACT): {
+            Role.GUARDIAN: _ALL,
+            Role.PROVIDER: _ALL,
+            Role.PAYER: _ALL,
+            Role.OPERATOR: _ALL,
+            Role.AUDITOR: _ALL,
+        },
         (Resource.FAMILY, Action.READ): {Role.GUARDIAN: _OWN, Role.AUDITOR: _ALL},
         (Resource.FAMILY_LOOKS, Action.READ): {Role.GUARDIAN: _OWN},
         (Resource.JOURNAL, Action.READ): {Role.PROVIDER: _OWN, Role.AUDITOR: _ALL},

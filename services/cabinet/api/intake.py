@@ -6,9 +6,9 @@ Everything is checked before anything is published; 202 is given when the bus ha
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -19,6 +19,8 @@ from contracts.sources import Sources
 from contracts.topics import source_topic
 from contracts.vocabulary import DeadLetterReason as Reason
 from contracts.vocabulary import PayerCode
+from services.cabinet.access.gate import Visitor, needs
+from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import ProblemError
 from streaming.bus import Appended, Bus, Outgoing, Record
@@ -28,6 +30,7 @@ from streaming.routing import partition_of
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 4 * 1024 * 1024
+Sender = Annotated[Visitor, needs(Resource.EVENTS, Action.SEND)]
 AT_ONCE_MAX = 32
 """So many requests are taken at once; who comes then is asked to come again."""
 ACKNOWLEDGED_SECONDS_MAX = 15
@@ -65,12 +68,15 @@ class Intake:
         async with self._running:
             yield
 
-    async def publish(self, values: list[bytes]) -> list[tuple[Decoded, Appended]]:
+    async def publish(
+        self, values: list[bytes], may_speak_as: Callable[[str], bool]
+    ) -> list[tuple[Decoded, Appended]]:
         """Publish events, all or none; return where each stands once the bus has it for good.
 
-        Raises ProblemError, BusUnavailableError.
+        `may_speak_as` says of which sources whoever sends them may send. Raises ProblemError,
+        BusUnavailableError.
         """
-        decoded = list(_decoded(values, self._sources))
+        decoded = list(_decoded(values, self._sources, may_speak_as))
         outgoing = [_outgoing(value, each, self._bus, self._sources) for value, each in decoded]
         try:
             async with asyncio.timeout(ACKNOWLEDGED_SECONDS_MAX):
@@ -106,13 +112,17 @@ def router(intake: Intake) -> APIRouter:
         responses=problems,
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
-    async def events(request: Request) -> Response:
+    async def events(request: Request, who: Sender) -> Response:
         """Publish one CloudEvent in structured mode, or a batch, to the topics of their sources.
 
         Either all events of a batch are published or, where one of them is refused, none.
         """
+
+        def may_speak_as(source: str) -> bool:
+            return allows(who.principal, Resource.EVENTS, Action.SEND, Owner(source=source))
+
         async with intake.admitted():
-            taken = await intake.publish(await _values(request))
+            taken = await intake.publish(await _values(request), may_speak_as)
         accepted = [_accepted(each, place) for each, place in taken]
         body = orjson.dumps({"events": accepted})
         return Response(body, 202, media_type="application/json")
@@ -188,12 +198,14 @@ def _over_space(text: str, at: int) -> int:
     return space.end() if space is not None else at
 
 
-def _decoded(values: list[bytes], sources: Sources) -> Iterator[tuple[bytes, Decoded]]:
+def _decoded(
+    values: list[bytes], sources: Sources, may_speak_as: Callable[[str], bool]
+) -> Iterator[tuple[bytes, Decoded]]:
     for index, value in enumerate(values):
         record = Record("", 0, 0, 0, None, value)
         try:
             decoded = decode(record, EVENTS)
-            _check_source(decoded, sources)
+            _check_source(decoded, sources, may_speak_as)
         except Defect as defect:
             raise ProblemError(
                 _status(defect.reason), defect.detail, reason=defect.reason, index=index
@@ -207,10 +219,11 @@ def _status(reason: Reason) -> int:
     return 400 if reason in _NOT_READABLE else 422
 
 
-def _check_source(decoded: Decoded, sources: Sources) -> None:
+def _check_source(decoded: Decoded, sources: Sources, may_speak_as: Callable[[str], bool]) -> None:
     envelope = decoded.envelope
     source = sources.by_name.get(envelope.source.removeprefix("/"))
-    if source is None:
+    # A source of somebody else is no more to be found than one that is not there.
+    if source is None or not may_speak_as(source.name):
         raise Defect(Reason.SOURCE_MISMATCH, "source is none that may send events here")
     payer = envelope.partitionkey
     if not source.may_send(envelope.type) or (

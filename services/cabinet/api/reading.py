@@ -7,11 +7,16 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from services.cabinet.access.gate import NotHereError, Visitor, needs
+from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.queries import EXPORTS, Answer, Queries
 
 Id = Annotated[str, Path(max_length=120, pattern=r"^[A-Za-z0-9-]+$")]
+Reader = Annotated[Visitor, needs(Resource.RECORD, Action.READ)]
+Auditor = Annotated[Visitor, needs(Resource.EXPORT, Action.READ)]
+Sender = Annotated[Visitor, needs(Resource.EVENTS, Action.READ)]
 What = Annotated[str, Query(description=f"Kinds, comma between: {','.join(EXPORTS)}")]
 EVERYTHING = ",".join(EXPORTS)
 MISSING: dict[int | str, dict[str, Any]] = {
@@ -24,41 +29,42 @@ def router(queries: Queries) -> APIRouter:
     api = APIRouter(prefix="/api/v1", tags=["read"])
 
     @api.get("/certificates/{id}", response_model=shapes.CertificateAnswer, responses=MISSING)
-    async def certificate(request: Request, id: Id) -> Response:  # noqa: A002 - names the path
+    async def certificate(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002 - names the path
         """Return a certificate by the id of its child or by its number."""
         standings = await queries.as_of()
-        return _found(request, await queries.certificate(id), standings, queries)
+        return _found(request, who, await queries.certificate(id), standings, queries)
 
     @api.get("/enrollments/{id}", response_model=shapes.EnrollmentAnswer, responses=MISSING)
-    async def enrollment(request: Request, id: Id) -> Response:  # noqa: A002
+    async def enrollment(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
         """Return an enrollment, from application to end."""
         standings = await queries.as_of()
-        return _found(request, await queries.enrollment(id), standings, queries)
+        return _found(request, who, await queries.enrollment(id), standings, queries)
 
     @api.get("/groups/{id}", response_model=shapes.GroupShape, responses=MISSING)
-    async def group(request: Request, id: Id) -> Response:  # noqa: A002
+    async def group(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
         """Return the places and the waiting list of a group."""
-        return _found(request, await queries.group(id))
+        return _found(request, who, await queries.group(id))
 
     @api.get("/payers/{code}", response_model=shapes.PayerAnswer, responses=MISSING)
-    async def payer(request: Request, code: Id) -> Response:
+    async def payer(request: Request, code: Id, who: Reader) -> Response:
         """Return the categories of a payer with holders, budget and queues."""
         standings = await queries.as_of()
-        return _found(request, await queries.payer(code), standings, queries)
+        return _found(request, who, await queries.payer(code), standings, queries)
 
     @api.get("/providers/{id}", response_model=shapes.ProviderShape, responses=MISSING)
-    async def provider(request: Request, id: Id) -> Response:  # noqa: A002
+    async def provider(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
         """Return what is owed to a provider, invoiced and settled."""
-        return _found(request, await queries.provider(id))
+        return _found(request, who, await queries.provider(id))
 
     @api.get("/invoices/{id}", response_model=shapes.InvoiceShape, responses=MISSING)
-    async def invoice(request: Request, id: Id) -> Response:  # noqa: A002
+    async def invoice(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
         """Return an invoice with its lines."""
-        return _found(request, await queries.invoice(id))
+        return _found(request, who, await queries.invoice(id))
 
     @api.get("/export", response_model=shapes.ExportShape, response_model_exclude_none=True)
-    async def export(request: Request, what: What = EVERYTHING) -> Response:
+    async def export(request: Request, who: Auditor, what: What = EVERYTHING) -> Response:
         """Return everything that can be shown."""
+        del who
         kinds = _kinds(what.split(","))
         return _json(request, await queries.export(kinds))
 
@@ -67,9 +73,13 @@ def router(queries: Queries) -> APIRouter:
         topic: Annotated[str, Path(max_length=120, pattern=r"^[a-z0-9.-]+$")],
         partition: Annotated[int, Path(ge=0, le=999)],
         offset: Annotated[int, Path(ge=0, le=10**15)],
+        who: Sender,
     ) -> Response:
         """Return what became of an event that was sent; it is undecided until it was read."""
-        known = await queries.decided(topic, partition, offset)
+        # Of others' events as little is told as of events nobody sent.
+        owner = Owner(source=topic.partition(".")[0])
+        is_theirs = allows(who.principal, Resource.EVENTS, Action.READ, owner)
+        known = await queries.decided(topic, partition, offset) if is_theirs else None
         undecided = {"decision": "undecided", "reason": None, "decided_by": None}
         place = {"topic": topic, "partition": partition, "offset": offset}
         body = orjson.dumps(place | (known or undecided))
@@ -88,18 +98,23 @@ def _kinds(asked: Iterable[str]) -> list[str]:
 
 def _found(
     request: Request,
+    who: Visitor,
     answer: Answer | None,
     standings: list[Answer] | None = None,
     queries: Queries | None = None,
 ) -> Response:
-    if answer is None:
-        raise ProblemError(404, "There is nothing under this id.")
+    if answer is None or not allows(who.principal, Resource.RECORD, Action.READ, _owner(answer)):
+        raise NotHereError
     more: Answer = {}
     if standings is not None and queries is not None:
         as_of = dict(standings[queries.partition_of(answer["payer"])])
         del as_of["seq"]
         more["as_of"] = as_of
     return _json(request, answer, more)
+
+
+def _owner(answer: Answer) -> Owner:
+    return Owner(provider=answer.get("provider_id"), payer=answer.get("payer"))
 
 
 def _json(

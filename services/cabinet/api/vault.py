@@ -3,16 +3,16 @@
 Nothing of a body is ever repeated in an answer or a log.
 """
 
-import hmac
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
+from services.cabinet.access.gate import needs
+from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.vault.looks import Look
@@ -49,20 +49,8 @@ class Purpose(StrEnum):
     SUPPORT = "support"
 
 
-def router(
-    vault: Vault | None, token: str | None, is_let_in: Callable[[Request], bool]
-) -> APIRouter:
-    """Return the paths of the vault. `is_let_in` says who needs no token, where there is none."""
-
-    def known(request: Request) -> None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if token is None:
-            if not is_let_in(request):
-                raise ProblemError(401, "PFDO_VAULT_TOKEN is not set here: nobody is answered.")
-        elif scheme.lower() != "bearer" or not hmac.compare_digest(
-            given.strip().encode(), token.encode()
-        ):
-            raise ProblemError(401, "Send the token of the vault: Authorization: Bearer …")
+def router(vault: Vault | None) -> APIRouter:
+    """Return the paths of the vault."""
 
     def opened() -> Vault:
         if vault is None:
@@ -72,12 +60,16 @@ def router(
     api = APIRouter(
         prefix="/api/v1/vault/persons",
         tags=["vault"],
-        dependencies=[Depends(known)],
         responses=PROBLEMS,
     )
     schema = {"content": {"application/json": {"schema": Person.model_json_schema()}}}
 
-    @api.put("/{id}", status_code=204, openapi_extra={"requestBody": {"required": True, **schema}})
+    @api.put(
+        "/{id}",
+        status_code=204,
+        openapi_extra={"requestBody": {"required": True, **schema}},
+        dependencies=[needs(Resource.VAULT, Action.WRITE)],
+    )
     async def put(request: Request, id: PersonId) -> Response:  # noqa: A002 - names the path
         """Enter a person, or enter it anew: what was known before is replaced."""
         person = _person(await _body(request))
@@ -87,7 +79,7 @@ def router(
             raise _away() from error
         return Response(status_code=204)
 
-    @api.get("/{id}", response_model=Person)
+    @api.get("/{id}", response_model=Person, dependencies=[needs(Resource.VAULT, Action.READ)])
     async def read(id: PersonId, why: Purpose) -> Response:  # noqa: A002
         """Return a person; the look is on record, and the family is shown it."""
         try:
@@ -98,7 +90,11 @@ def router(
             raise _nobody()
         return _json(found[id].model_dump(mode="json"))
 
-    @api.delete("/{id}", response_model=shapes.ErasureShape)
+    @api.delete(
+        "/{id}",
+        response_model=shapes.ErasureShape,
+        dependencies=[needs(Resource.VAULT, Action.ERASE)],
+    )
     async def erase(id: PersonId, basis: Basis) -> Response:  # noqa: A002
         """Destroy the key of a person: what it sealed can be read no more.
 
@@ -113,7 +109,11 @@ def router(
             raise _nobody()
         return _json({"act": asdict(erasure.act), "log_is_rewritten": erasure.log_is_rewritten})
 
-    @api.get("/{id}/looks", response_model=shapes.LooksShape)
+    @api.get(
+        "/{id}/looks",
+        response_model=shapes.LooksShape,
+        dependencies=[needs(Resource.VAULT_LOOKS, Action.READ)],
+    )
     async def looks(id: PersonId) -> Response:  # noqa: A002
         """Return who did what with a person's data, hash-chained; for the auditor."""
         try:

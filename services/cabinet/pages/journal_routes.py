@@ -1,4 +1,4 @@
-"""`/journal`: a provider's groups, marks, applications and money. Only in the sandbox so far.
+"""`/journal`: a provider's groups, marks, applications and money.
 
 What is saved goes to the bus through the same intake as events over HTTP, under the same checks.
 """
@@ -8,12 +8,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs
+from services.cabinet.access.policy import Action, Resource, Role, reaches_all
 from services.cabinet.api.intake import Intake
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.pages import journal as shown
@@ -24,7 +26,6 @@ from services.cabinet.vault.vault import Reader
 from streaming.bus import Appended
 from streaming.errors import BusUnavailableError, StoreUnavailableError
 
-FORM_BYTES_MAX = 64 * 1024
 DECIDED_SECONDS_MAX = 2.0
 """So long the answer to a form waits for the decisions: the page that follows shows them then."""
 DECIDED_PAUSE_SECONDS = 0.05
@@ -34,35 +35,33 @@ Day = Annotated[date | None, Query()]
 LessonId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
 Page = Annotated[int, Query(ge=0, le=100)]
 Count = Annotated[int | None, Query(ge=0, le=1000)]
-
-
-class NotHereError(Exception):
-    """It is not there, or not this provider's: the answer is the same."""
+Own = Annotated[Visitor, needs(Resource.JOURNAL, Action.READ, provider="provider_id")]
+Marking = Annotated[Visitor, needs(Resource.JOURNAL, Action.WRITE, provider="provider_id")]
 
 
 def router(queries: ProviderQueries, people: People, site: Site, intake: Intake) -> APIRouter:
     """Return the providers' pages."""
     pages = APIRouter(prefix="/journal", include_in_schema=False)
 
-    async def answered(request: Request, work: Callable[[], Awaitable[Response]]) -> Response:
+    async def answered(who: Visitor, work: Callable[[], Awaitable[Response]]) -> Response:
         """Return what the work gives, or a page that says why not."""
-        if not site.sandbox:
-            return site.closed()
         try:
-            _check_is_ours(request)
             return await work()
-        except NotHereError:
-            return site.page("journal_missing.html", 404)
         except shown.FormError as error:
-            return site.page("journal_problem.html", 422, problem=str(error))
+            return site.problem(str(error), who=who)
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.page("journal_problem.html", 422, problem=_REFUSED)
+            return site.problem(_REFUSED, who=who)
         except (StoreUnavailableError, BusUnavailableError):
             return site.unavailable()
 
-    async def names(members: Sequence[Mapping[str, Any]], by: str, why: str) -> dict[str, str]:
+    async def names(
+        members: Sequence[Mapping[str, Any]], by: str, why: str, who: Visitor
+    ) -> dict[str, str]:
+        """Return names of children for their teacher; anybody else who may look reads ids."""
+        if by not in who.principal.scopes(Role.PROVIDER):
+            return {}
         family_of = {each["child_id"]: each["guardian_id"] for each in members}
         known = await people.find(family_of, Reader(by=by, why=why))
         return {id_: person.name for id_, person in known.items()}
@@ -76,7 +75,7 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
     async def send(events: Sequence[Mapping[str, Any]]) -> None:
         """Publish, and wait a little for the decisions."""
         async with intake.admitted():
-            taken = await intake.publish([orjson.dumps(event) for event in events])
+            taken = await intake.publish([orjson.dumps(event) for event in events], _as_any)
         try:
             async with asyncio.timeout(DECIDED_SECONDS_MAX):
                 for _, place in taken:
@@ -86,29 +85,35 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
             return
 
     @pages.get("")
-    async def start(request: Request, q: Search = "") -> Response:
+    async def start(
+        who: Annotated[Visitor, needs(Resource.JOURNAL, Action.READ)], q: Search = ""
+    ) -> Response:
         async def work() -> Response:
-            providers = await queries.providers(q.strip().lower())
-            return site.page("journal_start.html", providers=providers, search=q.strip())
+            if reaches_all(who.principal, Resource.JOURNAL, Action.READ):
+                providers = await queries.providers(q.strip().lower())
+            else:
+                titles = await queries.provider_titles(who.principal.scopes(Role.PROVIDER))
+                providers = [{"provider_id": id_, "title": titles[id_]} for id_ in sorted(titles)]
+            return site.page("journal_start.html", who=who, providers=providers, search=q.strip())
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.get("/{provider_id}")
-    async def provider(request: Request, provider_id: Id) -> Response:
+    async def provider(provider_id: Id, who: Own) -> Response:
         async def work() -> Response:
             found = _there(await queries.journal(provider_id))
             held = [each for group in found["groups"] for each in group["held"]]
-            known = await names(held, provider_id, "application")
-            return site.page("journal.html", **shown.journal_page(found, known))
+            known = await names(held, provider_id, "application", who)
+            return site.page("journal.html", who=who, **shown.journal_page(found, known))
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.get("/{provider_id}/groups/{home}/{group_id}")
     async def group(
-        request: Request,
         provider_id: Id,
         home: Id,
         group_id: Id,
+        who: Own,
         day: Day = None,
         lesson: LessonId = None,
         page: Page = 0,
@@ -117,19 +122,19 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
         async def work() -> Response:
             asked = None if day is None else day.isoformat()
             found = _there(await queries.lesson_day(provider_id, home, group_id, asked))
-            known = await names(found["children"], provider_id, "journal")
+            known = await names(found["children"], provider_id, "journal", who)
             content = shown.group_page(found, known, lesson, page)
             token = secrets.token_hex(16)
-            return site.page("journal_group.html", token=token, saved=saved, **content)
+            return site.page("journal_group.html", who=who, token=token, saved=saved, **content)
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.post("/{provider_id}/groups/{home}/{group_id}")
     async def save(
-        request: Request, provider_id: Id, home: Id, group_id: Id, page: Page = 0
+        request: Request, provider_id: Id, home: Id, group_id: Id, who: Marking, page: Page = 0
     ) -> Response:
         async def work() -> Response:
-            body = await _body(request)
+            body = _text(form_of(request))
             found = _there(await queries.lesson_day(provider_id, home, group_id, None))
             form = shown.read_marks(body, found["business_day"])
             for change in form.changes:
@@ -143,20 +148,22 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
             asked |= {"saved": len(form.changes)} | ({"page": page} if page else {})
             return RedirectResponse(f"{request.url.path}?{urlencode(asked)}", 303)
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.post("/{provider_id}/applications/{payer}/{enrollment_id}")
-    async def answer(request: Request, provider_id: Id, payer: Id, enrollment_id: Id) -> Response:
+    async def answer(
+        request: Request, provider_id: Id, payer: Id, enrollment_id: Id, who: Marking
+    ) -> Response:
         async def work() -> Response:
-            reason = shown.read_answer(await _body(request))
+            reason = shown.read_answer(_text(form_of(request)))
             _there(await queries.member(provider_id, payer, enrollment_id))
             await send([shown.answer_event(payer, enrollment_id, reason, _now())])
             return RedirectResponse(f"/journal/{provider_id}", 303)
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.get("/{provider_id}/money")
-    async def money(request: Request, provider_id: Id) -> Response:
+    async def money(provider_id: Id, who: Own) -> Response:
         async def work() -> Response:
             titles = await queries.provider_titles([provider_id])
             title = _there(titles.get(provider_id))
@@ -165,12 +172,12 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
             owed = shown.not_invoiced(await queries.charged(provider_id), invoices)
             payers = found["payers"] if found else []
             content = shown.money_page(provider_id, title, payers, invoices, owed)
-            return site.page("journal_money.html", **content)
+            return site.page("journal_money.html", who=who, **content)
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     @pages.get("/{provider_id}/money.csv")
-    async def money_csv(request: Request, provider_id: Id) -> Response:
+    async def money_csv(provider_id: Id, who: Own) -> Response:
         async def work() -> Response:
             _there((await queries.provider_titles([provider_id])).get(provider_id))
             invoices = await queries.invoices_of(provider_id)
@@ -182,7 +189,7 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
             }
             return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
-        return await answered(request, work)
+        return await answered(who, work)
 
     return pages
 
@@ -196,28 +203,15 @@ def _there(found: Any) -> Any:
     return found
 
 
-def _check_is_ours(request: Request) -> None:
-    """Raise FormError if a browser says that a form was sent by a page of others."""
-    if request.method != "POST":
-        return
-    told = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    if told is None:
-        is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    else:
-        is_ours = told in ("same-origin", "none")
-    if not is_ours:
-        raise shown.FormError("Форма пришла с чужой страницы. Откройте журнал заново.")
+def _as_any(source: str) -> bool:
+    """Let an event go under its source: it was made here, of a form its provider may send."""
+    del source
+    return True
 
 
-async def _body(request: Request) -> str:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            raise shown.FormError("Слишком много сразу. Откройте страницу заново.")
+def _text(form: bytes) -> str:
     try:
-        return body.decode()
+        return form.decode()
     except UnicodeDecodeError as error:
         raise shown.FormError("Форма не читается. Откройте страницу заново.") from error
 

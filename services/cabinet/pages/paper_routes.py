@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 
 from rulebook.wording import full_date
+from services.cabinet.access.gate import OPEN, NotHereError, Visitor, needs
+from services.cabinet.access.policy import Action, Resource, Role
 from services.cabinet.pages import wording
 from services.cabinet.pages.papers import certificate_paper, statement_paper
 from services.cabinet.pages.people import People
@@ -20,6 +22,7 @@ from services.cabinet.queries import Queries
 from services.cabinet.vault.vault import Reader
 from streaming.errors import StoreUnavailableError
 
+Family = Annotated[Visitor, needs(Resource.FAMILY, Action.READ, guardian="guardian_id")]
 Code = Annotated[str, InPath(max_length=40)]
 
 
@@ -29,23 +32,25 @@ def router(
     """Return the papers. Without codes nothing is printed and every answer is no."""
     pages = APIRouter(include_in_schema=False)
 
-    async def found(guardian_id: str, child_id: str, why: str) -> tuple[Any, Any, str | None]:
+    async def found(
+        guardian_id: str, child_id: str, why: str, who: Visitor
+    ) -> tuple[Any, Any, str | None]:
         """Return a child of a guardian, its family and its name; None if it is not theirs."""
         family = await queries.family(guardian_id)
         children: list[Mapping[str, Any]] = [] if family is None else family["children"]
         child = next((each for each in children if each["child_id"] == child_id), None)
         if child is None or child["certificate"] is None:
             return None, family, None
+        if guardian_id not in who.principal.scopes(Role.GUARDIAN):
+            return child, family, None
         reader = Reader(by=guardian_id, why=why)
         known = await people.find({child_id: guardian_id}, reader)
         return child, family, known[child_id].full_name if child_id in known else None
 
     @pages.get("/families/{guardian_id}/{child_id}/certificate.pdf")
-    async def certificate(request: Request, guardian_id: Id, child_id: Id) -> Response:
-        if not site.sandbox:
-            return site.closed()
+    async def certificate(request: Request, guardian_id: Id, child_id: Id, who: Family) -> Response:
         try:
-            child, family, name = await found(guardian_id, child_id, "certificate")
+            child, family, name = await found(guardian_id, child_id, "certificate", who)
         except StoreUnavailableError:
             return site.unavailable()
         base_url = public_url or str(request.base_url).rstrip("/")
@@ -57,24 +62,22 @@ def router(
             )
         )
         if shown is None:
-            return site.page("missing.html", 404, guardian_id=guardian_id)
+            raise NotHereError
         return _pdf(await asyncio.to_thread(certificate_pdf, shown), "certificate")
 
     @pages.get("/families/{guardian_id}/{child_id}/statement.pdf")
-    async def statement(guardian_id: Id, child_id: Id) -> Response:
-        if not site.sandbox:
-            return site.closed()
+    async def statement(guardian_id: Id, child_id: Id, who: Family) -> Response:
         try:
-            child, family, name = await found(guardian_id, child_id, "statement")
+            child, family, name = await found(guardian_id, child_id, "statement", who)
         except StoreUnavailableError:
             return site.unavailable()
         if child is None:
-            return site.page("missing.html", 404, guardian_id=guardian_id)
+            raise NotHereError
         shown = statement_paper(child, family["business_day"], name, is_sample=site.sandbox)
         assert shown is not None, "a child that was found has a certificate"
         return _pdf(await asyncio.to_thread(statement_pdf, shown), "statement")
 
-    @pages.get("/verify/{code}")
+    @pages.get("/verify/{code}", dependencies=[OPEN])
     async def verify(code: Code) -> Response:
         number = None if codes is None else codes.number_of(code)
         try:

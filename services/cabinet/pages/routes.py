@@ -1,4 +1,4 @@
-"""`GET /` and a family's page, live. Only in the sandbox: there is no log-in yet."""
+"""A family's page, live, and who looked at its names."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,19 +9,22 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from rulebook.wording import counted
+from services.cabinet.access.gate import NotHereError, Visitor, needs
+from services.cabinet.access.policy import Action, Resource, Role
 from services.cabinet.pages.family import family_page
 from services.cabinet.pages.people import People, looks_page, readers_of
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import Id, Site
-from services.cabinet.queries import GUARDIANS_LISTED_MAX, Answer, Queries
+from services.cabinet.queries import Answer, Queries
 from streaming.errors import StoreUnavailableError
 
 STAY_SECONDS_MAX = 30.0
 PAUSE_SECONDS = 0.5
 """A family's page is told of changes no more often than this, however busy its municipality is."""
 
-Search = Annotated[str, Query(max_length=80)]
+Version = Annotated[str, Query(max_length=80)]
+Family = Annotated[Visitor, needs(Resource.FAMILY, Action.READ, guardian="guardian_id")]
+Looks = Annotated[Visitor, needs(Resource.FAMILY_LOOKS, Action.READ, guardian="guardian_id")]
 
 
 def fingerprint(family: Answer) -> str:
@@ -32,58 +35,44 @@ def fingerprint(family: Answer) -> str:
 def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRouter:
     """Return the parents' pages."""
     pages = APIRouter(include_in_schema=False)
-    page, closed, unavailable = site.page, site.closed, site.unavailable
-
-    @pages.get("/")
-    async def start(q: Search = "") -> Response:
-        if not site.sandbox:
-            return closed(200)
-        search = q.strip().lower()
-        try:
-            guardians = await queries.guardians(search)
-        except StoreUnavailableError:
-            return unavailable()
-        families = [
-            (each["guardian_id"], counted(each["children"], "ребёнок", "ребёнка", "детей"))
-            for each in guardians
-        ]
-        more = len(families) == GUARDIANS_LISTED_MAX
-        return page("start.html", families=families, search=q.strip(), more=more)
+    page, unavailable = site.page, site.unavailable
 
     @pages.get("/families/{guardian_id}")
-    async def family(guardian_id: Id) -> Response:
-        if not site.sandbox:
-            return closed()
+    async def family(guardian_id: Id, who: Family) -> Response:
         try:
             found = await queries.family(guardian_id)
         except StoreUnavailableError:
             return unavailable()
         if found is None:
-            return page("missing.html", 404, guardian_id=guardian_id)
-        known = await people.of_family(found, "family-page")
+            raise NotHereError
+        # Names are for the family alone: an auditor reads ids.
+        is_own = guardian_id in who.principal.scopes(Role.GUARDIAN)
+        known = await people.of_family(found, "family-page") if is_own else {}
         names = {id_: person.name for id_, person in known.items()}
-        return page("family.html", version=fingerprint(found), **family_page(found, names))
+        version = fingerprint(found)
+        return page(
+            "family.html", who=who, version=version, own=is_own, **family_page(found, names)
+        )
 
     @pages.get("/families/{guardian_id}/looks")
-    async def looks(guardian_id: Id) -> Response:
-        if not site.sandbox:
-            return closed()
+    async def looks(guardian_id: Id, who: Looks) -> Response:
         try:
             found = await queries.family(guardian_id)
             if found is None:
-                return page("missing.html", 404, guardian_id=guardian_id)
+                raise NotHereError
             known = await people.of_family(found, "looks")
             ids = [guardian_id, *(child["child_id"] for child in found["children"])]
             looked = await people.looks(ids)
             titles = await queries.provider_titles(readers_of(looked))
         except StoreUnavailableError:
             return unavailable()
-        return page("looks.html", **looks_page(found, known, looked, titles))
+        return page("looks.html", who=who, **looks_page(found, known, looked, titles))
 
-    @pages.get("/families/{guardian_id}/live")
-    async def live(request: Request, guardian_id: Id, version: Search = "") -> Response:
-        if not site.sandbox:
-            return closed()
+    @pages.get(
+        "/families/{guardian_id}/live",
+        dependencies=[needs(Resource.FAMILY, Action.READ, guardian="guardian_id")],
+    )
+    async def live(request: Request, guardian_id: Id, version: Version = "") -> Response:
         if pulse.is_full or pulse.closing.is_set():
             return Response(status_code=503, headers={"retry-after": "30"})
         known = request.headers.get("last-event-id", version)

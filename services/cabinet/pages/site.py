@@ -9,6 +9,7 @@ from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rulebook.wording import rubles
+from services.cabinet.access.gate import Visitor
 from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH
 
 FOLDER = Path(__file__).parent.parent
@@ -25,6 +26,8 @@ HEADERS: Mapping[str, str] = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cross-origin-opener-policy": "same-origin",
 }
+
+STRANGER = Visitor()
 
 Id = Annotated[str, InPath(max_length=40, pattern=r"^[a-z0-9-]+$")]
 
@@ -45,10 +48,20 @@ class Site:
         self._environment.filters["rubles"] = rubles
         self._environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
 
-    def page(self, name: str, status: int = 200, **shown: Any) -> Response:
-        """Return a page."""
-        content = self._environment.get_template(name).render(**shown, **self._shown)
+    def page(
+        self, name: str, status: int = 200, *, who: Visitor = STRANGER, **shown: Any
+    ) -> Response:
+        """Return a page, for who asks: it shows who that is, and its forms are theirs."""
+        content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
         return Response(content, status, media_type="text/html", headers=dict(HEADERS))
+
+    def missing(self, who: Visitor = STRANGER) -> Response:
+        """Return that something is not there, or not theirs: nobody can tell which."""
+        return self.page("missing.html", 404, who=who)
+
+    def problem(self, text: str, status: int = 422, *, who: Visitor = STRANGER) -> Response:
+        """Return why a form was not taken."""
+        return self.page("problem.html", status, who=who, problem=text)
 
     def closed(self, status: int = 403) -> Response:
         """Return that there is no log-in yet."""

@@ -75,7 +75,11 @@
         try {
           answer = await fetch(first.url, {
             method: "POST",
-            headers: { "content-type": "application/x-www-form-urlencoded" },
+            // What waited may be older than this log-in: the page that is open vouches for it.
+            headers: {
+              "content-type": "application/x-www-form-urlencoded",
+              "x-csrf-token": document.body.dataset.csrf ?? "",
+            },
             body: first.body,
             signal: AbortSignal.timeout(PATIENCE_MS),
           });

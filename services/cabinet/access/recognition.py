@@ -1,0 +1,133 @@
+"""Who comes? People by the cookie of a session, machines by a token; each at their own door."""
+
+import hmac
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+from fastapi import Request
+
+from services.cabinet.access.gate import Visitor
+from services.cabinet.access.limits import LOG_INS_A_MINUTE, MISSES_A_MINUTE, Limit
+from services.cabinet.access.oidc import OpenIdConnect
+from services.cabinet.access.policy import Grant, Principal, Role
+from services.cabinet.access.sessions import Sessions
+
+_WATCHED = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked by machines that must not be put off by what others do from their address."""
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+class Mode(StrEnum):
+    """How people log in here."""
+
+    SERVER = "server"
+    """At a server for it (OpenID Connect)."""
+    SANDBOX = "sandbox"
+    """By picking an invented person."""
+    CLOSED = "closed"
+    """Not at all: pages show nothing, and the API answers the machine it runs on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """All it takes to know who comes. `vault_token` opens the vault to the Navigator."""
+
+    mode: Mode
+    sessions: Sessions
+    server: OpenIdConnect | None = None
+    vault_token: str | None = None
+    log_ins: Limit
+    misses: Limit
+
+    @classmethod
+    def new(
+        cls,
+        sessions: Sessions,
+        *,
+        sandbox: bool,
+        server: OpenIdConnect | None = None,
+        vault_token: str | None = None,
+    ) -> "Access":
+        """Return how people and machines are known; with a server nobody is invented."""
+        closed = Mode.SANDBOX if sandbox else Mode.CLOSED
+        return cls(
+            mode=Mode.SERVER if server is not None else closed,
+            sessions=sessions,
+            server=server,
+            vault_token=vault_token,
+            log_ins=Limit(LOG_INS_A_MINUTE),
+            misses=Limit(MISSES_A_MINUTE),
+        )
+
+    @property
+    def cookie(self) -> str:
+        """Return the name of the session's cookie; `__Host-` makes browsers keep it to us."""
+        return "pfdo" if self.mode is Mode.SANDBOX else "__Host-pfdo"
+
+    async def start(self) -> None:
+        """Open what is needed. Raises StoreUnavailableError, SettingError."""
+        await self.sessions.store.start()
+        if self.server is not None:
+            await self.server.start()
+
+    async def stop(self) -> None:
+        """Let go of it."""
+        if self.server is not None:
+            await self.server.stop()
+        await self.sessions.store.stop()
+
+    async def recognize(self, request: Request) -> Visitor:
+        """Return who comes; nobody if nothing proves it.
+
+        Raises RefusedError, ServerUnavailableError, StoreUnavailableError, and TooOftenError for
+        whoever asked too often for what is not there or not theirs.
+        """
+        if request.url.path in _WATCHED:
+            return Visitor()
+        # Where there is no log-in the API keeps nothing from anybody.
+        is_api = request.url.path.startswith("/api/")
+        request.state.is_limited = not is_api or self.server is not None
+        if request.state.is_limited:
+            self.misses.check(address_of(request))
+        if is_api:
+            return Visitor(principal=await self._machine(request))
+        token = request.cookies.get(self.cookie, "")
+        if self.mode is Mode.CLOSED or not token:
+            return Visitor()
+        return await self.sessions.find(token) or Visitor()
+
+    async def _machine(self, request: Request) -> Principal:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        known = self.vault_token
+        if known and token and hmac.compare_digest(token.encode(), known.encode()):
+            return _NAVIGATOR
+        if self.server is not None:
+            return await self.server.bearer(token) if token else Principal()
+        here = is_local(request)
+        if self.mode is Mode.SANDBOX:
+            return _LOCAL_NAVIGATOR if here and known is None else _LOCAL
+        return _LOCAL if here else Principal()
+
+
+_NAVIGATOR = Principal(subject="navigator", grants=frozenset({Grant(Role.NAVIGATOR)}))
+_LOCAL = Principal(subject="local", grants=frozenset({Grant(Role.LOCAL)}))
+_LOCAL_NAVIGATOR = Principal(
+    subject="local", grants=frozenset({Grant(Role.LOCAL), Grant(Role.NAVIGATOR)})
+)
+
+
+def address_of(request: Request) -> str:
+    """Return where a request comes from, for limits."""
+    return "" if request.client is None else request.client.host
+
+
+def is_local(request: Request) -> bool:
+    """Return whether a request comes from this machine and nobody's behalf."""
+    if request.client is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    try:
+        return ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,152 @@
+"""What who may not come in is answered, and the limit on how often one may miss.
+
+Not there and not theirs are one answer. Pages and API say it in their own way.
+"""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.cabinet.access.gate import (
+    SAFE_METHODS,
+    ForeignFormError,
+    NotAllowedError,
+    NotHereError,
+    NotKnownError,
+    TooLongError,
+    Visitor,
+    log_in_path,
+)
+from services.cabinet.access.limits import Limit, TooOftenError
+from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
+from services.cabinet.access.recognition import Access, Mode, address_of
+from services.cabinet.api.problems import problem, unavailable
+from services.cabinet.pages.site import Site
+from streaming.errors import StoreUnavailableError
+from streaming.telemetry import Telemetry
+
+MISSES = frozenset({401, 404})
+LOGGED_MAX = 200
+"""Characters of a reason that are logged: others may have had a hand in it."""
+
+
+def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) -> None:
+    """Answer the errors of the gate, and count what was asked for in vain."""
+    app.add_middleware(Misses, limit=access.misses)
+
+    @app.exception_handler(NotHereError)
+    async def _not_here(request: Request, error: NotHereError) -> Response:
+        del error
+        if _is_api(request):
+            return problem(404, NOT_HERE)
+        return site.missing(_visitor(request))
+
+    @app.exception_handler(NotAllowedError)
+    async def _not_allowed(request: Request, error: NotAllowedError) -> Response:
+        del request, error
+        return problem(403, "Your token has no right of this kind.")
+
+    @app.exception_handler(NotKnownError)
+    async def _not_known(request: Request, error: NotKnownError) -> Response:
+        del error
+        if _is_api(request):
+            return _unknown_machine(access)
+        if access.mode is Mode.CLOSED:
+            return site.closed()
+        if request.method in SAFE_METHODS and not _is_script(request):
+            return RedirectResponse(log_in_path(request), 303, headers=_UNSEEN)
+        return site.page("login_over.html", 401)
+
+    @app.exception_handler(RefusedError)
+    async def _refused(request: Request, error: RefusedError) -> Response:
+        telemetry.log.warning("log-in refused", error=str(error)[:LOGGED_MAX])
+        if _is_api(request):
+            return _unknown_machine(access)
+        return site.page("login_refused.html", 403, who=_visitor(request))
+
+    @app.exception_handler(ForeignFormError)
+    async def _foreign(request: Request, error: ForeignFormError) -> Response:
+        del error
+        return site.problem(_FOREIGN, 403, who=_visitor(request))
+
+    @app.exception_handler(TooLongError)
+    async def _long(request: Request, error: TooLongError) -> Response:
+        del error
+        return site.problem(_LONG, 422, who=_visitor(request))
+
+    @app.exception_handler(TooOftenError)
+    async def _often(request: Request, error: TooOftenError) -> Response:
+        again = {"retry-after": str(error.seconds)}
+        answer = (
+            problem(429, "Too many tries. Come again later.")
+            if _is_api(request)
+            else site.page("login_often.html", 429, seconds=error.seconds)
+        )
+        answer.headers.update(again)
+        return answer
+
+    @app.exception_handler(ServerUnavailableError)
+    async def _server(request: Request, error: ServerUnavailableError) -> Response:
+        telemetry.log.error("log-in server", error=str(error)[:LOGGED_MAX])
+        if _is_api(request):
+            return problem(503, "The server of tokens cannot be reached. Try again later.")
+        return site.page("login_unavailable.html", 503)
+
+    @app.exception_handler(StoreUnavailableError)
+    async def _store(request: Request, error: StoreUnavailableError) -> Response:
+        return unavailable(error) if _is_api(request) else site.unavailable()
+
+
+NOT_HERE = "There is nothing under this id."
+_UNSEEN = {"cache-control": "no-store"}
+_FOREIGN = "Форма устарела или пришла с чужой страницы. Откройте страницу заново и повторите."
+_LONG = "Слишком много сразу. Откройте страницу заново."
+
+
+def _unknown_machine(access: Access) -> Response:
+    told = {
+        Mode.SERVER: "Send an access token of the server of tokens: Authorization: Bearer …",
+        Mode.SANDBOX: "Send the token of the vault: Authorization: Bearer …",
+        Mode.CLOSED: "There is no log-in here (PFDO_OIDC_ISSUER is not set): only the machine it "
+        "runs on is answered, and the vault by its token.",
+    }[access.mode]
+    answer = problem(401, told)
+    answer.headers["www-authenticate"] = "Bearer"
+    return answer
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _is_script(request: Request) -> bool:
+    """Return whether a script asks: an event stream cannot log in."""
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _visitor(request: Request) -> Visitor:
+    visitor: Visitor = getattr(request.state, "visitor", Visitor())
+    return visitor
+
+
+class Misses:
+    """Counts answers that say "not here" or "not known", against who asked from where."""
+
+    def __init__(self, app: ASGIApp, limit: Limit) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and look at the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in MISSES:
+                request = Request(scope)
+                if getattr(request.state, "is_limited", False):
+                    self._limit.count(address_of(request))
+            await send(message)
+
+        await self._app(scope, receive, counted)
