@@ -57,6 +57,11 @@ def full_date(day: date) -> str:
     return f"{day_and_month(day)} {day.year}{NO_BREAK_SPACE}года"
 
 
+def month_and_year(first: date) -> str:
+    """Return the month of a date with its year, as it is called: ``сентябрь 2020 года``."""
+    return f"{MONTHS[first.month - 1]} {first.year}{NO_BREAK_SPACE}года"
+
+
 def counted(number: int, one: str, few: str, many: str) -> str:
     """Return a number with its noun: ``1 занятие``, ``2 занятия``, ``5 занятий``."""
     last_two, last = abs(number) % 100, abs(number) % 10

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from contracts.vocabulary import Month
 from rulebook.wording import NO_BREAK_SPACE
+from services.billing.domain.texts import month_name
+from services.cabinet.pages import wording
 from services.notifications.domain.texts import BARE, DIGEST, LINES_MAX, Text, parse, text_of
 from services.notifications.senders.samples import samples
 from services.notifications.senders.templates import (
@@ -249,3 +252,13 @@ def test_what_a_fact_says_is_not_filled_again() -> None:
     text = text_of(templates, "one", [{"reason": "Сумма {amount_kopecks}", "amount_kopecks": 1}])
 
     assert text == Text("Заголовок", "Сумма {amount_kopecks}.")
+
+
+def test_a_month_is_written_alike_wherever_a_family_or_a_provider_reads_it() -> None:
+    month = "сентябрь 2020\N{NO-BREAK SPACE}года"
+
+    in_message = text_of(load_templates(), "invoice-issued", [example("billing.invoice-issued")])
+
+    assert month in in_message.body
+    assert month_name(Month("2020-09")) == month
+    assert wording.month("2020-09") == month

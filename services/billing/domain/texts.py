@@ -17,7 +17,7 @@ from contracts.vocabulary import (
 )
 from rulebook.evaluate import Decision
 from rulebook.explain import why
-from rulebook.wording import MONTHS, counted, day_and_month, full_date, rubles
+from rulebook.wording import counted, day_and_month, full_date, month_and_year, rubles
 from services.billing.domain.months import first_day
 from services.billing.domain.shares import Shares
 
@@ -204,8 +204,7 @@ def month_adjusted(month: Month, amount: Kopecks, marked: int, cancelled: int) -
 
 def month_name(month: Month) -> str:
     """Return a month as people write it: `сентябрь 2020 года`."""
-    first = first_day(month)
-    return f"{MONTHS[first.month - 1]} {first.year} года"
+    return month_and_year(first_day(month))
 
 
 def _left(lessons: int, reserved_kopecks: Kopecks) -> str:

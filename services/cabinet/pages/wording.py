@@ -6,7 +6,14 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from rulebook.wording import MONTHS, NO_BREAK_SPACE, counted, day_and_month, full_date, rubles
+from rulebook.wording import (
+    NO_BREAK_SPACE,
+    counted,
+    day_and_month,
+    full_date,
+    month_and_year,
+    rubles,
+)
 
 STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -242,5 +249,4 @@ REJECTIONS: Mapping[str, str] = MappingProxyType(
 
 def month(text: str) -> str:
     """Return a month of its ISO form: ``сентябрь 2020 года``."""
-    year, _, number_of_month = text.partition("-")
-    return f"{MONTHS[int(number_of_month) - 1]} {year}{NO_BREAK_SPACE}года"
+    return month_and_year(date.fromisoformat(f"{text}-01"))

@@ -11,7 +11,7 @@ from datetime import date
 from types import MappingProxyType
 
 from contracts.vocabulary import EndCause
-from rulebook.wording import MONTHS, NO_BREAK_SPACE, counted, full_date, rubles
+from rulebook.wording import NO_BREAK_SPACE, counted, full_date, month_and_year, rubles
 
 DIGEST = "debits-of-the-day"
 """The template of a digest: a line for each of its facts stands below it."""
@@ -140,5 +140,5 @@ def _said(name: str, value: object) -> str:
     if _DATE.match(text):
         return full_date(date.fromisoformat(text))
     if _MONTH.match(text):
-        return f"{MONTHS[int(text[5:]) - 1]} {text[:4]} года"
+        return month_and_year(date.fromisoformat(f"{text}-01"))
     return text
