@@ -23,14 +23,20 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
-from services.cabinet.pages import journal_routes, login_routes, paper_routes, routes
+from services.cabinet.console_queries import ConsoleQueries
+from services.cabinet.pages import (
+    console_routes,
+    journal_routes,
+    login_routes,
+    paper_routes,
+    routes,
+)
 from services.cabinet.pages.answers import add_answers
 from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
-from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
 from streaming import health
@@ -134,7 +140,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = ProviderQueries(store, bus.partitions)
+    queries = ConsoleQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     people = People(vault)
     app.state.pulse = Pulse(queries)
@@ -154,6 +160,7 @@ def make_app(
     app.include_router(routes.router(queries, app.state.pulse, people, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, way_in))
+    app.include_router(console_routes.router(queries, site))
     check_routes(app)
     return app
 

@@ -11,6 +11,7 @@ from services.cabinet.projections import (
     messages,
     money,
     rules,
+    terms,
 )
 from services.cabinet.projections.projection import cabinet
 
@@ -23,4 +24,5 @@ __all__ = [
     "messages",
     "money",
     "rules",
+    "terms",
 ]

@@ -21,13 +21,16 @@ from rulebook.wording import rubles
 from services.cabinet.projections.models import (
     CATEGORIES,
     CERTIFICATES,
+    GRANTED_DAYS,
     GRANTS,
+    HOLDERS,
     NUMBERS,
     PAYERS,
     PERIODS,
     Category,
     Certificate,
     Grant,
+    GrantedDay,
     Period,
     beginning,
     member,
@@ -39,10 +42,12 @@ from services.cabinet.projections.projection import (
     About,
     accepts,
     cabinet,
+    day_of,
     decides,
     payer_of,
     seq_of,
     tell,
+    unsettled,
 )
 from streaming.follower import Models
 
@@ -63,18 +68,32 @@ def period_opened(event: PeriodOpened, envelope: Envelope, models: Models) -> No
 def category_set(event: CategorySet, envelope: Envelope, models: Models) -> None:
     """A payer set nominal, places and budget of a category."""
     payer = payer_of(envelope)
+    known = _category(models, payer, event.period, event.category)
     _put_category(
         models,
         payer,
         event.period,
         event.category,
         replace(
-            _category(models, payer, event.period, event.category),
+            known,
             nominal_kopecks=event.nominal_kopecks,
             places_max=event.places_max,
             budget_max_kopecks=event.budget_max_kopecks,
+            revision=max(known.revision, event.revision),
         ),
     )
+
+
+@unsettled(Service.CERTIFICATES, CategorySet)
+def category_not_set(
+    event: CategorySet, envelope: Envelope, models: Models, trouble: str | None
+) -> None:
+    """What was refused, or waits, used its revision up; of a category nobody knows nothing is."""
+    del trouble
+    id_ = under(payer_of(envelope), event.period, event.category)
+    known = models.find(Category, id_)
+    if known is not None:
+        models.put(id_, replace(known, revision=max(known.revision, event.revision)))
 
 
 @cabinet.of(CertificateIssued)
@@ -109,7 +128,7 @@ def _granted(
     )
     models.add(GRANTS, member(payer, fact.child_id, fact.period))
     if fact.state is CertificateState.FUNDED:
-        _hold(models, payer, fact.period, fact.category, fact.nominal_kopecks)
+        _hold(fact, envelope, models)
     tell(envelope, models, fact.child_id, fact.why.text)
 
 
@@ -147,7 +166,7 @@ def certificate_funded(fact: CertificateFunded, envelope: Envelope, models: Mode
             turn=None,
         ),
     )
-    _hold(models, payer, fact.period, fact.category, fact.nominal_kopecks)
+    _hold(fact, envelope, models)
     tell(envelope, models, fact.child_id, fact.why.text)
 
 
@@ -189,6 +208,8 @@ def nominal_changed(fact: NominalChanged, envelope: Envelope, models: Models) ->
     moved = category.granted_kopecks + fact.nominal_kopecks - fact.previous_kopecks
     changed = replace(category, granted_kopecks=moved)
     _put_category(models, payer, fact.period, grant.category, changed)
+    more = fact.nominal_kopecks - fact.previous_kopecks
+    _grant_more(fact.period, grant.category, more, envelope, models)
     text = (
         f"Номинал сертификата был {rubles(fact.previous_kopecks)}, стал "
         f"{rubles(fact.nominal_kopecks)}. {fact.reason.rstrip('.')}."
@@ -212,6 +233,7 @@ def certificate_closed(fact: CertificateClosed, envelope: Envelope, models: Mode
             category = _category(models, payer, period, grant.category)
             freed = replace(category, holders=category.holders - 1)
             _put_category(models, payer, period, grant.category, freed)
+            models.discard(HOLDERS, member(payer, period, grant.category, fact.child_id))
     text = "Сертификат закрыт: ребёнку исполнилось 18 лет."
     tell(envelope, models, fact.child_id, text)
 
@@ -241,12 +263,35 @@ def _put_category(models: Models, payer: str, period: str, category: str, value:
     models.add(CATEGORIES, member(payer, period, category))
 
 
-def _hold(models: Models, payer: str, period: str, category: str, nominal: int) -> None:
+def _hold(
+    fact: CertificateIssued | CertificateRenewed | CertificateFunded,
+    envelope: Envelope,
+    models: Models,
+) -> None:
+    payer, period, category = payer_of(envelope), fact.period, fact.category
     known = _category(models, payer, period, category)
-    held = replace(
-        known, holders=known.holders + 1, granted_kopecks=known.granted_kopecks + nominal
-    )
+    granted = known.granted_kopecks + fact.nominal_kopecks
+    held = replace(known, holders=known.holders + 1, granted_kopecks=granted)
     _put_category(models, payer, period, category, held)
+    models.add(HOLDERS, member(payer, period, category, fact.child_id))
+    _grant_more(period, category, fact.nominal_kopecks, envelope, models, funded=1)
+
+
+def _grant_more(
+    period: str,
+    category: str,
+    kopecks: int,
+    envelope: Envelope,
+    models: Models,
+    *,
+    funded: int = 0,
+) -> None:
+    payer, day = payer_of(envelope), day_of(envelope)
+    id_ = under(payer, period, category, day)
+    known = models.find(GrantedDay, id_) or GrantedDay()
+    more = GrantedDay(funded=known.funded + funded, granted_kopecks=known.granted_kopecks + kopecks)
+    models.put(id_, more)
+    models.add(GRANTED_DAYS, member(payer, period, category, day))
 
 
 def _off_queue(models: Models, payer: str, period: str, grant: Grant) -> None:

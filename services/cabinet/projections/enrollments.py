@@ -25,11 +25,16 @@ from contracts.navigator import (
 from contracts.vocabulary import EndCause, Service
 from rulebook.wording import full_date, rubles
 from services.cabinet.projections.models import (
+    AGREED,
     APPLICATIONS,
     APPLICATIONS_OF,
+    BORN,
     CHILDREN_OF,
+    COVERED,
     ENROLLMENTS_OF,
     GUARDIANS,
+    REFUSED,
+    SUBMITTED,
     Application,
     Child,
     beginning,
@@ -40,6 +45,7 @@ from services.cabinet.projections.projection import (
     About,
     accepts,
     cabinet,
+    day_of,
     decides,
     payer_of,
     tell,
@@ -71,6 +77,9 @@ def child_registered(event: ChildRegistered, envelope: Envelope, models: Models)
     for guardian_id in event.guardian_ids:
         models.add(CHILDREN_OF, member(guardian_id, payer, event.child_id))
         models.add(GUARDIANS, guardian_id)
+    if known is not None:
+        models.discard(BORN, member(payer, known.birth_date.isoformat(), event.child_id))
+    models.add(BORN, member(payer, event.birth_date.isoformat(), event.child_id))
     models.put(
         under(payer, event.child_id),
         Child(birth_date=event.birth_date, guardian_ids=tuple(event.guardian_ids)),
@@ -97,6 +106,7 @@ def application_submitted(event: ApplicationSubmitted, envelope: Envelope, model
     models.add(APPLICATIONS_OF, member(payer, event.child_id, event.enrollment_id))
     of_group = member(event.group_home, event.group_id, payer, event.enrollment_id)
     models.add(ENROLLMENTS_OF, of_group)
+    models.add(SUBMITTED, member(payer, day_of(envelope), event.enrollment_id))
 
 
 @cabinet.of(ApplicationRegistered)
@@ -132,6 +142,8 @@ def _finished(
             text=fact.why.text,
         ),
     )
+    reason, day = fact.reason.value, day_of(envelope)
+    models.add(REFUSED, member(payer_of(envelope), reason, day, fact.enrollment_id))
     about = About(enrollment_id=fact.enrollment_id)
     tell(envelope, models, fact.child_id, fact.why.text, about)
 
@@ -180,6 +192,7 @@ def child_enrolled(fact: ChildEnrolled, envelope: Envelope, models: Models) -> N
             provider_id=fact.terms.provider_id,
             starts_on=fact.starts_on,
             ends_on=fact.ends_on,
+            period=fact.period,
         ),
     )
     text = f"Заявление в группу «{fact.terms.title}» одобрено. Бронируем деньги на сертификате."
@@ -191,6 +204,11 @@ def agreement_activated(fact: AgreementActivated, envelope: Envelope, models: Mo
     """The agreement is in force."""
     known, id_ = _application(fact.enrollment_id, envelope, models)
     models.put(id_, replace(known, state="ACTIVE", since=envelope.businessday))
+    payer, period, agreed_on = payer_of(envelope), known.period or "", envelope.businessday
+    models.add(COVERED, member(payer, period, fact.child_id))
+    if known.submitted_on is not None and agreed_on is not None:
+        days = f"{(agreed_on - known.submitted_on).days:04d}"
+        models.add(AGREED, member(payer, period, days, fact.enrollment_id))
     text = (
         f"Договор действует с {_span(fact.starts_on, fact.ends_on)}. "
         f"По сертификату — {rubles(fact.certificate_share_kopecks)}"

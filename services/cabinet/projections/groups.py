@@ -11,10 +11,11 @@ from contracts.commands import PlaceRequested, PlaceReturned
 from contracts.enrollment import GroupChanged
 from contracts.envelope import Envelope
 from contracts.navigator import GroupPublished, ProviderRegistered
-from contracts.payers import EnrollmentClosed, FrameAgreementSet, PolicySet
+from contracts.payers import EnrollmentClosed
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     GROUPS,
+    GROUPS_IN,
     GROUPS_OF,
     PROVIDERS,
     Group,
@@ -35,8 +36,6 @@ from services.cabinet.projections.projection import (
 from streaming.follower import Models
 
 decides(Service.ENROLLMENT, EnrollmentClosed)
-decides(Service.ENROLLMENT, FrameAgreementSet)
-decides(Service.ENROLLMENT, PolicySet)
 
 
 @accepts(Service.ENROLLMENT, ProviderRegistered)
@@ -72,6 +71,7 @@ def group_published(event: GroupPublished, envelope: Envelope, models: Models) -
             models.discard(GROUPS_OF, member(known.provider_id, home, event.group_id))
     models.put(under(home, event.group_id), published)
     models.add(GROUPS, member(event.group_id, home))
+    models.add(GROUPS_IN, member(home, event.group_id))
     models.add(GROUPS_OF, member(event.provider_id, home, event.group_id))
 
 

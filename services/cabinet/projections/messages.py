@@ -1,15 +1,17 @@
 """Who is told what, from the journal of notifications."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from contracts.envelope import Envelope
 from contracts.navigator import PreferencesSet
-from contracts.notifications import MessageDue, MessageFailed, MessageSent
+from contracts.notifications import MessageDue, MessageFailed, MessageSent, MessageSuppressed
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     LISTED_FACTS_MAX,
     MESSAGES,
     Message,
+    Told,
     member,
     numbered_backwards,
     under,
@@ -18,6 +20,9 @@ from services.cabinet.projections.projection import cabinet, decides, payer_of, 
 from streaming.follower import Models
 
 decides(Service.NOTIFICATIONS, PreferencesSet)
+
+_BILLING = f"{Service.BILLING}:"
+"""How the ids of billing's facts begin: a family sees of each whether it was told of it."""
 
 
 @cabinet.of(MessageDue)
@@ -40,6 +45,26 @@ def message_due(fact: MessageDue, envelope: Envelope, models: Models) -> None:
     turn = numbered_backwards(seq_of(envelope))
     key = member(fact.recipient_id, turn, payer_of(envelope), fact.message_id)
     models.add(MESSAGES, key)
+    for id_ in _told_ids(fact.recipient_id, fact.event_ids, envelope):
+        known = models.find(Told, id_) or Told()
+        message_ids = (*known.message_ids, fact.message_id)
+        models.put(id_, replace(known, message_ids=message_ids))
+
+
+@cabinet.of(MessageSuppressed)
+def message_suppressed(fact: MessageSuppressed, envelope: Envelope, models: Models) -> None:
+    """Someone is not told of something, or not yet."""
+    for id_ in _told_ids(fact.recipient_id, fact.event_ids, envelope):
+        known = models.find(Told, id_) or Told()
+        models.put(id_, replace(known, untold=fact.reason))
+
+
+def _told_ids(recipient_id: str, event_ids: Sequence[str], envelope: Envelope) -> list[str]:
+    return [
+        under(payer_of(envelope), recipient_id, event_id)
+        for event_id in event_ids
+        if event_id.startswith(_BILLING)
+    ]
 
 
 @cabinet.of(MessageSent)
@@ -58,4 +83,4 @@ def _became(message_id: str, state: str, envelope: Envelope, models: Models) -> 
     id_ = under(payer_of(envelope), message_id)
     known = models.find(Message, id_)
     if known is not None:
-        models.put(id_, replace(known, state=state))
+        models.put(id_, replace(known, state=state, became_at=envelope.time))

@@ -54,6 +54,7 @@ class Application:
     starts_on: date | None = None
     ends_on: date | None = None
     ended_on: date | None = None
+    period: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,28 @@ class Period:
     ends_on: date
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameAgreement:
+    """What payer and provider agreed for a period; without a state nothing was accepted yet.
+
+    `revision` is the last that was sent, whatever became of it: the next change takes the one
+    after it. So it is with all a payer sets.
+    """
+
+    revision: int = 0
+    state: str | None = None
+    limit_kopecks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a payer chose for a period."""
+
+    revision: int = 0
+    debit_basis: str | None = None
+    issue_mode: str | None = None
+
+
 # --- from the journal of certificates ----------------------------------------------------------
 
 
@@ -128,6 +151,15 @@ class Category:
     budget_max_kopecks: int | None = None
     holders: int = 0
     granted_kopecks: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantedDay:
+    """What a category of a period granted on a business day; raises and corrections move money."""
+
+    funded: int = 0
+    granted_kopecks: int = 0
 
 
 # --- from the journal of billing ---------------------------------------------------------------
@@ -142,6 +174,29 @@ class Purse:
     reserved_kopecks: int
     paid_kopecks: int
     expired_kopecks: int
+    corrected: bool = False
+    """Whether the payer once set the nominal of this certificate by hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodMoney:
+    """All purses of a payer in a period; `used` are those something is paid from."""
+
+    purses: int = 0
+    used: int = 0
+    nominal_kopecks: int = 0
+    balance_kopecks: int = 0
+    reserved_kopecks: int = 0
+    paid_kopecks: int = 0
+    expired_kopecks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyDay:
+    """By how much all purses of a payer in a period moved on a business day."""
+
+    reserved_kopecks: int = 0
+    paid_kopecks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +205,7 @@ class Reserve:
 
     child_id: str
     period: str
+    provider_id: str | None = None
     debit_basis: str | None = None
     total_kopecks: int | None = None
     certificate_share_kopecks: int | None = None
@@ -183,6 +239,11 @@ class Account:
     charged_kopecks: int = 0
     invoiced_kopecks: int = 0
     settled_kopecks: int = 0
+    agreements: int = 0
+    """For which money was set aside, over or not."""
+    lessons: int = 0
+    """For which money was set aside; none where the month is paid."""
+    lessons_charged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +310,16 @@ class Message:
     event_ids: tuple[str, ...]
     facts: int
     state: str = "due"
+    became_at: str | None = None
+    """When it was sent, or failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """By which messages a person is told of a fact of billing; `untold` says why by none."""
+
+    message_ids: tuple[str, ...] = ()
+    untold: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +329,33 @@ class Decided:
     service: str
     decision: str
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """An input that came too early and waits."""
+
+    service: str
+    type: str
+    subject: str
+    waits_for: str
+    since: date | None
+    until: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the decider of a topic is: the next record it is to decide."""
+
+    next: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRules:
+    """Rows of a rule table that a payer published and that were accepted."""
+
+    basis: str
+    rows: tuple[dict[str, Any], ...]
 
 
 KINDS: Mapping[str, type[Any]] = MappingProxyType(
@@ -279,7 +377,16 @@ KINDS: Mapping[str, type[Any]] = MappingProxyType(
         "invoice-page": InvoicePage,
         "entry": Entry,
         "message": Message,
+        "told": Told,
         "decided": Decided,
+        "parked": Parked,
+        "progress": Progress,
+        "own-rules": OwnRules,
+        "frame-agreement": FrameAgreement,
+        "policy": Policy,
+        "granted-day": GrantedDay,
+        "period-money": PeriodMoney,
+        "money-day": MoneyDay,
     }
 )
 """Read models by the name they are stored under; ids are made by `under`."""
@@ -323,6 +430,34 @@ ACCOUNTS = "accounts"
 """provider | payer"""
 INVOICES = "invoices"
 """invoice | payer"""
+BORN = "born"
+"""payer | day of birth | child"""
+SUBMITTED = "submitted"
+"""payer | day | enrollment"""
+AGREED = "agreed"
+"""payer | period | days since the application | enrollment"""
+COVERED = "covered"
+"""payer | period | child: once, however many agreements it has"""
+REFUSED = "refused"
+"""payer | reason | day | enrollment"""
+GROUPS_IN = "groups-in"
+"""payer of their home | group"""
+FRAME_AGREEMENTS = "frame-agreements"
+"""payer | period | provider"""
+OWN_RULES = "own-rules"
+"""payer | table | first day | day of publication"""
+GRANTED_DAYS = "granted-days"
+"""payer | period | category | day"""
+HOLDERS = "holders"
+"""payer | period | category | child: who has a certificate with money, not closed"""
+MONEY_DAYS = "money-days"
+"""payer | period | day"""
+PROVIDERS_OF = "providers-of"
+"""payer | provider that is owed something, or was"""
+INVOICES_BY = "invoices-by"
+"""payer | month | invoice"""
+PARKED = "parked"
+"""service | topic | partition | offset"""
 HISTORY = "history"
 """payer | child | day | rank of the journal and number in it | id of the fact"""
 MESSAGES = "messages"

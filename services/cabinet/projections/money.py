@@ -10,17 +10,22 @@ from contracts import billing
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import Envelope
 from contracts.payers import InvoicePaid, NominalCorrected
-from contracts.vocabulary import NominalCause, Service
+from contracts.vocabulary import DebitBasis, NominalCause, Service
 from rulebook.wording import rubles
 from services.cabinet.projections.models import (
     ACCOUNTS,
     INVOICES,
+    INVOICES_BY,
     INVOICES_OF,
     LINES_PER_PAGE,
+    MONEY_DAYS,
+    PROVIDERS_OF,
     Account,
     Invoice,
     InvoiceLine,
     InvoicePage,
+    MoneyDay,
+    PeriodMoney,
     Purse,
     Reserve,
     member,
@@ -29,6 +34,7 @@ from services.cabinet.projections.models import (
 from services.cabinet.projections.projection import (
     About,
     cabinet,
+    day_of,
     decides,
     payer_of,
     tell,
@@ -62,7 +68,8 @@ def account_opened(fact: billing.AccountOpened, envelope: Envelope, models: Mode
 @cabinet.of(billing.NominalApplied)
 def nominal_applied(fact: billing.NominalApplied, envelope: Envelope, models: Models) -> None:
     """The purse follows a new nominal."""
-    _put_purse(fact.child_id, fact.period, fact.purse, envelope, models)
+    corrected = fact.cause is NominalCause.CORRECTED
+    _put_purse(fact.child_id, fact.period, fact.purse, envelope, models, corrected=corrected)
     text = (
         f"{_CAUSES[fact.cause]}: было {rubles(fact.previous_kopecks)}, "
         f"стало {rubles(fact.nominal_kopecks)}."
@@ -87,18 +94,62 @@ def period_expired(fact: billing.PeriodExpired, envelope: Envelope, models: Mode
 
 
 def _put_purse(
-    child_id: str, period: str, purse: billing.Purse, envelope: Envelope, models: Models
+    child_id: str,
+    period: str,
+    purse: billing.Purse,
+    envelope: Envelope,
+    models: Models,
+    *,
+    corrected: bool = False,
 ) -> None:
-    models.put(
-        under(payer_of(envelope), child_id, period),
-        Purse(
-            nominal_kopecks=purse.nominal_kopecks,
-            balance_kopecks=purse.balance_kopecks,
-            reserved_kopecks=purse.reserved_kopecks,
-            paid_kopecks=purse.paid_kopecks,
-            expired_kopecks=purse.expired_kopecks,
-        ),
+    id_ = under(payer_of(envelope), child_id, period)
+    before = models.find(Purse, id_)
+    after = Purse(
+        nominal_kopecks=purse.nominal_kopecks,
+        balance_kopecks=purse.balance_kopecks,
+        reserved_kopecks=purse.reserved_kopecks,
+        paid_kopecks=purse.paid_kopecks,
+        expired_kopecks=purse.expired_kopecks,
+        corrected=corrected or (before is not None and before.corrected),
     )
+    models.put(id_, after)
+    _add_up(before, after, period, envelope, models)
+
+
+_NO_PURSE = Purse(
+    nominal_kopecks=0, balance_kopecks=0, reserved_kopecks=0, paid_kopecks=0, expired_kopecks=0
+)
+
+
+def _add_up(
+    before: Purse | None, after: Purse, period: str, envelope: Envelope, models: Models
+) -> None:
+    """Move the sums of the payer's period by what a purse moved."""
+    was, payer, day = before or _NO_PURSE, payer_of(envelope), day_of(envelope)
+    reserved = after.reserved_kopecks - was.reserved_kopecks
+    paid = after.paid_kopecks - was.paid_kopecks
+    known = models.find(PeriodMoney, under(payer, period)) or PeriodMoney()
+    moved = PeriodMoney(
+        purses=known.purses + (before is None),
+        used=known.used + (after.paid_kopecks > 0) - (was.paid_kopecks > 0),
+        nominal_kopecks=known.nominal_kopecks + after.nominal_kopecks - was.nominal_kopecks,
+        balance_kopecks=known.balance_kopecks + after.balance_kopecks - was.balance_kopecks,
+        reserved_kopecks=known.reserved_kopecks + reserved,
+        paid_kopecks=known.paid_kopecks + paid,
+        expired_kopecks=known.expired_kopecks + after.expired_kopecks - was.expired_kopecks,
+    )
+    models.put(under(payer, period), moved)
+    if reserved or paid:
+        id_ = under(payer, period, day)
+        of_day = models.find(MoneyDay, id_) or MoneyDay()
+        models.put(
+            id_,
+            MoneyDay(
+                reserved_kopecks=of_day.reserved_kopecks + reserved,
+                paid_kopecks=of_day.paid_kopecks + paid,
+            ),
+        )
+        models.add(MONEY_DAYS, member(payer, period, day))
 
 
 # --- the reserve of an enrollment --------------------------------------------------------------
@@ -125,8 +176,14 @@ def funds_reserved(fact: billing.FundsReserved, envelope: Envelope, models: Mode
         parent_share_kopecks=fact.parent_share_kopecks,
         lessons=fact.lessons,
         lesson_share_kopecks=fact.lesson_share_kopecks,
+        provider_id=fact.provider_id,
     )
     _move(fact, known, envelope, models)
+    account = _account(fact.provider_id, envelope, models)
+    promised = fact.lessons if fact.debit_basis is DebitBasis.ATTENDED_LESSONS else 0
+    promised += account.lessons
+    account = replace(account, agreements=account.agreements + 1, lessons=promised)
+    _put_account(fact.provider_id, account, envelope, models)
     _tell_moved(fact, fact.certificate_share_kopecks, fact.why.text, envelope, models)
 
 
@@ -144,7 +201,7 @@ def lesson_charged(fact: billing.LessonCharged, envelope: Envelope, models: Mode
     charged = known.charged_kopecks + fact.amount_kopecks
     known = replace(known, charged_kopecks=charged, lessons_charged=fact.lessons_charged)
     _move(fact, known, envelope, models)
-    _owe(fact.provider_id, fact.amount_kopecks, envelope, models)
+    _owe(fact.provider_id, fact.amount_kopecks, envelope, models, lessons=1)
     _tell_lesson(fact, fact.amount_kopecks, fact.purse.balance_kopecks, envelope, models)
 
 
@@ -155,7 +212,7 @@ def charge_reversed(fact: billing.ChargeReversed, envelope: Envelope, models: Mo
     charged = known.charged_kopecks - fact.amount_kopecks
     known = replace(known, charged_kopecks=charged, lessons_charged=fact.lessons_charged)
     _move(fact, known, envelope, models)
-    _owe(fact.provider_id, -fact.amount_kopecks, envelope, models)
+    _owe(fact.provider_id, -fact.amount_kopecks, envelope, models, lessons=-1)
     _tell_lesson(fact, fact.amount_kopecks, fact.purse.balance_kopecks, envelope, models)
 
 
@@ -265,10 +322,14 @@ def _tell_lesson(
 # --- providers and invoices --------------------------------------------------------------------
 
 
-def _owe(provider_id: str, amount_kopecks: int, envelope: Envelope, models: Models) -> None:
+def _owe(
+    provider_id: str, amount_kopecks: int, envelope: Envelope, models: Models, *, lessons: int = 0
+) -> None:
     account = _account(provider_id, envelope, models)
     charged = account.charged_kopecks + amount_kopecks
-    _put_account(provider_id, replace(account, charged_kopecks=charged), envelope, models)
+    lessons += account.lessons_charged
+    account = replace(account, charged_kopecks=charged, lessons_charged=lessons)
+    _put_account(provider_id, account, envelope, models)
 
 
 @cabinet.of(billing.InvoiceIssued)
@@ -283,6 +344,7 @@ def invoice_issued(fact: billing.InvoiceIssued, envelope: Envelope, models: Mode
         )
         models.add(INVOICES, member(fact.invoice_id, payer))
         models.add(INVOICES_OF, member(fact.provider_id, fact.month, payer, fact.invoice_id))
+        models.add(INVOICES_BY, member(payer, fact.month, fact.invoice_id))
         account = _account(fact.provider_id, envelope, models)
         invoiced = account.invoiced_kopecks + fact.amount_kopecks
         _put_account(
@@ -329,3 +391,4 @@ def _put_account(provider_id: str, account: Account, envelope: Envelope, models:
     payer = payer_of(envelope)
     models.put(under(payer, provider_id), account)
     models.add(ACCOUNTS, member(provider_id, payer))
+    models.add(PROVIDERS_OF, member(payer, provider_id))

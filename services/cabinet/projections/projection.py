@@ -14,15 +14,18 @@ from contracts.vocabulary import Decision, Service
 from services.cabinet.projections.models import (
     HISTORY,
     KINDS,
+    PARKED,
     Decided,
     Entry,
+    Parked,
+    Progress,
     member,
     numbered,
     under,
 )
 from streaming.follower import Models, Projection
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 Event = TypeVar("Event", bound=EventData)
 Projector = Callable[[Event, Envelope, Models], None]
@@ -50,6 +53,11 @@ def payer_of(envelope: Envelope) -> str:
     if envelope.partitionkey is None:
         raise LookupError(f"{envelope.type} {envelope.id} names no payer")
     return envelope.partitionkey
+
+
+def day_of(envelope: Envelope) -> str:
+    """Return the business day of a fact as indexes have it."""
+    return (envelope.businessday or date.min).isoformat()
 
 
 def seq_of(envelope: Envelope) -> int:
@@ -93,7 +101,7 @@ def tell(
             balance_kopecks=about.balance_kopecks,
         ),
     )
-    day = (envelope.businessday or date.min).isoformat()
+    day = day_of(envelope)
     turn = f"{_RANKS[Service(service)]}{numbered(seq_of(envelope))}"
     models.add(HISTORY, member(payer_of(envelope), child_id, day, turn, envelope.id))
 
@@ -155,6 +163,35 @@ def _note(envelope: Envelope, models: Models, decision: str, reason: str | None)
     if counts and envelope.causetopic is not None and "item" not in envelope.data:
         place = (envelope.causetopic, str(envelope.causepartition), str(envelope.causeoffset))
         models.put(under(*place), Decided(service=service, decision=decision, reason=reason))
+        _step(service, place, envelope, models)
+
+
+def _step(service: str, place: tuple[str, str, str], envelope: Envelope, models: Models) -> None:
+    """Keep how far a topic is decided, and what of it still waits."""
+    topic, partition, offset = place
+    here = under(service, topic, partition)
+    known = models.find(Progress, here) or Progress()
+    waiting = member(service, *place)
+    if int(offset) >= known.next:
+        models.put(here, Progress(next=int(offset) + 1))
+    elif models.find(Parked, under(*place)) is not None:
+        # Decided long after its turn came: it had been parked.
+        models.remove(Parked, under(*place))
+        models.discard(PARKED, waiting)
+    if envelope.type != f"{service}.{Decision.PARKED}.v1":
+        return
+    told = envelope.data["input"]
+    until = envelope.data.get("until")
+    parked = Parked(
+        service=service,
+        type=told["type"],
+        subject=told["subject"],
+        waits_for=envelope.data["waits_for"],
+        since=envelope.businessday,
+        until=None if until is None else date.fromisoformat(until),
+    )
+    models.put(under(*place), parked)
+    models.add(PARKED, waiting)
 
 
 def _decision(service: Service, decision: Decision) -> None:
