@@ -82,22 +82,44 @@ def beginning(children: int) -> list[list[dict[str, Any]]]:
             event("navigator.provider-registered", "prov-1", provider),
             event("navigator.group-published", "grp-1", group),
         ],
-        [_child(number) for number in range(children)],
+        [child(number) for number in range(children)],
         [_application(number) for number in range(children)],
         [day("2020-12-31")],
     ]
 
 
-def _child(number: int) -> dict[str, Any]:
+def guardian_id(number: int) -> str:
+    """Return who acts for a child."""
+    return f"guard-{number:06d}"
+
+
+def guardian_of(mark: dict[str, Any]) -> str:
+    """Return who acts for the child of a mark."""
+    return guardian_id(int(mark["data"]["enrollment_id"].partition("-")[2]))
+
+
+def child(number: int) -> dict[str, Any]:
+    """Return the event that registers a child."""
     child_id = f"child-{number:06d}"
     data = {
         "child_id": child_id,
         "birth_date": "2010-01-01",
-        "guardian_ids": [f"guard-{number:06d}"],
+        "guardian_ids": [guardian_id(number)],
         "benefits": [],
         "revision": 1,
     }
     return event("navigator.child-registered", child_id, data)
+
+
+def preferences(number: int, channels: list[str], revision: int = 1) -> dict[str, Any]:
+    """Return the event by which a guardian wants to be told of debits by these channels."""
+    data = {
+        "guardian_id": guardian_id(number),
+        "channels": {"debit": channels},
+        "digest": False,
+        "revision": revision,
+    }
+    return event("navigator.preferences-set", guardian_id(number), data)
 
 
 def _application(number: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,39 +77,56 @@ async def consumer_at_end(bootstrap: str, topic: str, partition: int) -> AIOKafk
     return consumer
 
 
-async def paced(bootstrap: str, partition: int, values: Sequence[bytes], rate: int) -> Latency:
-    """Send marks at a rate; measure until `billing.lesson-charged` can be read (read_committed)."""
-    consumer = await consumer_at_end(bootstrap, JOURNAL, partition)
+async def sent_at_a_rate(
+    bootstrap: str, partition: int, values: Sequence[bytes], rate: int
+) -> dict[str, float]:
+    """Send marks at a rate; return when each left, by the id of its event."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
     sent_at: dict[str, float] = {}
-    latencies: list[float] = []
-
-    async def read() -> None:
-        while len(latencies) < len(values):
-            batches = await consumer.getmany(timeout_ms=1000)
-            now = time.perf_counter()
-            for records in batches.values():
-                for record in records:
-                    envelope = json.loads(record.value)
-                    told = envelope["data"].get("input")
-                    if envelope["type"] == "billing.lesson-charged.v1" and told:
-                        latencies.append(now - sent_at[told["id"]])
-
-    reading = asyncio.create_task(read())
     begun = time.perf_counter()
-    for number, value in enumerate(values):
-        wait = begun + number / rate - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        sent_at[json.loads(value)["id"]] = time.perf_counter()
-        await producer.send(MARKS, value, key=PAYER.encode(), partition=partition)
     try:
-        await asyncio.wait_for(reading, QUIET_SECONDS_MAX)
+        for number, value in enumerate(values):
+            wait = begun + number / rate - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            sent_at[json.loads(value)["id"]] = time.perf_counter()
+            await producer.send(MARKS, value, key=PAYER.encode(), partition=partition)
     finally:
         await producer.stop()
+    return sent_at
+
+
+async def charges(consumer: AIOKafkaConsumer, count: int) -> AsyncIterator[tuple[str, str, float]]:
+    """Yield so many debits as they can be read: the id of the mark, that of the debit, and when."""
+    read = 0
+    while read < count:
+        batches = await consumer.getmany(timeout_ms=1000)
+        now = time.perf_counter()
+        for records in batches.values():
+            for record in records:
+                envelope = json.loads(record.value)
+                told = envelope["data"].get("input")
+                if envelope["type"] == "billing.lesson-charged.v1" and told:
+                    read += 1
+                    yield told["id"], envelope["id"], now
+
+
+async def paced(bootstrap: str, partition: int, values: Sequence[bytes], rate: int) -> Latency:
+    """Send marks at a rate; measure until `billing.lesson-charged` can be read (read_committed)."""
+    consumer = await consumer_at_end(bootstrap, JOURNAL, partition)
+
+    async def read() -> dict[str, float]:
+        return {mark: at async for mark, _, at in charges(consumer, len(values))}
+
+    reading = asyncio.create_task(read())
+    try:
+        sent_at = await sent_at_a_rate(bootstrap, partition, values, rate)
+        read_at = await asyncio.wait_for(reading, QUIET_SECONDS_MAX)
+    finally:
+        reading.cancel()
         await consumer.stop()
-    return percentiles(rate, latencies)
+    return percentiles(rate, [read_at[id_] - at for id_, at in sent_at.items()])
 
 
 async def ours(bootstrap: str, partition: int, values: Sequence[bytes]) -> float:

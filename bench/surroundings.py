@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,10 @@ class Surroundings:
 
     bootstrap: str
     redis_url: str
+
+    def settings(self) -> dict[str, str]:
+        """Return what a process has to be told to work here."""
+        return {"PFDO_KAFKA_BOOTSTRAP": self.bootstrap, "PFDO_REDIS_URL": self.redis_url}
 
 
 @contextlib.contextmanager
@@ -42,15 +46,14 @@ def surroundings() -> Iterator[Surroundings]:
 
 
 @contextlib.contextmanager
-def services(around: Surroundings, names: str, partitions: int, port: int) -> Iterator[int]:
+def services(names: str, partitions: int, port: int, settings: Mapping[str, str]) -> Iterator[int]:
     """Run services as a process of their own; yield its pid when they are ready."""
     environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("PFDO_")},
-        "PFDO_KAFKA_BOOTSTRAP": around.bootstrap,
-        "PFDO_REDIS_URL": around.redis_url,
+        **{name: value for name, value in os.environ.items() if not name.startswith("PFDO_")},
         "PFDO_PARTITIONS": str(partitions),
         "PFDO_HEALTH_PORT": str(port),
         "PFDO_SANDBOX": "1",
+        **settings,
     }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
