@@ -5,7 +5,7 @@ The shapes are those of `docs/interfaces.md`; what is not there answers None. Su
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
@@ -45,6 +45,7 @@ from services.cabinet.projections.models import (
     Provider,
     Purse,
     Reserve,
+    Told,
     Turn,
     beginning,
     queue,
@@ -79,6 +80,13 @@ _MONEY_MOVED = frozenset(
     }
 )
 """Facts that move money on a certificate; a child's history has others beside them."""
+
+_DEBITS = frozenset(
+    {"charge-reversed", "lesson-charged", "month-adjusted", "month-charged", "month-reversed"}
+)
+"""Facts a family is told of one by one, or in the digest of the day."""
+
+UNKNOWN = Told()
 
 
 class Part:
@@ -349,7 +357,9 @@ class Queries:
                 "state": _state(certificate),
                 "periods": periods,
                 "enrollments": [_last(entry) for entry in enrollments],
-                "movements": [_movement(each) for each in movements if each.kind in _MONEY_MOVED],
+                "movements": [
+                    _movement(each) for each in movements.values() if each.kind in _MONEY_MOVED
+                ],
             }
         return answers
 
@@ -476,9 +486,7 @@ class Queries:
                 "birth_date": None if child is None else child.birth_date.isoformat(),
                 "certificate": certificates.get(child_id),
                 "enrollments": await self._of_child(part, payer, child_id),
-                "history": [
-                    _entry(each) for each in reversed(await _history(part, payer, child_id))
-                ],
+                "history": await _family_history(part, payer, child_id, guardian_id),
             }
             for (child_id, payer), child in zip(places, children, strict=True)
         ]
@@ -649,13 +657,59 @@ async def _period(
     }
 
 
-async def _history(part: Part, payer: str, child_id: str) -> list[Entry]:
-    entries = await part.members(HISTORY, *beginning(payer, child_id))
-    found: list[Entry] = []
-    for first in range(0, len(entries), PAGE_MEMBERS):
-        ids = [_last(entry) for entry in entries[first : first + PAGE_MEMBERS]]
-        found += [entry for entry in await part.all(Entry, ids) if entry is not None]
+async def _history(part: Part, payer: str, child_id: str) -> dict[str, Entry]:
+    """Return what happened to a child, the oldest first, by the id of the fact."""
+    ids = [_last(entry) for entry in await part.members(HISTORY, *beginning(payer, child_id))]
+    return await _found(part, Entry, ids)
+
+
+async def _found(part: Part, kind: type[Model], ids: Sequence[str]) -> dict[str, Model]:
+    """Return those that are known, however many are asked for."""
+    found: dict[str, Model] = {}
+    for first in range(0, len(ids), PAGE_MEMBERS):
+        some = ids[first : first + PAGE_MEMBERS]
+        models = zip(some, await part.all(kind, some), strict=True)
+        found |= {id_: model for id_, model in models if model is not None}
     return found
+
+
+async def _family_history(part: Part, payer: str, child_id: str, guardian_id: str) -> list[Answer]:
+    """Return the history of a child, the latest first; of each debit, how the guardian was told."""
+    history = await _history(part, payer, child_id)
+    asked = [
+        under(payer, guardian_id, id_) for id_, entry in history.items() if entry.kind in _DEBITS
+    ]
+    told = await _found(part, Told, asked)
+    message_ids = {under(payer, id_): id_ for each in told.values() for id_ in each.message_ids}
+    messages = {
+        message_ids[id_]: message
+        for id_, message in (await _found(part, Message, list(message_ids))).items()
+    }
+    return [
+        _entry(entry) | {"told": _told(told.get(under(payer, guardian_id, id_), UNKNOWN), messages)}
+        for id_, entry in reversed(history.items())
+    ]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _told(told: Told, messages: Mapping[str, Message]) -> Answer:
+    found = [messages[id_] for id_ in told.message_ids if id_ in messages]
+    return {
+        "untold": told.untold,
+        "messages": [
+            {
+                "channel": message.channel,
+                "state": message.state,
+                "is_put_off": _moment(message.not_before) > _moment(message.at),
+                "not_before": message.not_before,
+                "became_at": message.became_at,
+            }
+            for message in found
+        ],
+    }
 
 
 def _movement(entry: Entry) -> Answer:

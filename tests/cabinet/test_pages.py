@@ -199,6 +199,80 @@ async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_on
     ]
 
 
+SENT_TEXT = "Сообщение: по почте 16\u00a0сентября в\u00a010:00"
+SENT = "notifications.message-sent"
+FAILED = "notifications.message-failed"
+UNTOLD = {"recipient_id": story.GUARDIAN, "category": "debit"}
+
+
+@pytest.mark.parametrize(
+    ("channels", "became", "untold", "seen"),
+    [
+        pytest.param((), None, None, "", id="nobody was to be told"),
+        pytest.param(("cabinet",), None, None, "Сообщение: здесь", id="here"),
+        pytest.param(
+            ("cabinet", "email"), None, None, "Сообщение: здесь, по почте в пути", id="on its way"
+        ),
+        pytest.param(
+            ("cabinet", "email"),
+            SENT,
+            None,
+            "Сообщение: здесь, по почте 16\u00a0сентября в\u00a010:00",
+            id="sent, and when",
+        ),
+        pytest.param(("email",), FAILED, None, "Сообщение: по почте не дошло", id="failed"),
+        pytest.param(("email",), SENT, "in_digest", SENT_TEXT, id="in a digest that was sent"),
+        pytest.param(
+            (), None, "in_digest", "Сообщение придёт в сводке за день.", id="in a digest to come"
+        ),
+        pytest.param((), None, "unwanted", "Сообщения о списаниях вы отключили.", id="not wanted"),
+    ],
+)
+async def test_a_parent_sees_of_each_debit_how_it_was_told(
+    journals: Journals,
+    channels: tuple[str, ...],
+    became: str | None,
+    untold: str | None,
+    seen: str,
+) -> None:
+    journals.day = "2020-09-16"
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    if untold is not None:
+        about = UNTOLD | {"reason": untold, "event_ids": [charged]}
+        await journals.fact("notifications.message-suppressed", about)
+    for channel in channels:
+        id_ = {"cabinet": "msg-10", "email": "msg-11"}[channel]
+        await story.message(journals, id_, channel, "debit", "lesson-charged", [charged])
+    if became is not None:
+        about = {"message_id": "msg-11", "channel": "email", "attempts": 1}
+        await journals.fact(became, about)
+    await journals.follow()
+
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    line = family_page(family)["children"][0]["history"][0]
+    async with client_of(app_of(journals)) as client:
+        page = await client.get(FAMILY)
+
+    assert line.title == "Списано за занятие 16\u00a0сентября"
+    assert line.told == seen
+    assert seen in page.text
+
+
+async def test_what_another_guardian_was_told_is_not_shown(journals: Journals) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    other = "guardian-77777"
+    await story.register_child(journals, story.ELDER, "2012-05-11", [story.GUARDIAN, other])
+    await journals.follow()
+
+    of_other = await journals.queries.family(other)
+
+    assert of_other is not None
+    assert any(each["told"]["messages"] for each in family["children"][0]["history"])
+    assert not any(each["told"]["messages"] for each in of_other["children"][0]["history"])
+
+
 @pytest.mark.parametrize(
     ("changes", "seen"),
     [

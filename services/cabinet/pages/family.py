@@ -87,6 +87,7 @@ class Line:
     when: str
     amount: str
     free: str
+    told: str
     tone: str
 
 
@@ -369,6 +370,7 @@ def _line(
         when=wording.short_date(entry["day"], today),
         amount=_amount(kind, amount) if amount else "",
         free=rubles(free) if is_balance_told else "",
+        told=wording.told(entry.get("told", {}), today),
         tone=_TONES.get(kind, "still"),
     )
 

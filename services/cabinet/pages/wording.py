@@ -104,6 +104,44 @@ CHANNELS: Mapping[str, str] = MappingProxyType(
 """How a message went, beside being shown here."""
 
 
+UNTOLD: Mapping[str, str] = MappingProxyType(
+    {
+        "unwanted": "Сообщения о списаниях вы отключили.",
+        "in_digest": "Сообщение придёт в сводке за день.",
+    }
+)
+"""Why there is no message of its own about a debit."""
+
+
+def told(how: Mapping[str, Any], today: str | None) -> str:
+    """Return by which channels a guardian was told of a debit, and when; empty where by none."""
+    ways = [_way(message, today) for message in how.get("messages", ())]
+    if ways:
+        return f"Сообщение: {', '.join(ways)}"
+    return UNTOLD.get(how.get("untold") or "", "")
+
+
+def _way(message: Mapping[str, Any], today: str | None) -> str:
+    channel = CHANNELS.get(message["channel"])
+    match channel, message["state"]:
+        case None, _:
+            return "здесь"
+        case _, "sent":
+            return f"{channel} {_short_moment(message['became_at'], today)}"
+        case _, "failed":
+            return f"{channel} не дошло"
+        case _:
+            later = _short_moment(message["not_before"], today)
+            return (
+                f"{channel} уйдёт после {later}" if message["is_put_off"] else f"{channel} в пути"
+            )
+
+
+def _short_moment(at: str, today: str | None) -> str:
+    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    return f"{short_date(then.date().isoformat(), today)} в{NO_BREAK_SPACE}{then:%H:%M}"
+
+
 def message_title(template: str, category: str) -> str:
     """Return what a message is headed by."""
     about = CATEGORIES_OF_MESSAGES.get(category, "Сообщение")
