@@ -320,16 +320,6 @@ class Told:
 
     message_ids: tuple[str, ...] = ()
     untold: str | None = None
-    became_at: str | None = None
-    """When it was sent, or failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """By which messages a person is told of a fact of billing; `untold` says why by none."""
-
-    message_ids: tuple[str, ...] = ()
-    untold: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +377,6 @@ KINDS: Mapping[str, type[Any]] = MappingProxyType(
         "invoice-page": InvoicePage,
         "entry": Entry,
         "message": Message,
-        "told": Told,
         "told": Told,
         "decided": Decided,
         "parked": Parked,
