@@ -20,6 +20,7 @@ How a route declares what it shows, and learns who asks:
   (a script may send it as the header `x-csrf-token`); its bytes are `form_of(request)`. The gate
   has checked the token and the length (`form_bytes_max`) before the route runs.
 * Pages know people by a cookie, `/api/…` knows machines by a bearer token, never the other way.
+* Each route has its rows in `tests/cabinet/test_access_matrix.py`: who may, and who may not.
 """
 
 import hmac

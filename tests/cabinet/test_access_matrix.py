@@ -1,0 +1,535 @@
+"""Who may do what with what: every cell, asked of the real app over HTTP.
+
+Of each thing there is a twin that does not exist. Who may not have the thing gets, byte for byte,
+what he gets for its twin.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from services.cabinet.access.gate import Needs, check_routes, declared, undeclared
+from services.cabinet.access.limits import Limit
+from services.cabinet.access.oidc import OpenIdConnect
+from services.cabinet.access.policy import (
+    OPEN_TO_ALL,
+    RULES,
+    SCOPED,
+    Action,
+    Grant,
+    Owner,
+    Principal,
+    Reach,
+    Resource,
+    Role,
+    allows,
+    allows_somewhere,
+)
+from services.cabinet.access.recognition import Access
+from services.cabinet.access.sessions import MemorySessions, Sessions
+from services.cabinet.app import serving
+from services.cabinet.pages import journal_routes
+from services.cabinet.vault.vault import Reader, Vault
+from tests.cabinet import story
+from tests.cabinet.clients import app_of
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
+from tests.cabinet.test_journal import INVOICE, LESSON, UNMARKED, form, invoice
+from tests.cabinet.test_papers import CODES
+from tests.cabinet.test_vault import PERSON, open_vault
+from tests.support.issuer import Issuer, running_issuer
+from tests.support.world import event
+
+FAMILY, OTHER_FAMILY = f"/families/{story.GUARDIAN}", "/families/guardian-00900"
+PROVIDER = f"/journal/{story.PROVIDER}"
+V1 = "/api/v1"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+EVENT = {"content-type": "application/cloudevents+json"}
+
+PEOPLE = {
+    "guardian": Grant(Role.GUARDIAN, story.GUARDIAN),
+    "guardian2": Grant(Role.GUARDIAN, "guardian-00900"),
+    "provider": Grant(Role.PROVIDER, story.PROVIDER),
+    "provider2": Grant(Role.PROVIDER, "prov-009"),
+    "payer": Grant(Role.PAYER, PAYER),
+    "payer2": Grant(Role.PAYER, OTHER_PAYER),
+    "operator": Grant(Role.OPERATOR),
+    "auditor": Grant(Role.AUDITOR),
+}
+MACHINES = PEOPLE | {
+    "source": Grant(Role.SOURCE, "navigator"),
+    "source2": Grant(Role.SOURCE, "attendance"),
+    "navigator": Grant(Role.NAVIGATOR),
+}
+# + is let in; - not there, or not theirs; 0 no right of this kind, whatever there be; ? not known.
+MATRIX = """
+                nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator local
+family          ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+family-live     ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
+journal         ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
+group           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
+money           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
+money-csv       ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
+mark            ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
+answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
+consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?
+console         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+log-out         ?      +        +         +        +         +     +      +        +       ?      ?       ?         ?
+certificate     ?      0        0         -        -         +     -      +        +       0      0       0         +
+enrollment      ?      0        0         +        -         +     -      +        +       0      0       0         +
+places          ?      0        0         -        -         -     -      +        +       0      0       0         +
+budget          ?      0        0         -        -         +     -      +        +       0      0       0         +
+owed            ?      0        0         +        -         -     -      +        +       0      0       0         +
+invoice         ?      0        0         +        -         +     -      +        +       0      0       0         +
+export          ?      0        0         0        0         0     0      +        +       0      0       0         +
+send            ?      0        0         0        0         0     0      0        0       +      -       0         +
+became          ?      0        0         0        0         0     0      +        +       +      -       0         +
+person-put      ?      0        0         0        0         0     0      0        0       0      0       +         ?
+person-get      ?      0        0         0        0         0     0      0        0       0      0       +         ?
+person-erase    ?      0        0         0        0         0     0      0        0       0      0       +         ?
+person-looks    ?      0        0         0        0         0     0      0        +       0      0       +         ?
+"""  # noqa: E501
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request for a thing, and one for its twin that is not there."""
+
+    what: tuple[Resource, Action]
+    method: str = "GET"
+    path: str
+    twin: str = ""
+    content: str = ""
+    twin_content: str = ""
+    headers: dict[str, str] | None = None
+
+    @property
+    def is_api(self) -> bool:
+        """Return whether machines ask for it."""
+        return self.path.startswith(V1)
+
+
+def registered(source: str) -> str:
+    """Return an event of the Navigator, said to come from a source."""
+    data = {
+        "child_id": "child-00777",
+        "birth_date": "2012-01-01",
+        "guardian_ids": ["guardian-00777"],
+        "benefits": [],
+        "revision": 1,
+    }
+    sent = event("navigator.child-registered", PAYER, "child-00777", data)
+    return json.dumps(sent | {"source": f"/{source}"})
+
+
+READ, WRITE = Action.READ, Action.WRITE
+FAMILY_READ, JOURNAL_READ = (Resource.FAMILY, READ), (Resource.JOURNAL, READ)
+CONSOLE_READ = (Resource.CONSOLE, READ)
+JOURNAL_WRITE, RECORD_READ = (Resource.JOURNAL, WRITE), (Resource.RECORD, READ)
+GROUPS = f"{PROVIDER}/groups/{PAYER}"
+MARKS = form((UNMARKED, "present"), lesson=LESSON)
+BECAME = f"{V1}/events/navigator.events.v1"
+PERSON_PATH = f"{V1}/vault/persons/{story.ELDER}"
+NO_PERSON = f"{V1}/vault/persons/child-99999"
+ASKED = {
+    "family": Asked(what=FAMILY_READ, path=FAMILY, twin="/families/guardian-99999"),
+    "family-live": Asked(
+        what=FAMILY_READ, path=f"{FAMILY}/live", twin="/families/guardian-99999/live"
+    ),
+    "certificate-pdf": Asked(
+        what=FAMILY_READ,
+        path=f"{FAMILY}/{story.ELDER}/certificate.pdf",
+        twin=f"{FAMILY}/child-99999/certificate.pdf",
+    ),
+    "statement-pdf": Asked(
+        what=FAMILY_READ,
+        path=f"{FAMILY}/{story.ELDER}/statement.pdf",
+        twin=f"{FAMILY}/child-99999/statement.pdf",
+    ),
+    "looks": Asked(
+        what=(Resource.FAMILY_LOOKS, READ),
+        path=f"{FAMILY}/looks",
+        twin="/families/guardian-99999/looks",
+    ),
+    "journals": Asked(what=JOURNAL_READ, path="/journal", twin="/families/guardian-99999"),
+    "journal": Asked(what=JOURNAL_READ, path=PROVIDER, twin="/journal/prov-404"),
+    "group": Asked(what=JOURNAL_READ, path=f"{GROUPS}/grp-000", twin=f"{GROUPS}/grp-999"),
+    "money": Asked(what=JOURNAL_READ, path=f"{PROVIDER}/money", twin="/journal/prov-404/money"),
+    "money-csv": Asked(
+        what=JOURNAL_READ, path=f"{PROVIDER}/money.csv", twin="/journal/prov-404/money.csv"
+    ),
+    "mark": Asked(
+        what=JOURNAL_WRITE,
+        method="POST",
+        path=f"{GROUPS}/grp-000",
+        twin=f"{GROUPS}/grp-999",
+        content=MARKS,
+        headers=FORM,
+    ),
+    "answer": Asked(
+        what=JOURNAL_WRITE,
+        method="POST",
+        path=f"{PROVIDER}/applications/{PAYER}/{story.CHESS}",
+        twin=f"{PROVIDER}/applications/{PAYER}/enr-99999",
+        content="answer=accept",
+        headers=FORM,
+    ),
+    "consoles": Asked(what=CONSOLE_READ, path="/console", twin="/families/guardian-99999"),
+    "console": Asked(what=CONSOLE_READ, path=f"/console/{PAYER}", twin="/console/99999999"),
+    "log-out": Asked(what=(Resource.SESSION, Action.ACT), method="POST", path="/logout"),
+    "certificate": Asked(
+        what=RECORD_READ,
+        path=f"{V1}/certificates/{story.NUMBER}",
+        twin=f"{V1}/certificates/7019999999",
+    ),
+    "enrollment": Asked(
+        what=RECORD_READ,
+        path=f"{V1}/enrollments/{story.ROBOTS}",
+        twin=f"{V1}/enrollments/enr-99999",
+    ),
+    "places": Asked(what=RECORD_READ, path=f"{V1}/groups/grp-000", twin=f"{V1}/groups/grp-999"),
+    "budget": Asked(what=RECORD_READ, path=f"{V1}/payers/{PAYER}", twin=f"{V1}/payers/99999999"),
+    "owed": Asked(
+        what=RECORD_READ, path=f"{V1}/providers/{story.PROVIDER}", twin=f"{V1}/providers/prov-404"
+    ),
+    "invoice": Asked(
+        what=RECORD_READ, path=f"{V1}/invoices/{INVOICE}", twin=f"{V1}/invoices/inv-none"
+    ),
+    "export": Asked(what=(Resource.EXPORT, READ), path=f"{V1}/export"),
+    "send": Asked(
+        what=(Resource.EVENTS, Action.SEND),
+        method="POST",
+        path=f"{V1}/events",
+        twin=f"{V1}/events",
+        content=registered("navigator"),
+        twin_content=registered("nowhere"),
+        headers=EVENT,
+    ),
+    "became": Asked(
+        what=(Resource.EVENTS, READ), path=f"{BECAME}/PARTITION/1003", twin=f"{BECAME}/PARTITION/9"
+    ),
+    "person-put": Asked(
+        what=(Resource.VAULT, WRITE),
+        method="PUT",
+        path=PERSON_PATH,
+        content=PERSON.model_dump_json(),
+    ),
+    "person-get": Asked(
+        what=(Resource.VAULT, READ),
+        path=f"{PERSON_PATH}?why=support",
+        twin=f"{NO_PERSON}?why=support",
+    ),
+    "person-erase": Asked(
+        what=(Resource.VAULT, Action.ERASE), method="DELETE", path=f"{PERSON_PATH}?basis=act-1"
+    ),
+    "person-looks": Asked(what=(Resource.VAULT_LOOKS, READ), path=f"{PERSON_PATH}/looks"),
+}
+
+
+def cells() -> list[tuple[str, str, str]]:
+    """Return thing, principal and what is expected, as the matrix has it."""
+    head, *rows = [line.split() for line in MATRIX.strip().splitlines()]
+    assert all(len(row) == len(head) + 1 for row in rows)
+    return [(row[0], who, sign) for row in rows for who, sign in zip(head, row[1:], strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Town:
+    """A cabinet with a log-in, one of the sandbox, and whoever there is."""
+
+    journals: Journals
+    vault: Vault
+    issuer: Issuer
+    app: FastAPI
+    client: httpx.AsyncClient
+    sandbox: httpx.AsyncClient
+
+    async def answer(
+        self, asked: Asked, who: str, proof: dict[str, str], *, twin: bool = False
+    ) -> tuple[int, bytes]:
+        """Return status and body of what somebody is answered."""
+        path = (asked.twin or asked.path) if twin else asked.path
+        path = path.replace("PARTITION", str(self.journals.queries.partition_of(PAYER)))
+        content = asked.twin_content if twin and asked.twin_content else asked.content
+        client = self.sandbox if who == "local" else self.client
+        headers = dict(asked.headers or {}) | proof
+        async with client.stream(asked.method, path, content=content, headers=headers) as given:
+            if given.headers.get("content-type", "").startswith("text/event-stream"):
+                return given.status_code, f"stream of {path}".encode()
+            return given.status_code, await given.aread()
+
+    async def proof(self, asked: Asked, who: str) -> dict[str, str]:
+        """Return the headers by which somebody shows who it is."""
+        if who in ("nobody", "local"):
+            return {}
+        grant = MACHINES[who]
+        if asked.is_api or who not in PEOPLE:
+            told: dict[str, Any] = {"roles": [grant.role.value]}
+            if grant.scope:
+                told[self.issuer.log_in().names.scopes[grant.role]] = grant.scope
+            return {"authorization": f"Bearer {self.issuer.token(**told)}"}
+        access: Access = self.app.state.access
+        principal = Principal(subject=who, grants=frozenset({grant}))
+        session = await access.sessions.begin(principal)
+        visitor = await access.sessions.find(session)
+        assert visitor is not None
+        return {"cookie": f"{access.cookie}={session}", "x-csrf-token": visitor.csrf}
+
+    async def sent(self) -> int:
+        """Return how many events stand on the topics of sources."""
+        bus: Any = self.journals.bus
+        return sum(
+            len(bus.log.log(f"{source}.events.v1", number).records)
+            for source in ("attendance", "navigator", "payers")
+            for number in range(self.journals.partitions)
+        )
+
+
+def patient(access: Access) -> Access:
+    """Return an access that lets somebody ask and ask for what is not his."""
+    return replace(access, misses=Limit(1_000_000))
+
+
+@pytest.fixture
+async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
+    """The cabinet that knows the whole story, on two ports."""
+    monkeypatch.setattr(journal_routes, "DECIDED_SECONDS_MAX", 0.01)
+    journals = await Journals().start()
+    await story.tell_all(journals)
+    await invoice(journals, paid=False)
+    await story.register_child(journals, "child-00900", "2012-01-01", ["guardian-00900"])
+    await journals.noted(
+        "enrollment",
+        "navigator.provider-registered",
+        {"provider_id": "prov-009", "title": "Клуб «Другой»", "state": "active", "revision": 1},
+    )
+    await journals.follow()
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(tmp_path))
+        issuer = await stack.enter_async_context(running_issuer())
+        sessions = Sessions(MemorySessions(), b"k" * 40)
+        server = OpenIdConnect(issuer.log_in())
+        access = patient(Access.new(sessions, sandbox=False, server=server))
+        local_access = patient(Access.new(sessions, sandbox=True, vault_token="t" * 40))
+        app = app_of(journals, sandbox=False, access=access, vault=vault, codes=CODES)
+        local = app_of(journals, access=local_access, vault=vault, codes=CODES)
+        clients = []
+        for each in (app, local):
+            # It is open already.
+            each.state.vault = None
+            port = await stack.enter_async_context(serving(each, "127.0.0.1", 0))
+            url = f"http://127.0.0.1:{port}"
+            clients.append(
+                await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+            )
+        yield Town(
+            journals=journals,
+            vault=vault,
+            issuer=issuer,
+            app=app,
+            client=clients[0],
+            sandbox=clients[1],
+        )
+
+
+def open_things() -> list[str]:
+    """Return what is for everybody, written out: whoever adds to it has thought of it."""
+    return [
+        "GET /",
+        "GET /api/v1/openapi.json",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /login",
+        "GET /login/back",
+        "GET /login/start",
+        "GET /metrics",
+        "GET /verify/{code}",
+        "POST /login/sandbox",
+    ]
+
+
+def routes_of(app: FastAPI) -> dict[str, Needs]:
+    """Return what each route declares, by method and path."""
+    return {
+        f"{method} {route.path}": declared(route)[0]
+        for route in iter_route_contexts(app.routes)
+        if declared(route)
+        for method in route.methods or ()
+    }
+
+
+async def test_each_cell(town: Town) -> None:
+    wrong: list[str] = []
+
+    for thing, who, sign in cells():
+        asked = ASKED[thing]
+        await town.vault.put(story.ELDER, PERSON, Reader(by="navigator", why="registration"))
+        proof, before = await town.proof(asked, who), await town.sent()
+        status, body = await town.answer(asked, who, proof)
+        after = await town.sent()
+        twin = await town.answer(asked, who, proof, twin=True)
+        there = bool(await town.vault.read([story.ELDER], Reader(by="x", why="support")))
+        is_alike = (status, body.replace(b"1003", b"9")) == twin
+        let_in = status in (200, 202, 204, 303) and (not is_alike or not asked.twin)
+        not_known = 303 if not asked.is_api and asked.method == "GET" else 401
+        fits = {
+            "+": let_in,
+            "-": is_alike and status in (404, 422, 200),
+            "0": is_alike and status == 403,
+            "?": is_alike and status == not_known,
+        }[sign]
+        did_nothing = after == before and there
+        if not fits or (sign != "+" and not did_nothing):
+            wrong.append(f"{thing} for {who}: {sign} is told, {status} was answered")
+
+    assert wrong == []
+
+
+async def test_what_is_allowed_happens(town: Town) -> None:
+    for thing, who in (("mark", "provider"), ("answer", "provider"), ("send", "source")):
+        before = await town.sent()
+        await town.answer(ASKED[thing], who, await town.proof(ASKED[thing], who))
+
+        assert await town.sent() == before + 1
+
+
+async def test_each_route_declares_what_it_shows_and_has_its_rows(town: Town) -> None:
+    assert undeclared(town.app) == []
+    routes = routes_of(town.app)
+    open_ = [name for name, need in routes.items() if (need.resource, need.action) in OPEN_TO_ALL]
+    others = {
+        f"{method} {route.path}": route
+        for route in iter_route_contexts(town.app.routes)
+        for method in route.methods or ()
+        if f"{method} {route.path}" in routes.keys() - set(open_)
+    }
+
+    asked = {
+        name: [
+            thing
+            for thing, each in ASKED.items()
+            if name.startswith(f"{each.method} ")
+            and route.path_regex.match(each.path.replace("PARTITION", "1").partition("?")[0])
+        ]
+        for name, route in others.items()
+    }
+
+    assert sorted(open_) == open_things()
+    assert [name for name, things in asked.items() if not things] == []
+    for name, things in asked.items():
+        need = routes[name]
+        assert {ASKED[thing].what for thing in things} == {(need.resource, need.action)}, name
+    assert {thing for thing, _, _ in cells()} == set(ASKED)
+
+
+def test_a_route_that_declares_nothing_is_named_and_stops_the_start() -> None:
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/secret")
+    async def secret() -> None: ...
+
+    assert undeclared(app) == ["['GET'] /secret"]
+    with pytest.raises(AssertionError, match="/secret"):
+        check_routes(app)
+
+
+def test_a_way_in_that_is_no_route_of_ours_is_named() -> None:
+    app = FastAPI(openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app.mount("/files", FastAPI(openapi_url=None))
+
+    assert [name.rpartition(" ")[2] for name in undeclared(app)] == ["/openapi.json", "/files"]
+
+
+# --- the table alone ---------------------------------------------------------------------------
+
+TABLE = """
+                  nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator local
+session.act       -      +        +         +        +         +     +      +        +       -      -       -         -
+family.read       -      +        -         -        -         -     -      -        +       -      -       -         -
+family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -
+journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -
+journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -
+console.read      -      -        -         -        -         +     -      +        +       -      -       -         -
+console.propose   -      -        -         -        -         +     -      +        -       -      -       -         -
+console.approve   -      -        -         -        -         +     -      +        -       -      -       -         -
+letters.read      -      -        -         -        -         -     -      +        +       -      -       -         -
+letters.act       -      -        -         -        -         -     -      +        -       -      -       -         -
+record.read       -      -        -         +        -         +     -      +        +       -      -       -         +
+export.read       -      -        -         -        -         -     -      +        +       -      -       -         +
+events.read       -      -        -         -        -         -     -      +        +       +      -       -         +
+events.send       -      -        -         -        -         -     -      -        -       +      -       -         +
+vault.read        -      -        -         -        -         -     -      -        -       -      -       +         -
+vault.write       -      -        -         -        -         -     -      -        -       -      -       +         -
+vault.erase       -      -        -         -        -         -     -      -        -       -      -       +         -
+vault-looks.read  -      -        -         -        -         -     -      -        +       -      -       +         -
+"""  # noqa: E501
+EVERYTHING = Owner(
+    guardian=story.GUARDIAN, provider=story.PROVIDER, payer=PAYER, source="navigator"
+)
+
+
+def grants_of(who: str) -> Principal:
+    """Return a principal of the tables."""
+    known = MACHINES | {"local": Grant(Role.LOCAL)}
+    return Principal(grants=frozenset({known[who]}) if who in known else frozenset())
+
+
+@pytest.mark.parametrize("resource", list(Resource))
+@pytest.mark.parametrize("action", list(Action))
+def test_the_table_says_so_and_all_else_is_denied(resource: Resource, action: Action) -> None:
+    head, *rows = [line.split() for line in TABLE.strip().splitlines()]
+    written = {row[0]: dict(zip(head, row[1:], strict=True)) for row in rows}
+    row = written.get(f"{resource}.{action}", dict.fromkeys(head, "-"))
+    if (resource, action) in OPEN_TO_ALL:
+        row = dict.fromkeys(head, "+")
+
+    decided = {
+        who: "+" if allows(grants_of(who), resource, action, EVERYTHING) else "-" for who in head
+    }
+
+    assert decided == row
+
+
+def test_what_is_nobodys_is_for_those_alone_who_reach_all() -> None:
+    for (resource, action), reached in RULES.items():
+        for who in MACHINES:
+            reach = reached.get(MACHINES[who].role)
+            principal = grants_of(who)
+            assert allows(principal, resource, action, Owner()) is (reach is Reach.ALL)
+            assert allows_somewhere(principal, resource, action) is (reach is not None)
+
+
+def test_only_who_is_for_something_can_have_what_is_own() -> None:
+    own = {
+        role for reached in RULES.values() for role, reach in reached.items() if reach is Reach.OWN
+    }
+
+    assert own <= SCOPED
+    assert {role.value for role in SCOPED} == set(Owner.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(("role", "scope"), [(Role.GUARDIAN, ""), (Role.OPERATOR, "25701000")])
+def test_a_grant_is_whole(role: Role, scope: str) -> None:
+    with pytest.raises(ValueError, match=role.value):
+        Grant(role, scope)
+
+
+def test_whoever_is_two_things_may_what_each_may() -> None:
+    both = Principal(grants=frozenset({PEOPLE["guardian"], PEOPLE["provider"]}))
+
+    assert allows(both, Resource.FAMILY, Action.READ, Owner(guardian=story.GUARDIAN))
+    assert allows(both, Resource.JOURNAL, Action.WRITE, Owner(provider=story.PROVIDER))
+    # The name of one is no right of the other.
+    assert not allows(both, Resource.FAMILY, Action.READ, Owner(guardian=story.PROVIDER))
+    assert not allows(both, Resource.JOURNAL, Action.READ, Owner(provider=story.GUARDIAN))
