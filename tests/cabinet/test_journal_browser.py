@@ -240,6 +240,33 @@ async def test_a_server_that_cannot_now_gets_it_later(tmp_path: Path, status: in
         assert [each[1:] for each in await marks_of(running)] == [("present", 1)] * 3
 
 
+async def test_marks_wait_for_who_has_to_log_in_again_and_for_their_own_organization(
+    tmp_path: Path,
+) -> None:
+    async with open_town(tmp_path) as (running, context):
+        page = await context.new_page()
+        await page.goto(GROUP)
+        others = f"{running.url}/journal/prov-009/groups/{PAYER}/grp-900"
+        waits = json.dumps([{"token": "t", "url": others, "body": "day=2020-09-01"}])
+        await page.evaluate("(w) => localStorage.setItem('pfdo-journal-queue', w)", waits)
+
+        await context.clear_cookies()
+        await save(page, others=True)
+        await page.get_by_text("Обновите страницу и войдите").wait_for()
+        before = await marks_of(running)
+        await pick(context, f"provider:{story.PROVIDER}")
+        await page.goto(GROUP)
+        await page.get_by_text("Сохранено в").wait_for(timeout=15_000)
+
+        assert before == []
+        # Two pages were open and each may have sent it: a copy is the same event.
+        marked = sorted(set(await marks_of(running)))
+        assert [each[1:] for each in marked] == [("present", 1)] * 3
+        assert await page.evaluate("localStorage.getItem('pfdo-journal-queue')") == waits.replace(
+            ": ", ":"
+        ).replace(", ", ",")
+
+
 async def test_an_answer_that_is_lost_on_its_way_does_no_harm(tmp_path: Path) -> None:
     async with open_town(tmp_path) as (running, context):
         page = await context.new_page()

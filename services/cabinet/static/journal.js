@@ -22,6 +22,9 @@
   const queued = () => {
     try { return JSON.parse(localStorage.getItem(QUEUE)) ?? []; } catch { return []; }
   };
+  // A device may be shared: what another organization saved waits for its own people.
+  const home = `${window.location.pathname.split("/").slice(0, 3).join("/")}/`;
+  const waiting = () => queued().filter((each) => new URL(each.url).pathname.startsWith(home));
   const keep = (queue) => localStorage.setItem(QUEUE, JSON.stringify(queue));
   const newToken = () => [...crypto.getRandomValues(new Uint8Array(16))]
     .map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -58,8 +61,9 @@
     send();
   };
 
-  const later = () => {
-    say(`Пока не отправлено. Сохранено на этом устройстве, ждут отправки: ${queued().length}. Отправим сами.`, false);
+  const later = (status = 0) => {
+    const then = [401, 403].includes(status) ? "Обновите страницу и войдите, если попросят: тогда отправим." : "Отправим сами.";
+    say(`Пока не отправлено. Сохранено на этом устройстве, ждут отправки: ${waiting().length}. ${then}`, false);
     clearTimeout(timer);
     timer = setTimeout(send, AGAIN_MS);
   };
@@ -68,7 +72,7 @@
     if (busy) return;
     busy = true;
     try {
-      for (let queue = queued(); queue.length; queue = queued()) {
+      for (let queue = waiting(); queue.length; queue = waiting()) {
         const [first] = queue;
         say("Сохраняем…");
         let answer, text;
@@ -88,7 +92,7 @@
           later();
           return;
         }
-        if (isForNow(answer.status)) { later(); return; }
+        if (isForNow(answer.status)) { later(answer.status); return; }
         keep(queued().filter((each) => each.token !== first.token));
         show(answer, new DOMParser().parseFromString(text, "text/html"));
       }
@@ -107,7 +111,7 @@
     const isThisLesson = (other) => ["day", "lesson"].every((name) =>
       other.querySelector(`input[name='${name}']`)?.value === here.querySelector(`input[name='${name}']`)?.value);
     const is_same = new URL(answer.url).pathname === window.location.pathname;
-    if (!here || !fresh || !is_same || touched || queued().length || !isThisLesson(fresh)) return;
+    if (!here || !fresh || !is_same || touched || waiting().length || !isThisLesson(fresh)) return;
     const focused = document.activeElement?.name && [document.activeElement.name, document.activeElement.value];
     here.replaceChildren(...fresh.childNodes);
     if (focused) here.querySelector(`[name='${focused[0]}'][value='${focused[1]}']`)?.focus({ preventScroll: true });
@@ -116,5 +120,5 @@
   document.addEventListener("submit", save);
   document.addEventListener("change", () => { touched = true; });
   window.addEventListener("online", send);
-  if (queued().length) send();
+  if (waiting().length) send();
 })();
