@@ -17,7 +17,12 @@ from services.cabinet.access import sessions as sessions_module
 from services.cabinet.access.claims import MACHINES, PEOPLE, principal_of
 from services.cabinet.access.gate import Visitor, local_path
 from services.cabinet.access.limits import ADDRESSES_MAX, Limit, TooOftenError
-from services.cabinet.access.oidc import OpenIdConnect, RefusedError, ServerUnavailableError
+from services.cabinet.access.oidc import (
+    Attempt,
+    OpenIdConnect,
+    RefusedError,
+    ServerUnavailableError,
+)
 from services.cabinet.access.policy import Grant, Principal, Role
 from services.cabinet.access.sessions import (
     IDLE_SECONDS_MAX,
@@ -625,6 +630,63 @@ async def test_a_server_that_is_not_in_order_opens_nothing(
 
     with pytest.raises(ServerUnavailableError):
         await server.bearer(issuer.token(roles=["auditor"]))
+
+
+@pytest.mark.parametrize("keys", [[], [None], [{"kty": "RSA"}], [{"kty": "RSA", "n": 5}], ["x"]])
+async def test_keys_that_cannot_be_read_open_nothing(
+    issuer: Issuer, server: OpenIdConnect, keys: list[Any]
+) -> None:
+    issuer.keys[:] = keys
+
+    with pytest.raises(ServerUnavailableError):
+        await server.bearer(issuer.token(roles=["auditor"]))
+
+
+PERSON_CLAIMS = {"aud": "cabinet", "roles": ["auditor"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_let_in"),
+    [
+        pytest.param({}, True, id="in order"),
+        pytest.param({"aud": ["cabinet"]}, True, id="one of a list"),
+        pytest.param({"azp": "cabinet"}, True, id="given to us"),
+        pytest.param({"aud": ["cabinet", "x"], "azp": "cabinet"}, True, id="for two, given to us"),
+        pytest.param({"aud": ["cabinet", "x"]}, False, id="for two, given to who knows whom"),
+        pytest.param({"azp": "x"}, False, id="given to another program"),
+        pytest.param({"aud": AUDIENCE}, False, id="for machines"),
+        pytest.param({"nonce": "x"}, False, id="of another log-in"),
+        pytest.param({"nonce": None}, False, id="of no log-in"),
+        pytest.param({"iat": -590}, True, id="nearly old"),
+        pytest.param({"iat": -610}, False, id="old"),
+        pytest.param({"key": STRANGE_KEY}, False, id="another key of that name"),
+    ],
+)
+async def test_an_identity_token_is_for_us_and_for_this_log_in(
+    issuer: Issuer, server: OpenIdConnect, changes: dict[str, Any], is_let_in: bool
+) -> None:
+    attempt = Attempt.new()
+    claims = PERSON_CLAIMS | {"nonce": attempt.nonce} | from_now(changes)
+    issuer.given["id_token"] = issuer.token(**claims)
+    answer = {"state": attempt.state, "code": "c"}
+
+    if is_let_in:
+        principal = await server.person(attempt, answer)
+        assert principal.grants == {Grant(Role.AUDITOR)}
+    else:
+        with pytest.raises(RefusedError):
+            await server.person(attempt, answer)
+
+
+@pytest.mark.parametrize("given", [{}, {"id_token": None}, {"access_token": "x"}])
+async def test_a_server_that_gives_no_identity_token_lets_nobody_in(
+    issuer: Issuer, server: OpenIdConnect, given: dict[str, Any]
+) -> None:
+    attempt = Attempt.new()
+    issuer.given.update(given)
+
+    with pytest.raises(ServerUnavailableError):
+        await server.person(attempt, {"state": attempt.state, "code": "c"})
 
 
 # --- settings ----------------------------------------------------------------------------------

@@ -35,10 +35,12 @@ NAMES = ClaimNames(
 
 @dataclass(frozen=True, kw_only=True)
 class Issuer:
-    """Signs tokens; `told` is what it says of itself, and may be changed."""
+    """Signs tokens. What it says of itself, its keys, what it gives for a code may be changed."""
 
     url: str
     told: dict[str, Any] = field(default_factory=dict)
+    keys: list[Any] = field(default_factory=list)
+    given: dict[str, Any] = field(default_factory=dict)
 
     def log_in(self) -> LogIn:
         """Return the settings of a cabinet that trusts this issuer."""
@@ -82,6 +84,9 @@ async def running_issuer() -> AsyncIterator[Issuer]:
             "jwks_uri": f"{url}/jwks",
         },
     )
+    # A shared secret that is published by mistake must sign nothing.
+    shared = {"kty": "oct", "kid": "shared", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}
+    issuer.keys.extend([KEY.as_dict(private=False), shared])
     app = FastAPI()
 
     @app.get("/.well-known/openid-configuration")
@@ -90,9 +95,11 @@ async def running_issuer() -> AsyncIterator[Issuer]:
 
     @app.get("/jwks")
     async def keys() -> dict[str, Any]:
-        # A shared secret that is published by mistake must sign nothing.
-        shared = {"kty": "oct", "kid": "shared", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}
-        return {"keys": [KEY.as_dict(private=False), shared]}
+        return {"keys": issuer.keys}
+
+    @app.post("/token")
+    async def token() -> dict[str, Any]:
+        return issuer.given
 
     server = quiet_server(app, "127.0.0.1", port)
     task = asyncio.create_task(server.serve())

@@ -236,14 +236,12 @@ class OpenIdConnect:
             status, told = await self._asked("GET", server.jwks_uri)
             if status != 200 or not isinstance(told.get("keys"), list):
                 raise ServerUnavailableError(f"the server gives no keys (status {status})")
-            # A secret that we share with the server would sign for whoever knows it.
-            public = [
-                each
-                for each in told["keys"]
-                if isinstance(each, dict) and each.get("kty") in ("RSA", "EC")
-            ]
-            self._keys = (self._clock(), KeySet.import_key_set({"keys": public}))
-            return self._keys[1]
+            try:
+                keys = KeySet.import_key_set({"keys": told["keys"]})
+            except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ServerUnavailableError(f"its keys cannot be read: {error}") from error
+            self._keys = (self._clock(), keys)
+            return keys
 
     def _is_old(self, asked_at: float) -> bool:
         return self._clock() - asked_at > KNOWN_SECONDS_MAX

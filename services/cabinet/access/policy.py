@@ -42,6 +42,8 @@ class Resource(StrEnum):
     """A family's page and papers."""
     FAMILY_LOOKS = "family-looks"
     """Who looked at a family's names, with the names."""
+    PUSH = "push"
+    """Whether a family's browser is sent messages."""
     JOURNAL = "journal"
     """A provider's groups, marks, applications, money."""
     CONSOLE = "console"
@@ -138,6 +140,7 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
         },
         (Resource.FAMILY, Action.READ): {Role.GUARDIAN: _OWN, Role.AUDITOR: _ALL},
         (Resource.FAMILY_LOOKS, Action.READ): {Role.GUARDIAN: _OWN},
+        (Resource.PUSH, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.JOURNAL, Action.READ): {Role.PROVIDER: _OWN, Role.AUDITOR: _ALL},
         (Resource.JOURNAL, Action.WRITE): {Role.PROVIDER: _OWN},
         (Resource.CONSOLE, Action.READ): {
