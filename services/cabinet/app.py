@@ -23,7 +23,6 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
-from services.cabinet.console_queries import ConsoleQueries
 from services.cabinet.pages import (
     console_routes,
     journal_routes,
@@ -37,6 +36,7 @@ from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
+from services.cabinet.report_queries import ReportQueries
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
 from streaming import health
@@ -140,7 +140,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = ConsoleQueries(store, bus.partitions)
+    queries = ReportQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     people = People(vault)
     app.state.pulse = Pulse(queries)

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from services.billing.service import billing
 from services.cabinet.app import make_app
-from services.cabinet.console_queries import ConsoleQueries
 from services.cabinet.projections import cabinet
+from services.cabinet.report_queries import ReportQueries
 from services.certificates.service import certificates
 from services.enrollment.service import enrollment
 from services.notifications.service import notifications
@@ -32,9 +32,9 @@ class Town:
     store: MemoryStore
 
     @property
-    def queries(self) -> ConsoleQueries:
+    def queries(self) -> ReportQueries:
         """Return what the console asks."""
-        return ConsoleQueries(self.store, self.world.partitions)
+        return ReportQueries(self.store, self.world.partitions)
 
     def app(self, **more: Any) -> FastAPI:
         """Return the cabinet, in the sandbox."""

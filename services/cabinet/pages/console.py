@@ -103,7 +103,7 @@ def _parts(budget: Answer) -> list[Any]:
         [
             ("paid", "потрачено", money.paid_kopecks),
             ("reserved", "забронировано", money.reserved_kopecks),
-            ("free", "свободно на сертификатах", money.balance_kopecks),
+            ("free", "свободно", money.balance_kopecks),
             ("expired", "сгорело", money.expired_kopecks),
         ]
     )

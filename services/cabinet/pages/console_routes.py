@@ -1,4 +1,4 @@
-"""`/console`: a payer's budget, certificates and queues; for the operator those of all."""
+"""`/console`: a payer's budget, certificates, queues and reports; for the operator those of all."""
 
 from typing import Annotated
 
@@ -6,16 +6,20 @@ from fastapi import APIRouter, Query, Response
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Owner, Resource, allows
-from services.cabinet.console_queries import ConsoleQueries
 from services.cabinet.pages import console as shown
-from services.cabinet.pages.site import Id, Site
+from services.cabinet.pages import console_reports as reports
+from services.cabinet.pages.site import HEADERS, Id, Site
+from services.cabinet.pages.spreadsheets import CSV, XLSX, csv_of, xlsx_of
+from services.cabinet.queries import Answer
+from services.cabinet.report_queries import ReportQueries
 
 PeriodId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
 Anywhere = Annotated[Visitor, needs(Resource.CONSOLE, Action.READ)]
-Own = Annotated[Visitor, needs(Resource.CONSOLE, Action.READ, payer="payer")]
+OWN = needs(Resource.CONSOLE, Action.READ, payer="payer")
+Own = Annotated[Visitor, OWN]
 
 
-def router(queries: ConsoleQueries, site: Site) -> APIRouter:
+def router(queries: ReportQueries, site: Site) -> APIRouter:
     """Return the pages of budgets."""
     pages = APIRouter(prefix="/console", include_in_schema=False)
 
@@ -37,4 +41,37 @@ def router(queries: ConsoleQueries, site: Site) -> APIRouter:
             raise NotHereError
         return site.page("console_budget.html", who=who, **shown.budget_page(found))
 
+    async def report_of(payer: str, period: str | None) -> Answer:
+        found = await queries.report(payer, period)
+        if found is None:
+            raise NotHereError
+        return found
+
+    @pages.get("/{payer}/reports")
+    async def told(payer: Id, who: Own, period: PeriodId = None) -> Response:
+        report = await report_of(payer, period)
+        return site.page("console_reports.html", who=who, **reports.reports_page(report))
+
+    @pages.get("/{payer}/reports.xlsx", dependencies=[OWN])
+    async def workbook(payer: Id, period: PeriodId = None) -> Response:
+        report = await report_of(payer, period)
+        content = xlsx_of(reports.about(report), reports.tables(report), report["business_day"])
+        return _file(content, XLSX, f"{payer}-{report['period']}.xlsx")
+
+    @pages.get("/{payer}/reports/{name}.csv", dependencies=[OWN])
+    async def one(payer: Id, name: Id, period: PeriodId = None) -> Response:
+        if name not in reports.NAMES:
+            raise NotHereError
+        report = await report_of(payer, period)
+        (table,) = [each for each in reports.tables(report) if each.name == name]
+        return _file(csv_of(table), CSV, f"{payer}-{report['period']}-{name}.csv")
+
     return pages
+
+
+def _file(content: bytes | str, media_type: str, name: str) -> Response:
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "cache-control": HEADERS["cache-control"],
+    }
+    return Response(content, media_type=media_type, headers=headers)

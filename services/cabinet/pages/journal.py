@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from contracts.vocabulary import Mark
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
+from services.cabinet.pages.spreadsheets import harmless, plain_rubles
 from services.cabinet.queries import Answer
 
 CHILDREN_SHOWN_MAX = 60
@@ -378,28 +379,18 @@ def money_csv(invoices: Sequence[Answer], owed: Sequence[Answer]) -> str:
                     line["enrollment_id"],
                     line["certificate_number"],
                     line["lessons"],
-                    _plain_rubles(line["amount_kopecks"]),
+                    plain_rubles(line["amount_kopecks"]),
                     "да" if invoice["settled"] else "нет",
                     invoice["paid_on"] or "",
-                    _harmless(invoice["payment_reference"] or ""),
+                    harmless(invoice["payment_reference"] or ""),
                 ]
             )
     for line in owed:
-        amount = _plain_rubles(line["amount_kopecks"])
+        amount = plain_rubles(line["amount_kopecks"])
         writer.writerow(
             ["", line["payer"], "", "", line["enrollment_id"], "", "", amount, "нет", "", ""]
         )
     return output.getvalue()
-
-
-def _plain_rubles(kopecks: int) -> str:
-    sign = "-" if kopecks < 0 else ""
-    return f"{sign}{abs(kopecks) // 100},{abs(kopecks) % 100:02d}"
-
-
-def _harmless(text: str) -> str:
-    """Return a text of others that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _date(text: str | None) -> str:
