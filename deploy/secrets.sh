@@ -1,12 +1,13 @@
 #!/bin/sh
 # Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
-# Redis and for Grafana's administrator, and the access list of each Redis. What is there already
-# stays as it is.
+# Redis and for Grafana's administrator, the access list of each Redis, the master key and the token
+# of the vault, the key of printed certificates. What is there already stays as it is.
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than the three of contracts/sources.yaml
 #
-# A new password: remove its file (of Redis: also acl-<service>), run this, and bring up
-# again with --force-recreate.
+# A new password: remove its file (of Redis: also acl-<service>, of the cabinet's also acl-vault), run
+# this, and bring up again with --force-recreate. Never remove vault-keys: names sealed with a lost
+# key are lost. Keep a copy of it, and of paper-key, apart from the copies of the data.
 set -eu
 umask 077
 folder=${1:-$(dirname "$0")/secrets}
@@ -50,6 +51,10 @@ access_list() { # SERVICE [WHO SHARES ITS REDIS]
   } | put "acl-$1"
 }
 
+# What the vault's store (services/cabinet/vault/store.py, vault.lua) calls.
+VAULT="+ping +info +config|get +client|setinfo +function|list +function|load +fcall \
++hget +hmget +lrange +scan +bgrewriteaof +hset +hdel +rpush +ltrim"
+
 services="enrollment certificates billing notifications"
 for name in admin $services senders cabinet calendar operator watch navigator payers attendance "$@"; do
   password "kafka-$name"
@@ -62,3 +67,12 @@ for name in enrollment certificates billing cabinet; do
   access_list "$name"
 done
 access_list notifications senders
+
+[ -s "$folder/acl-vault" ] ||
+  printf 'user default off\nuser cabinet on #%s resetchannels ~pfdo:vault:* -@all %s\n' \
+    "$(digest redis-cabinet)" "$VAULT" | put acl-vault
+# Rotated by a line more at its end: services/cabinet/README.md.
+[ -s "$folder/vault-keys" ] ||
+  printf 'k1 %s\n' "$(head -c 32 /dev/urandom | base64)" | put vault-keys
+password vault-token
+password paper-key

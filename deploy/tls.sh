@@ -40,5 +40,5 @@ kafka=DNS:localhost,IP:127.0.0.1
 for name in kafka kafka-2 kafka-3 broker broker-2 broker-3; do kafka=$kafka,DNS:$name; done
 certificate kafka "$kafka${SANS:+,$SANS}"
 redis=DNS:localhost,IP:127.0.0.1
-for name in enrollment certificates billing notifications cabinet; do redis=$redis,DNS:$name-redis; done
+for name in enrollment certificates billing notifications cabinet vault; do redis=$redis,DNS:$name-redis; done
 certificate redis "$redis"

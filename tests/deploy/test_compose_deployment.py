@@ -34,6 +34,7 @@ LOOK_SECONDS = 0.2
 STRANGER_SECONDS_MAX = 5
 LETTERS = {Operation.READ: "r", Operation.WRITE: "w"}
 PARTITIONS = 12
+GUARDIAN, EMAIL = "guardian-88888", "nobody@example.invalid"
 AUTUMN = ("--seed", "7", "--children", "12", "--days", "12")
 Inputs = list[tuple[str, str, str]]
 
@@ -268,6 +269,30 @@ def test_redis_knows_its_service_and_nobody_else(
     assert answer in said
 
 
+def test_senders_learn_from_the_vault_where_a_person_is(deployment: Deployment) -> None:
+    person = {"family_name": "Заглушкина", "given_name": "Проверка", "email": EMAIL}
+    token = {"authorization": f"Bearer {deployment.secret('vault-token')}"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{deployment.port}/api/v1/vault/persons/{GUARDIAN}",
+        json.dumps(person).encode(),
+        {"content-type": "application/json", **token},
+        method="PUT",
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 204
+
+    assert _asked_by_senders(deployment) == f"{EMAIL}\n"
+    look = "grep -arl {} /data | wc -l"
+    for text, files in ((f"person:{GUARDIAN}", "1\n"), (EMAIL, "0\n")):
+        seen = deployment.compose("exec", "-T", "vault-redis", "sh", "-c", look.format(text))
+        assert seen == files, text
+
+
+def _asked_by_senders(deployment: Deployment) -> str:
+    """Return the address of GUARDIAN as the senders' container, by its own settings, finds it."""
+    return deployment.compose("exec", "-T", "senders", "python", "-c", ASK_THE_VAULT)
+
+
 def test_the_deployment_comes_to_what_one_process_comes_to(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -296,6 +321,8 @@ def test_the_deployment_comes_to_what_one_process_comes_to(
     assert json.loads(deployment.pfdo("export")) == expected_export
     assert _inputs(deployment.pfdo("inputs", "--json")) == expected
     assert json.loads(deployment.pfdo("verify", "--against-state", "--json"))["ok"]
+    # No journal could have brought it back: it was in the copy.
+    assert _asked_by_senders(deployment) == f"{EMAIL}\n"
 
 
 def _lose_all_but_a_copy_of_the_journals(deployment: Deployment, copy: Path) -> None:
@@ -348,6 +375,14 @@ def _inputs(lines: str) -> Inputs:
     records = (json.loads(line) for line in lines.splitlines())
     return sorted((str(r["id"]), str(r["decision"]), str(r["reason"])) for r in records)
 
+
+ASK_THE_VAULT = f"""
+import asyncio
+from services.notifications.senders.assembly import _addresses
+from services.notifications.senders.settings import load_sender_settings
+address = asyncio.run(_addresses(load_sender_settings(), sandbox=True).find("{GUARDIAN}"))
+print(address and address.email)
+"""
 
 LOOK_AROUND = """
 import json, os

@@ -14,13 +14,23 @@ from contracts.access import principals
 from contracts.sources import load_sources
 from deploy.example_env import example_env
 from pfdo.system import SERVICES
+from services.cabinet.vault.sealing import MasterKeys
+from services.notifications.senders.assembly import lines_of
 from services.notifications.senders.settings import load_sender_settings
-from streaming.settings import PREFIX, Settings, load_settings
+from streaming.errors import SettingError
+from streaming.settings import PREFIX, SENDERS_PREFIX, Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-COMPOSE: dict[str, Any] = yaml.safe_load(
-    re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DEPLOY / "compose.yaml").read_text())
-)
+
+
+def _with_defaults(text: str) -> str:
+    """Return a compose file with the default of each variable; one may stand in another's."""
+    while (filled := re.sub(r"\$\{\w+:-([^{}]*)\}", r"\1", text)) != text:
+        text = filled
+    return text
+
+
+COMPOSE: dict[str, Any] = yaml.safe_load(_with_defaults((DEPLOY / "compose.yaml").read_text()))
 WATCHING: dict[str, Any] = yaml.safe_load((DEPLOY / "observability.yaml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 READERS = (*SERVICES, "cabinet")
@@ -29,7 +39,8 @@ LONG_RUNNING = sorted(set(CONTAINERS) - {"topics", "tools"})
 
 
 def test_everything_that_is_needed_is_there() -> None:
-    assert set(CONTAINERS) == {*OURS, *(f"{name}-redis" for name in READERS), "kafka"}
+    redis = {f"{name}-redis" for name in (*READERS, "vault")}
+    assert set(CONTAINERS) == {*OURS, *redis, "kafka"}
     assert {name for name, container in CONTAINERS.items() if "profiles" in container} == {
         "calendar",
         "tools",
@@ -75,20 +86,23 @@ def test_our_containers_are_given_settings_that_exist(name: str) -> None:
     environment = CONTAINERS[name]["environment"]
 
     settings = _settings(name)
-    load_sender_settings(environment)
+    load_sender_settings(
+        {k: v for k, v in environment.items() if not k.startswith(SENDERS_PREFIX + "VAULT_TOKEN")}
+    )
 
     assert all(variable.startswith(PREFIX) for variable in environment)
     assert settings.uses_kafka
-    assert settings.sandbox is (name == "cabinet")
+    assert settings.sandbox is (name in {"cabinet", "senders"})
 
 
 def _settings(name: str) -> Settings:
     """Return the settings of a container, with the name of a secret for its content."""
-    secrets = {
-        f"/run/secrets/{one['target']}": one["source"]
+    given = [
+        # A key that is too short would be refused.
+        {"source": one.ljust(32, "."), "target": one} if isinstance(one, str) else one
         for one in CONTAINERS[name]["secrets"]
-        if isinstance(one, dict)
-    }
+    ]
+    secrets = {f"/run/secrets/{one['target']}": one["source"] for one in given}
     environment = {
         variable.removesuffix("_FILE"): secrets.get(value, value)
         for variable, value in CONTAINERS[name]["environment"].items()
@@ -104,7 +118,6 @@ def test_each_of_ours_has_a_user_of_its_own(name: str) -> None:
     assert (settings.kafka_username, settings.kafka_password) == (user, f"kafka-{user}")
     if name not in {"topics", "calendar"}:
         assert (settings.redis_username, settings.redis_password) == (user, f"redis-{user}")
-        assert len(CONTAINERS[name]["secrets"]) == 2
 
 
 def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
@@ -117,7 +130,8 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
     kafka = {f"kafka-{user}": {user, "topics"} & set(CONTAINERS) for user in users}
     kafka["kafka-operator"] = {"tools", "topics"}
     redis = {f"redis-{name}": {name, f"{name}-redis"} for name in READERS}
-    lists = {f"acl-{name}": {f"{name}-redis"} for name in READERS}
+    redis["redis-cabinet"].add("vault-redis")
+    lists = {f"acl-{name}": {f"{name}-redis"} for name in (*READERS, "vault")}
     assert seen == {
         **kafka,
         **redis,
@@ -125,6 +139,9 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
         "kafka-admin": {"kafka", "topics"},
         "redis-senders": {"senders"},
         "redis-operator": {"tools"},
+        "vault-keys": {"cabinet"},
+        "vault-token": {"cabinet", "senders"},
+        "paper-key": {"cabinet"},
     }
 
 
@@ -138,7 +155,10 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
     assert {file.name: file.read_text() for file in folder.iterdir()} == made
     assert set(made) == {*COMPOSE["secrets"], *WATCHING["secrets"], "kafka-journal-bratsk"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    passwords = {name: text for name, text in made.items() if not name.startswith("acl-")}
+    MasterKeys.parse(made["vault-keys"])
+    passwords = {
+        name: text for name, text in made.items() if not name.startswith(("acl-", "vault-keys"))
+    }
     assert all(re.fullmatch(r"[A-Za-z0-9]{43}", text) for text in passwords.values())
     assert len(set(passwords.values())) == len(passwords)
     for name in READERS:
@@ -180,7 +200,8 @@ def test_kafka_denies_what_no_list_allows() -> None:
 
 def test_all_of_it_fits_on_a_laptop() -> None:
     units = {"m": 1, "g": 1024}
-    limits = [container["mem_limit"] for container in CONTAINERS.values()]
+    # Topics are made before anything else of ours starts.
+    limits = [c["mem_limit"] for name, c in CONTAINERS.items() if name != "topics"]
 
     assert sum(int(limit[:-1]) * units[limit[-1]] for limit in limits) <= 6 * 1024
 
@@ -190,11 +211,12 @@ def test_a_service_reaches_its_own_redis_only(name: str) -> None:
     container, redis = CONTAINERS[name], CONTAINERS[f"{name}-redis"]
     urls = {k: v for k, v in container["environment"].items() if k.endswith("_REDIS_URL")}
 
-    assert urls == {f"PFDO_{name.upper()}_REDIS_URL": f"redis://{name}-redis:6379/0"}
+    own = (name, "vault") if name == "cabinet" else (name,)
+    assert urls == {f"PFDO_{one.upper()}_REDIS_URL": f"redis://{one}-redis:6379/0" for one in own}
     assert container["command"] == ["run", "--services", name]
     assert container["environment"]["PFDO_INSTANCE"] == f"{name}-1"
-    assert set(container["depends_on"]) == {"topics", f"{name}-redis"}
-    assert container["networks"] == ["default", f"{name}-state"]
+    assert set(container["depends_on"]) == {"topics", *(f"{one}-redis" for one in own)}
+    assert set(container["networks"]) - {"vault", "addresses"} == {"default", f"{name}-state"}
     assert redis["networks"] == [f"{name}-state"]
     assert COMPOSE["networks"][f"{name}-state"] == {"internal": True}
     assert f"{name}-data:/data" in redis["volumes"]
@@ -208,13 +230,52 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
         "PFDO_KAFKA_USERNAME": "senders",
         "PFDO_REDIS_USERNAME": "senders",
         "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages",
+        "PFDO_SENDERS_VAULT_URL": "http://cabinet:8038",
+        "PFDO_SENDERS_VAULT_TOKEN_FILE": "/run/secrets/vault-token",
+        "PFDO_SANDBOX": "1",
     }
 
     assert senders["command"] == ["run", "--services", "senders"]
     assert senders["environment"] == notifications["environment"] | own
     assert senders["depends_on"] == notifications["depends_on"]
-    assert senders["networks"] == notifications["networks"]
+    assert senders["networks"] == [*notifications["networks"], "addresses"]
     assert "messages" in COMPOSE["volumes"]
+
+
+def test_names_lie_in_a_redis_that_the_cabinet_alone_reaches() -> None:
+    settings = _settings("cabinet")
+
+    assert settings.vault_redis_url == "redis://vault-redis:6379/0"
+    assert settings.vault_keys is not None
+    assert settings.vault_keys.get_secret_value().startswith("vault-keys.")
+    assert settings.public_url == "http://127.0.0.1:8038"
+    on_its_network = {n for n, c in CONTAINERS.items() if "vault" in c.get("networks", ())}
+    assert on_its_network == {"cabinet", "vault-redis"}
+    assert {n for n, c in CONTAINERS.items() if "addresses" in c.get("networks", ())} == {
+        "cabinet",
+        "senders",
+    }
+    for name in ("vault", "addresses"):
+        assert COMPOSE["networks"][name] == {"internal": True}
+    assert "vault-data:/data" in CONTAINERS["vault-redis"]["volumes"]
+    assert "vault-data" in COMPOSE["volumes"]
+    # Careful as the others are; only smaller.
+    conf = (DEPLOY / "vault-redis.conf").read_text().splitlines()
+    assert [line for line in conf if line and not line.startswith("#")] == [
+        "include /etc/redis/redis.conf",
+        "maxmemory 96mb",
+    ]
+
+
+def test_without_the_sandbox_addresses_are_asked_for_over_tls_alone(tmp_path: Path) -> None:
+    environment = CONTAINERS["senders"]["environment"]
+    settings = load_sender_settings(
+        {"PFDO_SENDERS_VAULT_URL": environment["PFDO_SENDERS_VAULT_URL"]}
+    )
+
+    lines_of(settings, data=tmp_path, sandbox=True)
+    with pytest.raises(SettingError, match="unprotected"):
+        lines_of(settings, data=tmp_path, sandbox=False)
 
 
 def test_kafka_keeps_what_it_acknowledged_on_its_volume() -> None:

@@ -1,0 +1,98 @@
+"""The access list of the vault's Redis, on a real server: all the vault does, and nothing else."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis, exceptions
+
+from services.cabinet.vault.person import Person
+from services.cabinet.vault.sealing import MasterKeys
+from services.cabinet.vault.store import VaultStore
+from services.cabinet.vault.vault import Reader, Vault
+from streaming.redis_client import Login
+from streaming.valkey import find_server
+from tests.support.containers import free_port
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CHILD = "child-00027"
+PERSON = Person(family_name="Заглушкина", given_name="Проверка")
+NAVIGATOR = Reader(by="navigator", why="registration")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Run a server by deploy/redis.conf and the list that deploy/secrets.sh makes; its address."""
+    subprocess.run([str(DEPLOY / "secrets.sh"), str(folder / "secrets")], check=True)
+    port = free_port()
+    conf = (DEPLOY / "redis.conf").read_text()
+    conf = conf.replace("/data", str(folder))
+    conf = conf.replace("/run/secrets/users.acl", str(folder / "secrets" / "acl-vault"))
+    conf = conf.replace("bind * -::*", f"bind 127.0.0.1\nport {port}")
+    (folder / "redis.conf").write_text(conf)
+    server = subprocess.Popen(
+        (str(find_server()), str(folder / "redis.conf")), stdout=subprocess.DEVNULL
+    )
+    try:
+        with Redis(port=port) as stranger:
+            _until_refused(stranger)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _until_refused(stranger: Redis) -> None:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        try:
+            stranger.ping()
+        except exceptions.AuthenticationError:
+            return
+        except exceptions.ConnectionError:
+            time.sleep(0.02)
+    pytest.fail("the server does not start, or takes anybody")
+
+
+async def test_the_cabinet_may_do_there_what_the_vault_does_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    secrets = tmp_path / "secrets"
+    with served(tmp_path) as url:
+        login = Login(username="cabinet", password=(secrets / "redis-cabinet").read_text())
+        keys = (secrets / "vault-keys").read_text()
+
+        # Not `allow_unsafe`: the settings must be those that an erasure needs.
+        vault = Vault(VaultStore(url, login=login), MasterKeys.parse(keys))
+        await vault.open()
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        found = await vault.read([CHILD], NAVIGATOR)
+        assert found[CHILD].family_name == PERSON.family_name
+        await vault.close()
+
+        rotated = Vault(VaultStore(url, login=login), MasterKeys.parse(keys + _another_key()))
+        await rotated.open()
+        erasure = await rotated.erase(CHILD, NAVIGATOR)
+        assert erasure is not None
+        assert erasure.log_is_rewritten
+        assert (await rotated.looks(CHILD)).is_whole
+        await rotated.close()
+
+        client = Redis.from_url(url, username=login.username, password=login.password)
+        for command in (
+            ("GET", "pfdo:{cabinet:0}:epoch"),
+            ("FLUSHALL",),
+            ("KEYS", "*"),
+            ("UNLINK", f"pfdo:vault:person:{CHILD}"),
+            ("CONFIG", "SET", "appendfsync", "no"),
+        ):
+            with pytest.raises(exceptions.NoPermissionError):
+                client.execute_command(*command)  # type: ignore[no-untyped-call]
+        client.close()
+
+
+def _another_key() -> str:
+    return f"k2 {'A' * 43}="
