@@ -126,6 +126,12 @@ class Settings(BaseSettings):
         description="Address of the cabinet as people reach it: stands in the QR code of printed "
         "certificates, and is where the log-in sends people back to",
     )
+    push_public_key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{87}$",
+        description="Public half of PFDO_SENDERS_PUSH_KEY (VAPID, P-256, base64url without "
+        "padding): lets parents turn on messages in their browser",
+    )
     sources: Path | None = Field(
         default=None, description="File that replaces contracts/sources.yaml"
     )

@@ -28,6 +28,7 @@ from services.cabinet.pages import (
     journal_routes,
     login_routes,
     paper_routes,
+    push_routes,
     routes,
 )
 from services.cabinet.pages.answers import add_answers
@@ -83,6 +84,7 @@ async def create_app(
         access=_access_of(settings, log_in),
         codes=_codes_of(settings),
         public_url=settings.public_url,
+        push_key=settings.push_public_key,
     )
 
 
@@ -120,6 +122,7 @@ def make_app(
     access: Access | None = None,
     codes: Codes | None = None,
     public_url: str | None = None,
+    push_key: str | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
@@ -153,11 +156,18 @@ def make_app(
     app.include_router(intake.router(way_in))
     app.include_router(personal.router(vault))
     _add_openapi(app)
-    site = Site(sandbox=sandbox, invented=people.are_invented, papers=codes is not None)
+    site = Site(
+        sandbox=sandbox,
+        invented=people.are_invented,
+        papers=codes is not None,
+        # Where browsers are to be reached is personal: without a vault nobody could keep it.
+        push_key=None if vault is None else push_key,
+    )
     add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(login_routes.router(queries, site, access))
     app.include_router(routes.router(queries, app.state.pulse, people, site))
+    app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, way_in))
     app.include_router(console_routes.router(queries, site))

@@ -43,7 +43,7 @@ from tests.cabinet.clients import app_of
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
 from tests.cabinet.test_journal import INVOICE, LESSON, UNMARKED, form, invoice
 from tests.cabinet.test_papers import CODES
-from tests.cabinet.test_vault import PERSON, open_vault
+from tests.cabinet.test_vault import PERSON, browser, open_vault
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.world import event
 
@@ -76,6 +76,8 @@ family-live     ?      +        -         -        -         -     -      -     
 certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
 journal         ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
 group           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
@@ -96,6 +98,7 @@ export          ?      0        0         0        0         0     0      +     
 send            ?      0        0         0        0         0     0      0        0       +      -       0         +
 became          ?      0        0         0        0         0     0      +        +       +      -       0         +
 person-put      ?      0        0         0        0         0     0      0        0       0      0       +         ?
+push-gone       ?      0        0         0        0         0     0      0        0       0      0       +         ?
 person-get      ?      0        0         0        0         0     0      0        0       0      0       +         ?
 person-erase    ?      0        0         0        0         0     0      0        0       0      0       +         ?
 person-looks    ?      0        0         0        0         0     0      0        +       0      0       +         ?
@@ -162,6 +165,20 @@ ASKED = {
         path=f"{FAMILY}/looks",
         twin="/families/guardian-99999/looks",
     ),
+    "push-on": Asked(
+        what=(Resource.PUSH, WRITE),
+        method="POST",
+        path=f"{FAMILY}/push",
+        twin="/families/guardian-99999/push",
+        content=browser(1).model_dump_json(),
+    ),
+    "push-off": Asked(
+        what=(Resource.PUSH, WRITE),
+        method="POST",
+        path=f"{FAMILY}/push/off",
+        twin="/families/guardian-99999/push/off",
+        content=browser(1).model_dump_json(),
+    ),
     "journals": Asked(what=JOURNAL_READ, path="/journal", twin="/families/guardian-99999"),
     "journal": Asked(what=JOURNAL_READ, path=PROVIDER, twin="/journal/prov-404"),
     "group": Asked(what=JOURNAL_READ, path=f"{GROUPS}/grp-000", twin=f"{GROUPS}/grp-999"),
@@ -224,6 +241,9 @@ ASKED = {
         method="PUT",
         path=PERSON_PATH,
         content=PERSON.model_dump_json(),
+    ),
+    "push-gone": Asked(
+        what=(Resource.VAULT, WRITE), method="DELETE", path=f"{PERSON_PATH}/push/{'0' * 64}"
     ),
     "person-get": Asked(
         what=(Resource.VAULT, READ),
@@ -354,6 +374,7 @@ def open_things() -> list[str]:
         "GET /login/back",
         "GET /login/start",
         "GET /metrics",
+        "GET /push-worker.js",
         "GET /verify/{code}",
         "POST /login/sandbox",
     ]
@@ -374,7 +395,8 @@ async def test_each_cell(town: Town) -> None:
 
     for thing, who, sign in cells():
         asked = ASKED[thing]
-        await town.vault.put(story.ELDER, PERSON, Reader(by="navigator", why="registration"))
+        for person_id in (story.ELDER, story.GUARDIAN):
+            await town.vault.put(person_id, PERSON, Reader(by="navigator", why="registration"))
         proof, before = await town.proof(asked, who), await town.sent()
         status, body = await town.answer(asked, who, proof)
         after = await town.sent()
@@ -458,6 +480,7 @@ TABLE = """
 session.act       -      +        +         +        +         +     +      +        +       -      -       -         -
 family.read       -      +        -         -        -         -     -      -        +       -      -       -         -
 family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -
+push.write        -      +        -         -        -         -     -      -        -       -      -       -         -
 journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -
 journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -
 console.read      -      -        -         -        -         +     -      +        +       -      -       -         -

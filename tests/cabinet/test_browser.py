@@ -1,17 +1,24 @@
 """The parents' page in a real browser: what is seen, and a debit that arrives by itself."""
 
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.async_api import Page, async_playwright
 
 from services.cabinet.app import serving
+from services.cabinet.vault.invented import invent
+from services.notifications.senders.push import padless, public_bytes
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
 from tests.cabinet.journals import Journals, purse
+from tests.cabinet.test_vault import vault_in
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -43,12 +50,12 @@ async def journals() -> Journals:
 
 @asynccontextmanager
 async def family_page(
-    journals: Journals, size: tuple[int, int] = PHONE, *, scripts: bool = True
+    journals: Journals, size: tuple[int, int] = PHONE, *, scripts: bool = True, **more: Any
 ) -> AsyncIterator[Page]:
     """Open the family's page; whatever the browser complains about fails the test."""
     complaints: list[str] = []
     async with (
-        serving(app_of(journals), "127.0.0.1", 0) as port,
+        serving(app_of(journals, **more), "127.0.0.1", 0) as port,
         async_playwright() as playwright,
         await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS) as browser,
     ):
@@ -108,3 +115,36 @@ async def test_the_page_is_whole_without_javascript(journals: Journals) -> None:
 
         assert "1\u00a0956,04\u00a0₽" in text
         assert "Робототехника" in text
+
+
+async def test_a_parent_is_offered_messages_in_the_browser_and_its_worker_shows_them(
+    journals: Journals, tmp_path: Path
+) -> None:
+    key = padless(public_bytes(ec.generate_private_key(ec.SECP256R1())))
+    async with (
+        family_page(journals, vault=vault_in(tmp_path, invent=invent), push_key=key) as page,
+    ):
+        await page.context.grant_permissions(["notifications"])
+        offer = page.get_by_role("button", name="Присылать в этот браузер")
+        await offer.wait_for(timeout=5000)
+        await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        devtools = await page.context.new_cdp_session(page)
+        registered: list[str] = []
+        devtools.on(
+            "ServiceWorker.workerRegistrationUpdated",
+            lambda told: registered.extend(one["registrationId"] for one in told["registrations"]),
+        )
+        await devtools.send("ServiceWorker.enable")
+        origin = await page.evaluate("window.location.origin")
+        while not registered:
+            await page.wait_for_timeout(50)
+        about = {"origin": origin, "registrationId": registered[0]}
+        told = {"id": "msg-1", "title": "Списание за занятие", "body": "Списано 251,49 ₽."}
+        await devtools.send("ServiceWorker.deliverPushMessage", about | {"data": json.dumps(told)})
+        await page.wait_for_timeout(500)
+        shown = await page.evaluate(
+            "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())"
+            ".then((all) => all.map((one) => [one.title, one.body, one.tag]))"
+        )
+
+    assert shown == [["Списание за занятие", "Списано 251,49 ₽.", "msg-1"]]

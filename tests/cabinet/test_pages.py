@@ -244,8 +244,8 @@ async def test_a_parent_sees_of_each_debit_how_it_was_told(
         id_ = {"cabinet": "msg-10", "email": "msg-11"}[channel]
         await story.message(journals, id_, channel, "debit", "lesson-charged", [charged])
     if became is not None:
-        about = {"message_id": "msg-11", "channel": "email", "attempts": 1}
-        await journals.fact(became, about)
+        result = {"message_id": "msg-11", "channel": "email", "attempts": 1}
+        await journals.fact(became, result)
     await journals.follow()
 
     family = await journals.queries.family(story.GUARDIAN)

@@ -18,7 +18,7 @@ from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import make_app
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Deed, Look, is_whole, next_look
 from services.cabinet.vault.opening import vault_of
-from services.cabinet.vault.person import Person
+from services.cabinet.vault.person import Known, Person, PushKeys, PushSubscription
 from services.cabinet.vault.sealing import BrokenSealError, MasterKeys
 from services.cabinet.vault.store import Change, VaultStore, VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
@@ -48,13 +48,26 @@ PERSON = Person(
     phones=("+70000000000",),
     email="nobody@example.invalid",
 )
+KNOWN = Known(**PERSON.model_dump())
+PARENT = Reader(by=CHILD, why="push-on")
+
+
+def browser(number: int) -> PushSubscription:
+    """Return a browser that nobody has."""
+    keys = PushKeys(p256dh=f"{number:A>87}", auth=f"{number:A>22}")
+    return PushSubscription(endpoint=f"https://updates.push.example/{number}", keys=keys)
+
+
+def vault_in(directory: Path, keys: str = K1, **more: Any) -> Vault:
+    """Return a vault, not yet open, on an embedded Valkey of its own."""
+    store = VaultStore(EmbeddedValkey(directory), allow_unsafe=True)
+    return Vault(store, MasterKeys.parse(keys), **more)
 
 
 @asynccontextmanager
 async def open_vault(directory: Path, keys: str = K1, **more: Any) -> AsyncIterator[Vault]:
     """Open a vault on an embedded Valkey of its own."""
-    store = VaultStore(EmbeddedValkey(directory), allow_unsafe=True)
-    vault = Vault(store, MasterKeys.parse(keys), **more)
+    vault = vault_in(directory, keys, **more)
     await vault.open()
     try:
         yield vault
@@ -67,6 +80,62 @@ def bytes_in(directory: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
 
+# --- browsers ----------------------------------------------------------------------------------
+
+
+async def test_a_browser_is_kept_sealed_and_its_coming_and_going_is_on_record(
+    tmp_path: Path,
+) -> None:
+    async with open_vault(tmp_path) as vault:
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        for each in (browser(1), browser(2), browser(2)):
+            assert await vault.add_browser(CHILD, each, PARENT)
+        both = (await vault.read([CHILD], NAVIGATOR))[CHILD].push
+        gone = Reader(by="machine", why="push-gone")
+        await vault.drop_browser(CHILD, browser(1).endpoint_sha256, gone)
+        await vault.drop_browser(CHILD, browser(1).endpoint_sha256, gone)
+        left = (await vault.read([CHILD], NAVIGATOR))[CHILD].push
+        record = await vault.looks(CHILD)
+
+    assert (both, left) == ((browser(1), browser(2)), (browser(2),))
+    written = [(look.by, look.why) for look in record.looks if look.deed is Deed.WRITTEN]
+    assert written == [
+        ("navigator", "registration"),
+        (CHILD, "push-on"),
+        (CHILD, "push-on"),
+        ("machine", "push-gone"),
+    ]
+    assert b"push.example" not in bytes_in(tmp_path)
+
+
+async def test_who_is_entered_anew_keeps_browsers_and_who_is_erased_does_not(
+    tmp_path: Path,
+) -> None:
+    async with open_vault(tmp_path) as vault:
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        await vault.add_browser(CHILD, browser(1), PARENT)
+        await vault.put(CHILD, PERSON.model_copy(update={"email": None}), NAVIGATOR)
+        anew = (await vault.read([CHILD], NAVIGATOR))[CHILD]
+        await vault.erase(CHILD, NAVIGATOR)
+        is_known = await vault.add_browser(CHILD, browser(2), PARENT)
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        after = (await vault.read([CHILD], NAVIGATOR))[CHILD]
+
+    assert (anew.email, anew.push) == (None, (browser(1),))
+    assert not is_known
+    assert after == KNOWN
+
+
+async def test_of_too_many_browsers_the_oldest_goes(tmp_path: Path) -> None:
+    async with open_vault(tmp_path) as vault:
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        for number in (1, 2, 3, 4, 5, 1, 6):
+            await vault.add_browser(CHILD, browser(number), PARENT)
+        kept = (await vault.read([CHILD], NAVIGATOR))[CHILD].push
+
+    assert kept == tuple(browser(number) for number in (3, 4, 5, 1, 6))
+
+
 # --- sealing -----------------------------------------------------------------------------------
 
 
@@ -77,7 +146,7 @@ async def test_who_is_entered_is_found_and_the_look_is_on_record(tmp_path: Path)
         found = await vault.read([CHILD, "child-00099"], TEACHER)
         record = await vault.looks(CHILD)
 
-    assert found == {CHILD: PERSON}
+    assert found == {CHILD: KNOWN}
     assert record.is_whole
     assert [(look.number, look.deed, look.by, look.why) for look in record.looks] == [
         (1, Deed.WRITTEN, "navigator", "registration"),
@@ -140,7 +209,7 @@ async def test_a_new_master_key_wraps_all_and_the_old_one_can_go(tmp_path: Path)
 
     assert kept.key is not None
     assert kept.key.startswith(b"k2:")
-    assert found == {CHILD: PERSON}
+    assert found == {CHILD: KNOWN}
 
 
 async def test_a_master_key_that_went_too_early_is_named_at_the_start(tmp_path: Path) -> None:
@@ -495,7 +564,10 @@ async def test_not_one_byte_of_personal_data_lies_anywhere_else(
             wrong = await running.client.put(path, json=CANARIES | {"x": "y"}, headers=BEARER)
             assert (put.status_code, wrong.status_code) == (204, 422)
             read = await running.client.get(path, params={"why": "support"}, headers=BEARER)
-            assert read.json() == CANARIES
+            assert read.json() == CANARIES | {"push": []}
+        push = f"/families/{story.GUARDIAN}/push"
+        on = await running.client.post(push, json=browser(4_711).model_dump())
+        assert on.status_code == 204
         page = await running.client.get(f"/families/{story.GUARDIAN}")
         looks = await running.client.get(f"/families/{story.GUARDIAN}/looks")
         assert "Канарейкина Желтоптица" in page.text
@@ -511,7 +583,7 @@ async def test_not_one_byte_of_personal_data_lies_anywhere_else(
     assert title.encode() in everything, "the search must find what is there"
     assert b"pfdo_decisions" in metrics
     assert b"took over" in logs
-    for canary in CANARIES.values():
+    for canary in (*CANARIES.values(), browser(4_711).endpoint):
         for text in [canary] if isinstance(canary, str) else canary:
             for form in forms_of(text):
                 assert form not in everything, text

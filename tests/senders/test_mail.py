@@ -39,6 +39,10 @@ class Book:
 
     def __init__(self, **known: Address | None) -> None:
         self.known = known
+        self.dropped: list[tuple[str, str]] = []
+
+    async def drop_browser(self, recipient_id: str, endpoint: str) -> None:
+        self.dropped.append((recipient_id, endpoint))
 
     async def find(self, recipient_id: str) -> Address | None:
         if recipient_id in self.known:

@@ -38,7 +38,7 @@ SECRET = b"0123456789abcdef"
 
 def subscription(endpoint: str) -> Address:
     keys = {"p256dh": padless(public_bytes(BROWSER)), "auth": padless(SECRET)}
-    return Address(push=PushSubscription(endpoint=endpoint, keys=keys))
+    return Address(push=(PushSubscription(endpoint=endpoint, keys=keys),))
 
 
 def push(endpoint: str, *, any_service: bool = True) -> WebPush:
@@ -139,6 +139,45 @@ async def test_what_the_service_answers(answer: bytes, expected: Outcome) -> Non
     assert outcome == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "dropped"),
+    [(status(404), True), (status(410), True), (status(403), False), (status(503), False)],
+)
+async def test_a_browser_that_is_gone_is_forgotten(answer: bytes, dropped: bool) -> None:
+    async with listening(System(always=answer)) as url:
+        provider = push(url)
+        await provider.send(delivery())
+        await provider.close()
+
+    assert isinstance(provider.addresses, Book)
+    assert provider.addresses.dropped == ([("guard-1", url)] if dropped else [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ((410, 201), Sent("push")),
+        ((201, 410), Sent("push")),
+        ((410, 503), NotNow("push: 503")),
+        ((410, 404), Rejected("push: 410")),
+    ],
+)
+async def test_a_message_is_there_if_one_of_a_persons_browsers_has_it(
+    answers: tuple[int, int], expected: Outcome
+) -> None:
+    first, second = (System(always=status(answer)) for answer in answers)
+    async with listening(first) as one, listening(second) as other:
+        browsers = subscription(one).push + subscription(other).push
+        provider = WebPush(
+            OURS, "a@b.example", Book(**{"guard-1": Address(push=browsers)}), any_service=True
+        )
+        outcome = await provider.send(delivery())
+        await provider.close()
+
+    assert outcome == expected
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
 async def test_a_service_that_is_away_says_nothing_about_the_others() -> None:
     provider = push(f"http://127.0.0.1:{free_port()}/")
 
@@ -171,7 +210,8 @@ async def test_only_push_services_are_called(endpoint: str, expected: bool) -> N
     "keys", [{}, {"p256dh": "AAAA", "auth": "AAAA"}, {"p256dh": "я", "auth": "AAAA"}]
 )
 async def test_a_subscription_that_is_none(keys: dict[str, str]) -> None:
-    address = Address(push=PushSubscription(endpoint="https://x.push.apple.com/", keys=keys))
+    browser = PushSubscription(endpoint="https://x.push.apple.com/", keys=keys)
+    address = Address(push=(browser,))
     provider = WebPush(OURS, "a@b.example", Book(**{"guard-1": address}))
 
     assert await provider.send(delivery()) == Rejected("the address is none")

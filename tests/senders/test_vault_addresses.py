@@ -11,7 +11,8 @@ from services.notifications.senders.addresses import (
     AddressesAwayError,
     VaultAddresses,
 )
-from tests.cabinet.test_vault import BEARER, BODY, CHILD, PATH, TOKEN, served
+from tests.cabinet import story
+from tests.cabinet.test_vault import BEARER, BODY, CHILD, PATH, TOKEN, browser, served
 
 GUARDIAN = "guardian-00001"
 
@@ -31,6 +32,31 @@ async def test_the_vault_says_where_a_person_is_and_keeps_the_look(tmp_path: Pat
 async def test_who_is_not_known_has_no_address(tmp_path: Path) -> None:
     async with served(tmp_path, sandbox=False, token=TOKEN) as client:
         assert await VaultAddresses("http://cabinet", TOKEN, client).find(GUARDIAN) is None
+
+
+async def test_a_parent_turns_a_browser_on_and_senders_find_it_until_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    path, page = f"/api/v1/vault/persons/{story.GUARDIAN}", f"/families/{story.GUARDIAN}/push"
+    said = browser(1).model_dump() | {"expirationTime": None}
+    async with served(tmp_path, sandbox=True, token=TOKEN) as client:
+        book = VaultAddresses("http://cabinet", TOKEN, client)
+        refused = await client.post(page, json=said)
+        await client.put(path, content=BODY, headers=BEARER)
+        wrong = await client.post(page, json=said | {"endpoint": "http://127.0.0.1/"})
+        taken = await client.post(page, json=said)
+        on = await book.find(story.GUARDIAN)
+        await book.drop_browser(story.GUARDIAN, browser(1).endpoint)
+        gone = await book.find(story.GUARDIAN)
+        await client.post(page, json=said)
+        await client.post(f"{page}/off", json=said)
+        off = await book.find(story.GUARDIAN)
+
+    assert [each.status_code for each in (refused, wrong, taken)] == [404, 422, 204]
+    assert "127.0.0.1" not in wrong.text
+    assert on is not None
+    assert [each.model_dump() for each in on.push] == [browser(1).model_dump()]
+    assert gone == off == Address(email="nobody@example.invalid", phone="+70000000000")
 
 
 async def test_a_wrong_token_is_not_taken_for_no_address(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.vault.looks import Look
-from services.cabinet.vault.person import Person
+from services.cabinet.vault.person import Known, Person
 from services.cabinet.vault.store import VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
 
@@ -25,6 +25,7 @@ NAVIGATOR = "navigator"
 MACHINE = "machine"
 
 PersonId = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 Basis = Annotated[
     str,
     Query(
@@ -79,7 +80,7 @@ def router(vault: Vault | None) -> APIRouter:
             raise _away() from error
         return Response(status_code=204)
 
-    @api.get("/{id}", response_model=Person, dependencies=[needs(Resource.VAULT, Action.READ)])
+    @api.get("/{id}", response_model=Known, dependencies=[needs(Resource.VAULT, Action.READ)])
     async def read(id: PersonId, why: Purpose) -> Response:  # noqa: A002
         """Return a person; the look is on record, and the family is shown it."""
         try:
@@ -108,6 +109,19 @@ def router(vault: Vault | None) -> APIRouter:
         if erasure is None:
             raise _nobody()
         return _json({"act": asdict(erasure.act), "log_is_rewritten": erasure.log_is_rewritten})
+
+    @api.delete(
+        "/{id}/push/{endpoint_sha256}",
+        status_code=204,
+        dependencies=[needs(Resource.VAULT, Action.WRITE)],
+    )
+    async def drop_browser(id: PersonId, endpoint_sha256: Digest) -> Response:  # noqa: A002
+        """Forget a browser that a push service says is gone, by the SHA-256 of its endpoint."""
+        try:
+            await opened().drop_browser(id, endpoint_sha256, Reader(by=MACHINE, why="push-gone"))
+        except VaultUnavailableError as error:
+            raise _away() from error
+        return Response(status_code=204)
 
     @api.get(
         "/{id}/looks",

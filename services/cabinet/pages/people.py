@@ -21,13 +21,13 @@ class People:
         """Return whether names are made up: pages say so."""
         return self._vault is not None and self._vault.people_are_invented
 
-    async def of_family(self, family: Mapping[str, Any], why: str) -> dict[str, Person]:
+    async def of_family(self, family: Mapping[str, Any], why: str) -> Mapping[str, Person]:
         """Return guardian and children, for the guardian."""
         ids = [family["guardian_id"], *(child["child_id"] for child in family["children"])]
         guardian_id = str(family["guardian_id"])
         return await self.find(dict.fromkeys(ids, guardian_id), Reader(by=guardian_id, why=why))
 
-    async def find(self, family_of: Mapping[str, str], reader: Reader) -> dict[str, Person]:
+    async def find(self, family_of: Mapping[str, str], reader: Reader) -> Mapping[str, Person]:
         """Return whom the vault knows; each id comes with one of its family."""
         if self._vault is None:
             return {}

@@ -33,11 +33,21 @@ Id = Annotated[str, InPath(max_length=40, pattern=r"^[a-z0-9-]+$")]
 
 
 class Site:
-    """Makes pages. `invented`: names are made up; `papers`: there is something to print."""
+    """Makes pages. `invented`: names are made up; `papers`: there is something to print.
 
-    def __init__(self, *, sandbox: bool, invented: bool, papers: bool) -> None:
+    `push_key`: by what browsers know who sends them messages; None where nobody does.
+    """
+
+    def __init__(
+        self, *, sandbox: bool, invented: bool, papers: bool, push_key: str | None = None
+    ) -> None:
         self.sandbox = sandbox
-        self._shown = {"sandbox": sandbox, "invented": invented, "papers": papers}
+        self._shown = {
+            "sandbox": sandbox,
+            "invented": invented,
+            "papers": papers,
+            "push_key": push_key,
+        }
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,

@@ -5,6 +5,7 @@ was done stays, it says nothing about the person.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
 from services.cabinet.vault.looks import Deed, Look, is_whole, next_look
-from services.cabinet.vault.person import Person
+from services.cabinet.vault.person import Known, Person, PushSubscription
 from services.cabinet.vault.sealing import (
+    BrokenSealError,
     MasterKeys,
     UnknownMasterKeyError,
     seal,
@@ -115,25 +117,75 @@ class Vault:
         await self._store.stop()
 
     async def put(self, person_id: str, person: Person, reader: Reader) -> None:
-        """Keep a person under a new key. Raises VaultUnavailableError."""
-        key, wrapped = self._keys.new_key(person_id)
-        data = seal(key, person.model_dump_json(exclude_defaults=True).encode(), _about(person_id))
-        sealed = Sealed(key=wrapped, data=data)
-        await self._change([person_id], Deed.WRITTEN, reader, lambda _: True, sealed, replaces=True)
+        """Keep a person under a new key; browsers stay. Raises VaultUnavailableError."""
 
-    async def read(self, ids: Iterable[str], reader: Reader) -> dict[str, Person]:
+        def entered(kept: Kept) -> Known:
+            browsers: tuple[PushSubscription, ...] = ()
+            # Who is entered anew may be one whose data can be read no more.
+            with contextlib.suppress(BrokenSealError):
+                if kept.data is not None:
+                    browsers = self._opened(person_id, kept).push
+            return Known(**person.model_dump(exclude={"push"}), push=browsers)
+
+        await self._write(person_id, entered, reader, lambda _: True)
+
+    async def add_browser(self, person_id: str, browser: PushSubscription, reader: Reader) -> bool:
+        """Keep a browser that takes messages; False if nobody knows the person.
+
+        Raises VaultUnavailableError.
+        """
+        if self._invent is not None:
+            await self._make_up([person_id], {person_id: person_id}, self._invent)
+        return await self._rewrite(person_id, lambda known: known.with_browser(browser), reader)
+
+    async def drop_browser(self, person_id: str, endpoint_sha256: str, reader: Reader) -> bool:
+        """Forget a browser; False if nobody knows the person. Raises VaultUnavailableError."""
+        return await self._rewrite(
+            person_id, lambda known: known.without_browser(endpoint_sha256), reader
+        )
+
+    async def _rewrite(
+        self, person_id: str, change: Callable[[Known], Known], reader: Reader
+    ) -> bool:
+        """Change a known person; nothing is written, or put on record, where nothing changes."""
+        is_known = False
+
+        def changes(kept: Kept) -> bool:
+            nonlocal is_known
+            is_known = kept.data is not None
+            known = self._opened(person_id, kept) if is_known else None
+            return known is not None and change(known) != known
+
+        await self._write(
+            person_id, lambda kept: change(self._opened(person_id, kept)), reader, changes
+        )
+        return is_known
+
+    async def _write(
+        self,
+        person_id: str,
+        content: Callable[[Kept], Known],
+        reader: Reader,
+        concerns: Callable[[Kept], bool],
+    ) -> None:
+        def sealed(kept: Kept) -> Sealed:
+            key, wrapped = self._keys.new_key(person_id)
+            text = content(kept).model_dump_json(exclude_defaults=True).encode()
+            return Sealed(key=wrapped, data=seal(key, text, _about(person_id)))
+
+        await self._change([person_id], Deed.WRITTEN, reader, concerns, sealed)
+
+    async def read(self, ids: Iterable[str], reader: Reader) -> dict[str, Known]:
         """Return those of the persons that are known; each look is on record by then.
 
         Raises VaultUnavailableError.
         """
         return await self.read_families({id_: id_ for id_ in ids}, reader)
 
-    async def read_families(
-        self, family_of: Mapping[str, str], reader: Reader
-    ) -> dict[str, Person]:
+    async def read_families(self, family_of: Mapping[str, str], reader: Reader) -> dict[str, Known]:
         """Return as `read` does; invented people get the family name of the id beside theirs."""
         ids = list(family_of)
-        people: dict[str, Person] = {}
+        people: dict[str, Known] = {}
         for first in range(0, len(ids), READ_AT_ONCE_MAX):
             some = ids[first : first + READ_AT_ONCE_MAX]
             if self._invent is not None:
@@ -149,7 +201,7 @@ class Vault:
         """
         deed = Deed.ERASED
         found = await self._change(
-            [person_id], deed, reader, lambda kept: kept.key is not None, replaces=True
+            [person_id], deed, reader, lambda kept: kept.key is not None, lambda _: ERASED
         )
         if person_id not in found:
             return None
@@ -171,11 +223,12 @@ class Vault:
         deed: Deed,
         reader: Reader,
         concerns: Callable[[Kept], bool],
-        sealed: Sealed | None = ERASED,
-        *,
-        replaces: bool = False,
+        seals: Callable[[Kept], Sealed | None] | None = None,
     ) -> dict[str, Kept]:
-        """Record a deed for those it concerns; return what was kept of them at that moment."""
+        """Record a deed for those it concerns; return what was kept of them at that moment.
+
+        `seals` returns what takes the place of that; it may be asked again.
+        """
         if not ids:
             return {}
         async with AsyncExitStack() as stack:
@@ -198,8 +251,8 @@ class Vault:
                             by=reader.by,
                             why=reader.why,
                         ),
-                        replaces=replaces,
-                        sealed=sealed,
+                        replaces=seals is not None,
+                        sealed=ERASED if seals is None else seals(kept),
                     )
                     for id_, kept in found.items()
                 ]
@@ -221,7 +274,7 @@ class Vault:
             turn = self._turns[person_id] = asyncio.Lock()
         return turn
 
-    def _opened(self, person_id: str, kept: Kept) -> Person:
+    def _opened(self, person_id: str, kept: Kept) -> Known:
         if kept.key is None or kept.data is None:
             raise VaultUnavailableError("the key of a person is gone")
         try:
@@ -229,7 +282,7 @@ class Vault:
         except UnknownMasterKeyError as error:
             # While master keys are rotated, a cabinet that was started before may lack the newest.
             raise VaultUnavailableError(f"{error}: start this cabinet anew") from error
-        return Person.model_validate_json(unseal(key, kept.data, _about(person_id)))
+        return Known.model_validate_json(unseal(key, kept.data, _about(person_id)))
 
 
 def _about(person_id: str) -> str:

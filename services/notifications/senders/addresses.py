@@ -4,8 +4,10 @@ The cabinet's vault of personal data answers, over HTTP, and keeps a record of e
 sandbox a file of invented people does too.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +42,8 @@ class Address(BaseModel):
 
     email: str | None = None
     phone: str | None = None
-    push: PushSubscription | None = None
+    push: tuple[PushSubscription, ...] = ()
+    """The browsers that take messages."""
 
 
 class Addresses(Protocol):
@@ -48,6 +51,10 @@ class Addresses(Protocol):
 
     async def find(self, recipient_id: str) -> Address | None:
         """Return how to reach a recipient; None if nobody knows. Raises AddressesAwayError."""
+        ...
+
+    async def drop_browser(self, recipient_id: str, endpoint: str) -> None:
+        """Forget a browser that its push service says is gone. Never raises."""
         ...
 
 
@@ -63,8 +70,7 @@ class VaultAddresses:
 
     async def find(self, recipient_id: str) -> Address | None:
         """See Addresses. Raises AddressesAwayError."""
-        headers = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
-        path = f"{self.url.rstrip('/')}/api/v1/vault/persons/{recipient_id}"
+        path, headers = self._person(recipient_id), self._headers()
         try:
             answer = await self.client.get(path, params=LOOK, headers=headers)
             said = answer.json()
@@ -72,11 +78,26 @@ class VaultAddresses:
                 return None
             if answer.status_code == httpx.codes.OK:
                 phones = said["phones"]
-                return Address(email=said["email"], phone=phones[0] if phones else None)
+                return Address(
+                    email=said["email"], phone=phones[0] if phones else None, push=said["push"]
+                )
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise AddressesAwayError(f"the vault: {type(error).__name__}") from None
         # Without a vault, or without its token, nobody is known; that is not to be taken for no.
         raise AddressesAwayError(f"the vault answers {answer.status_code}")
+
+    async def drop_browser(self, recipient_id: str, endpoint: str) -> None:
+        """See Addresses. Where the vault is away, the next message finds the browser gone too."""
+        digest = sha256(endpoint.encode()).hexdigest()
+        path = f"{self._person(recipient_id)}/push/{digest}"
+        with contextlib.suppress(httpx.HTTPError):
+            await self.client.delete(path, headers=self._headers())
+
+    def _person(self, recipient_id: str) -> str:
+        return f"{self.url.rstrip('/')}/api/v1/vault/persons/{recipient_id}"
+
+    def _headers(self) -> Mapping[str, str]:
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
 
 
 class NoAddresses:
@@ -86,6 +107,9 @@ class NoAddresses:
         """Raise AddressesAwayError."""
         del recipient_id
         raise AddressesAwayError("there is no vault of addresses")
+
+    async def drop_browser(self, recipient_id: str, endpoint: str) -> None:
+        """See Addresses: there is none."""
 
 
 @dataclass(slots=True)
@@ -112,3 +136,6 @@ class AddressFile:
             raise AddressesAwayError(f"{self.path} cannot be read as addresses") from error
         address: Address | None = self._known.get(recipient_id)
         return address
+
+    async def drop_browser(self, recipient_id: str, endpoint: str) -> None:
+        """See Addresses: the file is its writer's."""

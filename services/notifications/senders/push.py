@@ -29,6 +29,7 @@ from services.notifications.senders.delivery import (
     Outcome,
     OutOfReach,
     Rejected,
+    Sent,
 )
 from services.notifications.senders.http import Caller
 
@@ -64,14 +65,28 @@ class WebPush:
             address = await self.addresses.find(delivery.message.recipient_id)
         except AddressesAwayError:
             return NoAddressesNow()
-        if address is None or address.push is None:
+        if address is None or not address.push:
             return Rejected("no address")
-        endpoint = address.push.endpoint
+        outcomes = [await self._to(browser, delivery) for browser in address.push]
+        # One message to one person: it is there if one of his browsers has it. Where none took it,
+        # one that may take it later is tried again.
+        for kind in (Sent, NotNow, Rejected):
+            for outcome in outcomes:
+                if isinstance(outcome, kind):
+                    return outcome
+        raise AssertionError(outcomes)
+
+    async def _to(self, browser: PushSubscription, delivery: Delivery) -> Outcome:
+        endpoint = browser.endpoint
         if not (self.any_service or is_push_service(endpoint)):
             return Rejected("the address is of no known push service")
-        told = {"title": delivery.letter.title, "body": delivery.letter.short}
+        told = {
+            "id": delivery.message.message_id,
+            "title": delivery.letter.title,
+            "body": delivery.letter.short,
+        }
         try:
-            content = _for(address.push, json.dumps(told, ensure_ascii=False).encode())
+            content = _for(browser, json.dumps(told, ensure_ascii=False).encode())
         except (ValueError, KeyError):
             return Rejected("the address is none")
         headers = {
@@ -83,8 +98,15 @@ class WebPush:
             "authorization": vapid(self.key, endpoint, self.contact, delivery.at),
         }
         outcome = await self.caller.post(self.name, endpoint, content, headers)
+        if isinstance(outcome, Rejected) and outcome.why in self._gone:
+            await self.addresses.drop_browser(delivery.message.recipient_id, endpoint)
         # Browsers have different services: one that is away says nothing about the others.
         return NotNow(outcome.why) if isinstance(outcome, OutOfReach) else outcome
+
+    @property
+    def _gone(self) -> frozenset[str]:
+        """How it is told that a browser is gone for good (RFC 8030, section 7.3)."""
+        return frozenset({f"{self.name}: 404", f"{self.name}: 410"})
 
     async def close(self) -> None:
         """Let go of connections."""
