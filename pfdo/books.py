@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 10.0
 AGAINST_STATE = "I08"
+FACTS_WORTH_PROCESSES = 10_000
+"""Below that starting processes takes longer than folding."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -157,7 +159,7 @@ async def _rebuild(
                 options.WRONG,
             )
         try:
-            return await _rebuilt(settings, installation, service, partition, dry_run=dry_run)
+            return await _rebuilt(installation, service, partition, dry_run=dry_run)
         except (FencedError, BehindError) as error:
             options.stop(
                 f"{error}. {service} was started meanwhile and goes on folding by itself; to be "
@@ -167,12 +169,7 @@ async def _rebuild(
 
 
 async def _rebuilt(
-    settings: Any,
-    installation: "Installation",
-    service: str,
-    partition: int | None,
-    *,
-    dry_run: bool,
+    installation: "Installation", service: str, partition: int | None, *, dry_run: bool
 ) -> "list[Rebuilt]":
     from pfdo.rebuilding import in_processes, rebuilding_of
 
@@ -180,7 +177,12 @@ async def _rebuilt(
     chosen = range(installation.bus.partitions) if partition is None else [partition]
     total = sum([await rebuilding.facts(one) for one in chosen])
     with options.progress(f"Folding {service}", total) as advance:
-        return await in_processes(settings, service, chosen, advance, dry_run=dry_run)
+        if total >= FACTS_WORTH_PROCESSES:
+            return await in_processes(
+                installation.settings, service, chosen, advance, dry_run=dry_run
+            )
+        fold = rebuilding.compare if dry_run else rebuilding.replace
+        return [await fold(one, advance) for one in chosen]
 
 
 def _print_rebuilt(

@@ -8,6 +8,7 @@ journal folded; killed in between, the service goes on folding where this stoppe
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ from streaming.reading import Listening
 from streaming.service import Service
 from streaming.settings import Settings
 from streaming.store import Committed, Standing, Store
-from streaming.telemetry import Telemetry
+from streaming.telemetry import Telemetry, configure_logs
 from streaming.view import Missing
 
 READ_RECORDS_MAX = 500
@@ -316,6 +317,7 @@ async def in_processes(
 def _begin_worker(told: "multiprocessing.Queue[int]") -> None:
     global _told  # noqa: PLW0603 - the only way into a worker
     _told = told
+    configure_logs(logging.WARNING)
     # Nearly all that is made here is kept: looking for garbage finds nothing and takes 5 %.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

@@ -20,7 +20,9 @@ from pfdo.verifying import begin, count_books
 from services.billing.domain.ledger import Entry, trial_balances
 from streaming.errors import FencedError
 from streaming.installation import Installation as Open
+from streaming.installation import open_installation
 from streaming.memory_store import MemoryStore
+from streaming.settings import load_settings
 from tests.pfdo.worlds import SMALL, installation_of, small_file, world
 from tests.support.containers import ApacheKafka, Redis, require_docker
 from tests.support.installation import Installation
@@ -422,6 +424,20 @@ def test_rebuilding_compares_and_replaces(played: Installation) -> None:
     assert all(row["equal"] for row in compared["partitions"])
     assert one["partitions"] == [compared["partitions"][1]]
     assert "s for a million facts" in told
+
+
+async def test_many_processes_fold_the_same_as_one(played: Installation) -> None:
+    compared = played.json("rebuild", "billing", "--dry-run")
+    settings = load_settings({"data": played.data})
+    told: list[int] = []
+
+    async with open_installation(settings):
+        done = await rebuilding.in_processes(
+            settings, "billing", range(4), told.append, dry_run=True
+        )
+
+    assert [rebuilt.to_json() for rebuilt in done] == compared["partitions"]
+    assert sum(told) == sum(rebuilt.facts for rebuilt in done) > 0
 
 
 def test_a_service_that_runs_is_not_rebuilt(played: Installation) -> None:
