@@ -23,7 +23,9 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
+from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.pages import (
+    console_invoice_routes,
     console_routes,
     journal_routes,
     login_routes,
@@ -37,7 +39,7 @@ from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
-from services.cabinet.report_queries import ReportQueries
+from services.cabinet.sending import Sending
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
 from streaming import health
@@ -143,8 +145,9 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = ReportQueries(store, bus.partitions)
+    queries = InvoiceQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
+    sending = Sending(way_in, queries)
     people = People(vault)
     app.state.pulse = Pulse(queries)
     app.state.vault = vault
@@ -169,8 +172,9 @@ def make_app(
     app.include_router(routes.router(queries, app.state.pulse, people, site))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
-    app.include_router(journal_routes.router(queries, people, site, way_in))
+    app.include_router(journal_routes.router(queries, people, site, sending))
     app.include_router(console_routes.router(queries, site))
+    app.include_router(console_invoice_routes.router(queries, site, sending))
     check_routes(app)
     return app
 

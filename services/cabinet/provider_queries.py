@@ -128,7 +128,7 @@ class ProviderQueries(Queries):
             invoices = await part.all(Invoice, [under(*place) for place in places])
             for (payer, invoice_id), invoice in zip(places, invoices, strict=True):
                 if invoice is not None:
-                    found.append(await _invoice(part, payer, invoice_id, invoice))
+                    found.append(await invoice_with_lines(part, payer, invoice_id, invoice))
         return sorted(found, key=lambda each: (each["month"], each["payer"]), reverse=True)
 
     async def charged(self, provider_id: str) -> list[Answer]:
@@ -245,12 +245,14 @@ async def _members_of(part: Part, home: str, group_id: str) -> list[Answer]:
     ]
 
 
-async def _invoice(part: Part, payer: str, invoice_id: str, invoice: Invoice) -> Answer:
+async def invoice_with_lines(part: Part, payer: str, invoice_id: str, invoice: Invoice) -> Answer:
+    """Return an invoice with all its lines."""
     ids = [under(payer, invoice_id, str(page)) for page in range(invoice.pages)]
     pages = await part.all(InvoicePage, ids)
     return {
         "invoice_id": invoice_id,
         "payer": payer,
+        "provider_id": invoice.provider_id,
         "month": invoice.month,
         "amount_kopecks": invoice.amount_kopecks,
         "settled": invoice.settled,

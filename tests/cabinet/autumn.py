@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from services.billing.service import billing
 from services.cabinet.app import make_app
+from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.projections import cabinet
-from services.cabinet.report_queries import ReportQueries
 from services.certificates.service import certificates
 from services.enrollment.service import enrollment
 from services.notifications.service import notifications
@@ -32,9 +32,9 @@ class Town:
     store: MemoryStore
 
     @property
-    def queries(self) -> ReportQueries:
+    def queries(self) -> InvoiceQueries:
         """Return what the console asks."""
-        return ReportQueries(self.store, self.world.partitions)
+        return InvoiceQueries(self.store, self.world.partitions)
 
     def app(self, **more: Any) -> FastAPI:
         """Return the cabinet, in the sandbox."""

@@ -3,32 +3,25 @@
 What is saved goes to the bus through the same intake as events over HTTP, under the same checks.
 """
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs
+from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, path_of
 from services.cabinet.access.policy import Action, Resource, Role, reaches_all
-from services.cabinet.api.intake import Intake
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.pages import journal as shown
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import HEADERS, Id, Site
 from services.cabinet.provider_queries import ProviderQueries
+from services.cabinet.sending import Sending
 from services.cabinet.vault.vault import Reader
-from streaming.bus import Appended
 from streaming.errors import BusUnavailableError, StoreUnavailableError
-
-DECIDED_SECONDS_MAX = 2.0
-"""So long the answer to a form waits for the decisions: the page that follows shows them then."""
-DECIDED_PAUSE_SECONDS = 0.05
 
 Search = Annotated[str, Query(max_length=80)]
 Day = Annotated[date | None, Query()]
@@ -39,7 +32,7 @@ Own = Annotated[Visitor, needs(Resource.JOURNAL, Action.READ, provider="provider
 Marking = Annotated[Visitor, needs(Resource.JOURNAL, Action.WRITE, provider="provider_id")]
 
 
-def router(queries: ProviderQueries, people: People, site: Site, intake: Intake) -> APIRouter:
+def router(queries: ProviderQueries, people: People, site: Site, sending: Sending) -> APIRouter:
     """Return the providers' pages."""
     pages = APIRouter(prefix="/journal", include_in_schema=False)
 
@@ -65,24 +58,6 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
         family_of = {each["child_id"]: each["guardian_id"] for each in members}
         known = await people.find(family_of, Reader(by=by, why=why))
         return {id_: person.name for id_, person in known.items()}
-
-    async def until_decided(place: Appended) -> None:
-        while True:
-            if await queries.decided(place.topic, place.partition, place.offset) is not None:
-                return
-            await asyncio.sleep(DECIDED_PAUSE_SECONDS)
-
-    async def send(events: Sequence[Mapping[str, Any]]) -> None:
-        """Publish, and wait a little for the decisions."""
-        async with intake.admitted():
-            taken = await intake.publish([orjson.dumps(event) for event in events], _as_any)
-        try:
-            async with asyncio.timeout(DECIDED_SECONDS_MAX):
-                for _, place in taken:
-                    await until_decided(place)
-        except TimeoutError:
-            # It is on the bus; the page shows it a little later.
-            return
 
     @pages.get("")
     async def start(
@@ -143,10 +118,10 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
                     raise NotHereError
             if form.changes:
                 now = _now()
-                await send([shown.mark_event(form, change, now) for change in form.changes])
+                await sending.send([shown.mark_event(form, change, now) for change in form.changes])
             asked: dict[str, Any] = {"day": form.day.isoformat(), "lesson": form.lesson_id}
             asked |= {"saved": len(form.changes)} | ({"page": page} if page else {})
-            return RedirectResponse(f"{request.url.path}?{urlencode(asked)}", 303)
+            return RedirectResponse(f"{path_of(request)}?{urlencode(asked)}", 303)
 
         return await answered(who, work)
 
@@ -157,7 +132,7 @@ def router(queries: ProviderQueries, people: People, site: Site, intake: Intake)
         async def work() -> Response:
             reason = shown.read_answer(_text(form_of(request)))
             _there(await queries.member(provider_id, payer, enrollment_id))
-            await send([shown.answer_event(payer, enrollment_id, reason, _now())])
+            await sending.send([shown.answer_event(payer, enrollment_id, reason, _now())])
             return RedirectResponse(f"/journal/{provider_id}", 303)
 
         return await answered(who, work)
@@ -201,12 +176,6 @@ def _there(found: Any) -> Any:
     if found is None:
         raise NotHereError
     return found
-
-
-def _as_any(source: str) -> bool:
-    """Let an event go under its source: it was made here, of a form its provider may send."""
-    del source
-    return True
 
 
 def _text(form: bytes) -> str:

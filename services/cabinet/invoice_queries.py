@@ -1,0 +1,47 @@
+"""What a payer asks about invoices: which there are, their lines, what was paid."""
+
+from collections.abc import Iterable
+
+from services.cabinet.projections.models import (
+    INVOICES_BY,
+    Invoice,
+    beginning,
+    under,
+)
+from services.cabinet.provider_queries import invoice_with_lines
+from services.cabinet.queries import Answer
+from services.cabinet.report_queries import ReportQueries
+from services.cabinet.settlement import Invoice as Issued
+
+
+class InvoiceQueries(ReportQueries):
+    """Questions about a payer's invoices, beside all others."""
+
+    async def months(self, payer: str) -> list[str]:
+        """Return the months a payer has invoices of, the latest first."""
+        entries = await self._part_of(payer).members(INVOICES_BY, *beginning(payer))
+        return sorted({entry.split("|")[1] for entry in entries}, reverse=True)
+
+    async def invoices_by(self, payer: str, month: str) -> list[Answer]:
+        """Return the invoices to a payer of a month, with their lines."""
+        part = self._part_of(payer)
+        entries = await part.members(INVOICES_BY, *beginning(payer, month))
+        ids = [entry.rpartition("|")[2] for entry in entries]
+        known = await part.all(Invoice, [under(payer, id_) for id_ in ids])
+        return [
+            await invoice_with_lines(part, payer, id_, invoice)
+            for id_, invoice in zip(ids, known, strict=True)
+            if invoice is not None
+        ]
+
+    async def issued(self, payer: str, ids: Iterable[str]) -> dict[str, Issued]:
+        """Return those invoices that are the payer's, as a settlement is held against them."""
+        part, asked = self._part_of(payer), sorted(set(ids))
+        known = await part.all(Invoice, [under(payer, id_) for id_ in asked])
+        found = {}
+        for id_, invoice in zip(asked, known, strict=True):
+            if invoice is not None:
+                whole = await invoice_with_lines(part, payer, id_, invoice)
+                lines = {each["line_reference"]: each["amount_kopecks"] for each in whole["lines"]}
+                found[id_] = Issued(lines=lines, is_settled=invoice.settled)
+        return found

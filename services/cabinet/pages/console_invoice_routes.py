@@ -1,0 +1,121 @@
+"""`/console/{payer}/invoices`: what providers charged, and what the payer's treasury paid of it.
+
+A file is held against the invoices and the differences are shown; nothing is kept in between, so
+the confirmation carries the file again. What it settles goes out as `payers.invoice-paid`.
+"""
+
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from services.cabinet import settlement
+from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs
+from services.cabinet.access.policy import Action, Resource
+from services.cabinet.api.problems import ProblemError
+from services.cabinet.invoice_queries import InvoiceQueries
+from services.cabinet.pages import console_invoices as shown
+from services.cabinet.pages.site import HEADERS, Id, Site
+from services.cabinet.pages.spreadsheets import CSV, csv_of
+from services.cabinet.sending import Sending
+from services.cabinet.settlement import Matched
+from streaming.errors import BusUnavailableError
+
+FILE_BYTES_MAX = 4 * 1024 * 1024
+"""As a form: Russian letters take six bytes each."""
+
+Month = Annotated[str | None, Query(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+Number = Annotated[int | None, Query(ge=0, le=100_000)]
+OWN = needs(Resource.CONSOLE, Action.READ, payer="payer")
+Own = Annotated[Visitor, OWN]
+Looking = Annotated[
+    Visitor,
+    needs(Resource.CONSOLE, Action.PROPOSE, form_bytes_max=FILE_BYTES_MAX, payer="payer"),
+]
+Settling = Annotated[
+    Visitor,
+    needs(Resource.CONSOLE, Action.APPROVE, form_bytes_max=FILE_BYTES_MAX, payer="payer"),
+]
+
+
+def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
+    """Return the pages of invoices."""
+    pages = APIRouter(prefix="/console/{payer}", include_in_schema=False)
+
+    async def matched_of(payer: str, text: str) -> list[Matched]:
+        lines = settlement.read(text)
+        invoices = await queries.issued(payer, {line.invoice_id for line in lines})
+        budget = await queries.budget(payer)
+        return settlement.match(lines, invoices, budget["business_day"] if budget else None)
+
+    @pages.get("/invoices")
+    async def listed(payer: Id, who: Own, month: Month = None, paid: Number = None) -> Response:
+        if payer not in await queries.payer_codes():
+            raise NotHereError
+        months = await queries.months(payer)
+        chosen = month or (months[0] if months else None)
+        invoices = await queries.invoices_by(payer, chosen) if chosen else []
+        titles = await queries.provider_titles({each["provider_id"] for each in invoices})
+        content = shown.invoices_page(payer, months, chosen, invoices, titles)
+        return site.page("console_invoices.html", who=who, told=paid, **content)
+
+    @pages.get("/invoices.csv", dependencies=[OWN])
+    async def lines(payer: Id, month: Month = None) -> Response:
+        months = [month] if month else await queries.months(payer)
+        invoices = [each for one in months for each in await queries.invoices_by(payer, one)]
+        titles = await queries.provider_titles({each["provider_id"] for each in invoices})
+        headers = {
+            "content-disposition": f'attachment; filename="{payer}-{month or "all"}.csv"',
+            "cache-control": HEADERS["cache-control"],
+        }
+        return Response(
+            csv_of(shown.lines_table(invoices, titles)), media_type=CSV, headers=headers
+        )
+
+    @pages.post("/settlement")
+    async def look(request: Request, payer: Id, who: Looking) -> Response:
+        text, _ = _fields(form_of(request))
+        try:
+            matched = await matched_of(payer, text)
+        except settlement.UnreadableError as error:
+            return site.problem(str(error), who=who)
+        content = shown.settlement_page(payer, text, matched)
+        return site.page("console_settlement.html", who=who, changed=False, **content)
+
+    @pages.post("/settlement/confirm")
+    async def settle(request: Request, payer: Id, who: Settling) -> Response:
+        text, seal = _fields(form_of(request))
+        try:
+            matched = await matched_of(payer, text)
+        except settlement.UnreadableError as error:
+            return site.problem(str(error), who=who)
+        if seal != shown.seal(matched):
+            # Something was settled or issued since the preview: look again.
+            content = shown.settlement_page(payer, text, matched)
+            return site.page("console_settlement.html", 409, who=who, changed=True, **content)
+        made = shown.events(payer, matched)
+        try:
+            for first in range(0, len(made), _AT_ONCE):
+                await sending.send(made[first : first + _AT_ONCE])
+        except ProblemError as error:
+            if error.status in (429, 503):
+                return site.unavailable()
+            raise
+        except BusUnavailableError:
+            return site.unavailable()
+        return RedirectResponse(f"/console/{payer}/invoices?paid={len(made)}", 303)
+
+    return pages
+
+
+_AT_ONCE = 100
+
+
+def _fields(form: bytes) -> tuple[str, str]:
+    """Return the file and the seal of the preview that a form carries."""
+    try:
+        fields = parse_qs(form.decode(), max_num_fields=10)
+    except ValueError:
+        return "", ""
+    return fields.get("lines", [""])[0], fields.get("seal", [""])[0]
