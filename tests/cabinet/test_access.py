@@ -128,6 +128,8 @@ async def test_outside_the_sandbox_nobody_is_picked(journals: Journals) -> None:
         (FAMILY, "/login?next=%2Ffamilies%2Fguardian-00012"),
         ("/families/guardian-99999", "/login?next=%2Ffamilies%2Fguardian-99999"),
         ("/journal?q=a b", "/login?next=%2Fjournal%3Fq%3Da%2520b"),
+        # What is no id is not looked at before it is known who asks.
+        ("/families/No%20Id", "/login?next=%2Ffamilies%2FNo%2520Id"),
     ],
 )
 async def test_who_is_not_known_is_asked_to_log_in_whatever_there_is(
@@ -137,6 +139,25 @@ async def test_who_is_not_known_is_asked_to_log_in_whatever_there_is(
 
     assert (page.status_code, page.headers["location"], page.text) == (303, sent_to, "")
     assert page.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("host", ["x/api/", "x/health/live?", "x#", "x?/api/"])
+async def test_a_host_that_looks_like_a_path_makes_a_page_no_other_page(
+    journals: Journals, host: str
+) -> None:
+    async with client_of(app_of(journals), auth=None) as client:
+        picked = {"as": f"provider:{story.PROVIDER}"}
+        await client.post("/login/sandbox", data=picked)
+        cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        headers = {"host": host, "cookie": cookie}
+        own = await client.get(PROVIDER, headers=headers)
+        form = await client.post(
+            f"{PROVIDER}/applications/{PAYER}/{story.CHESS}",
+            data={"answer": "accept"},
+            headers=headers,
+        )
+
+    assert (own.status_code, form.status_code) == (200, 403)
 
 
 async def test_a_script_that_is_not_known_any_more_is_told_so(stranger: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from services.cabinet import sending
 from services.cabinet.access.gate import Needs, check_routes, declared, undeclared
 from services.cabinet.access.limits import Limit
 from services.cabinet.access.oidc import OpenIdConnect
@@ -36,7 +37,6 @@ from services.cabinet.access.policy import (
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import serving
-from services.cabinet.pages import journal_routes
 from services.cabinet.vault.vault import Reader, Vault
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
@@ -47,7 +47,7 @@ from tests.cabinet.test_vault import PERSON, browser, open_vault
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.world import event
 
-FAMILY, OTHER_FAMILY = f"/families/{story.GUARDIAN}", "/families/guardian-00900"
+FAMILY = f"/families/{story.GUARDIAN}"
 PROVIDER = f"/journal/{story.PROVIDER}"
 V1 = "/api/v1"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -324,7 +324,7 @@ def patient(access: Access) -> Access:
 @pytest.fixture
 async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     """The cabinet that knows the whole story, on two ports."""
-    monkeypatch.setattr(journal_routes, "DECIDED_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
     journals = await Journals().start()
     await story.tell_all(journals)
     await invoice(journals, paid=False)

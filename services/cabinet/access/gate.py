@@ -106,7 +106,7 @@ class Needs:
         recognize: Recognize = request.app.state.recognize
         visitor = await recognize(request)
         request.state.visitor = visitor
-        is_api = request.url.path.startswith("/api/")
+        is_api = asks_api(request)
         if self.owner:
             path = request.path_params
             owner = Owner(**{field: str(path[name]) for field, name in self.owner.items()})
@@ -185,9 +185,19 @@ def check_routes(app: FastAPI) -> None:
         raise AssertionError(f"these routes declare nothing, or too much: {', '.join(missing)}")
 
 
+def path_of(request: Request) -> str:
+    """Return the path that chose the route; `request.url` is made of the header Host, too."""
+    return str(request.scope["path"])
+
+
+def asks_api(request: Request) -> bool:
+    """Return whether this is a request of the API, where machines are known by tokens."""
+    return path_of(request).startswith("/api/")
+
+
 def log_in_path(request: Request) -> str:
     """Return where to log in, and to come back from to what was asked for."""
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    asked = quote(path_of(request)) + (f"?{request.url.query}" if request.url.query else "")
     return f"/login?next={quote(asked, safe='')}"
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from fastapi import Request
 
-from services.cabinet.access.gate import Visitor
+from services.cabinet.access.gate import Visitor, asks_api, path_of
 from services.cabinet.access.limits import LOG_INS_A_MINUTE, MISSES_A_MINUTE, Limit
 from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.policy import Grant, Principal, Role
@@ -83,10 +83,10 @@ class Access:
         Raises RefusedError, ServerUnavailableError, StoreUnavailableError, and TooOftenError for
         whoever asked too often for what is not there or not theirs.
         """
-        if request.url.path in _WATCHED:
+        if path_of(request) in _WATCHED:
             return Visitor()
         # Where there is no log-in the API keeps nothing from anybody.
-        is_api = request.url.path.startswith("/api/")
+        is_api = asks_api(request)
         request.state.is_limited = not is_api or self.server is not None
         if request.state.is_limited:
             self.misses.check(address_of(request))

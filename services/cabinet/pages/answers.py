@@ -15,6 +15,7 @@ from services.cabinet.access.gate import (
     NotKnownError,
     TooLongError,
     Visitor,
+    asks_api,
     log_in_path,
 )
 from services.cabinet.access.limits import Limit, TooOftenError
@@ -37,7 +38,7 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
     @app.exception_handler(NotHereError)
     async def _not_here(request: Request, error: NotHereError) -> Response:
         del error
-        if _is_api(request):
+        if asks_api(request):
             return problem(404, NOT_HERE)
         return site.missing(_visitor(request))
 
@@ -49,7 +50,7 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
     @app.exception_handler(NotKnownError)
     async def _not_known(request: Request, error: NotKnownError) -> Response:
         del error
-        if _is_api(request):
+        if asks_api(request):
             return _unknown_machine(access)
         if access.mode is Mode.CLOSED:
             return site.closed()
@@ -60,7 +61,7 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
     @app.exception_handler(RefusedError)
     async def _refused(request: Request, error: RefusedError) -> Response:
         telemetry.log.warning("log-in refused", error=str(error)[:LOGGED_MAX])
-        if _is_api(request):
+        if asks_api(request):
             return _unknown_machine(access)
         return site.page("login_refused.html", 403, who=_visitor(request))
 
@@ -79,7 +80,7 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
         again = {"retry-after": str(error.seconds)}
         answer = (
             problem(429, "Too many tries. Come again later.")
-            if _is_api(request)
+            if asks_api(request)
             else site.page("login_often.html", 429, seconds=error.seconds)
         )
         answer.headers.update(again)
@@ -88,13 +89,13 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
     @app.exception_handler(ServerUnavailableError)
     async def _server(request: Request, error: ServerUnavailableError) -> Response:
         telemetry.log.error("log-in server", error=str(error)[:LOGGED_MAX])
-        if _is_api(request):
+        if asks_api(request):
             return problem(503, "The server of tokens cannot be reached. Try again later.")
         return site.page("login_unavailable.html", 503)
 
     @app.exception_handler(StoreUnavailableError)
     async def _store(request: Request, error: StoreUnavailableError) -> Response:
-        return unavailable(error) if _is_api(request) else site.unavailable()
+        return unavailable(error) if asks_api(request) else site.unavailable()
 
 
 NOT_HERE = "There is nothing under this id."
@@ -113,10 +114,6 @@ def _unknown_machine(access: Access) -> Response:
     answer = problem(401, told)
     answer.headers["www-authenticate"] = "Bearer"
     return answer
-
-
-def _is_api(request: Request) -> bool:
-    return request.url.path.startswith("/api/")
 
 
 def _is_script(request: Request) -> bool:
