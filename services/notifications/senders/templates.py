@@ -15,7 +15,7 @@ from services.notifications.domain.texts import BULLET, Text, parse, references,
 
 SUFFIX = ".txt"
 LAYOUT = "layout.html"
-FAREWELL = "Какие сообщения получать и куда, можно выбрать в личном кабинете."
+FAREWELL = "Какие сообщения получать и куда, можно выбрать в Навигаторе."
 SHORT_CHARACTERS_MAX = 300
 """So long a short message may be; the rest stands in the cabinet."""
 CUT = "… Подробнее в личном кабинете."
