@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pfdo.days import ZONE
 from pfdo.letters import OPEN, letters
 from pfdo.settling import Reader, lag, readers_of
+from pfdo.tracing import Traces
 from pfdo.verifying import Counting, begin
 from services.cabinet.app import PROJECTION
 from services.cabinet.queries import Queries
@@ -27,7 +28,8 @@ from streaming.kafka import group_members
 from streaming.kafka_security import security_of
 from streaming.telemetry import InstallationTelemetry, Telemetry
 
-FLOW, BOOKS = "flow", "books"
+FLOW, BOOKS, TRACES = "flow", "books", "traces"
+TRACES_SECONDS = 5.0
 LATE_TIMES = 4
 """A look that is late by so many of its intervals makes the process unready."""
 
@@ -143,6 +145,9 @@ async def watch(
     looks = {FLOW: (looking.look_at_flow, flow_seconds)}
     if books_seconds is not None:
         looks[BOOKS] = (looking.look_at_books, books_seconds)
+    endpoint = installation.settings.otlp_endpoint
+    if endpoint is not None:
+        looks[TRACES] = (Traces(installation, telemetry, endpoint).look, TRACES_SECONDS)
     last: dict[str, float] = {}
     log = Telemetry().log
 

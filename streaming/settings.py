@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     health_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port of /health and /metrics of a service"
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^?#\s]+$",
+        description="Collector that `pfdo watch` tells traces to (OTLP over HTTP, without "
+        "/v1/traces); without it nobody is told",
+    )
     sandbox: bool = Field(
         default=False, description="1: invented people only; unsafe settings are let through"
     )

@@ -216,9 +216,15 @@ class InstallationTelemetry:
             ["payer", "period", "category"],
             registry=self.registry,
         )
+        self.spans = Counter(
+            "pfdo_spans",
+            "Spans of traces: told to the collector, or dropped since it did not take them",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.looked = Gauge(
             "pfdo_looked_timestamp_seconds",
-            "When that was looked at last, Unix time: what is flow or books",
+            "When that was looked at last, Unix time: what is flow, books or traces",
             ["what"],
             registry=self.registry,
         )

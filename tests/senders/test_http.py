@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from services.notifications.senders.delivery import (
     OutOfReach,
     Rejected,
     Sent,
+    Trace,
 )
 from services.notifications.senders.http import Caller
 from services.notifications.senders.sms import SmsGateway
@@ -24,6 +26,7 @@ from tests.support.endpoints import System, free_port, listening, status
 from tests.support.post import Box, open_post
 from tests.support.town import fact
 
+TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -46,6 +49,23 @@ async def test_a_webhook_is_signed_and_says_everything() -> None:
     assert told["type"] == "notifications.message"
     assert told["data"]["event_ids"] == ["billing:0:1"]
     assert "списано 251,49" in told["data"]["text"]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+async def test_a_system_that_is_called_may_go_on_with_the_trace(traced: bool) -> None:
+    system = System()
+    made = delivery()
+    message = replace(made.message, trace=Trace(TRACED, 7) if traced else None)
+    async with listening(system) as url:
+        webhooks, sms = hooks(url), SmsGateway(url, None, Book())
+        await webhooks.send(replace(made, message=message))
+        await sms.send(replace(made, message=message))
+        await webhooks.close()
+        await sms.close()
+
+    assert [headers.get("traceparent") for headers, _ in system.requests] == [
+        TRACED if traced else None
+    ] * 2
 
 
 async def test_the_signature_is_that_of_the_specification() -> None:

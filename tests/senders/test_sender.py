@@ -30,6 +30,7 @@ from streaming.telemetry import LOGGED
 from tests.support.post import Box, open_post
 from tests.support.town import fact, lesson, preferences
 
+TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 NIGHT = "2020-09-02T23:00:00+08:00"
 
 
@@ -64,6 +65,31 @@ async def test_the_log_names_no_person() -> None:
     assert len(post.log) == 6
     assert all(set(line) - {"event"} <= LOGGED for line in post.log)
     assert "guard-" not in str(post.log)
+
+
+async def test_a_trace_goes_on_from_a_fact_to_its_messages_and_what_became_of_them() -> None:
+    post = await open_post(lessons=0)
+    await post.town.hears(lesson(1, 1) | {"traceparent": TRACED})
+    await post.town.hears(lesson(2, 2) | {"traceparent": "00-ab\r\nx: y"})
+
+    # Also through the store: the sender that reads dies before it sends.
+    sender = await post.sender()
+    await sender.step()
+    post.dies()
+    await post.runs()
+
+    of = {d.message.event_ids[0]: d.message.trace for d in post.box.got}
+    assert {trace and trace.traceparent for trace in of.values()} == {TRACED, None}
+    journal = post.town.world.journal("notifications")
+    due = [r for r in journal if r.get("traceparent") == TRACED and "due" in r["type"]]
+    sent = [r for r in journal if r.get("traceparent") == TRACED and "sent" in r["type"]]
+    assert len(due) == len(sent) + 1 == 3, "one of them is for the cabinet, nobody sends it"
+    reports = post.town.world.records("notifications.reports.v1")
+    causes = {r["causetopic"] for r in reports if "traceparent" in r}
+    assert causes == {"notifications.events.v1"}
+    assert {r["subject"] for r in reports if "traceparent" in r} == {
+        r["data"]["message_id"] for r in sent
+    }
 
 
 async def test_many_messages_are_read_in_portions() -> None:

@@ -48,7 +48,13 @@ class Town:
             subject=one["subject"],
             payer=one["partitionkey"],
             business_day=one.get("businessday"),
-            cause=Cause(topic="navigator.events.v1", partition=0, offset=0, time=one["time"]),
+            cause=Cause(
+                topic="navigator.events.v1",
+                partition=0,
+                offset=0,
+                time=one["time"],
+                traceparent=one.get("traceparent"),
+            ),
             cause_index=0,
             data=one["data"],
         )

@@ -8,6 +8,14 @@ from typing import Any, Protocol, TypeAlias
 from services.notifications.senders.templates import Letter
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace a message belongs to, and where in the journal it became due."""
+
+    traceparent: str
+    offset: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A message that is due, and how far its delivery is.
@@ -30,6 +38,7 @@ class Message:
     fact: Mapping[str, Any] | None = None
     attempts: int = 0
     doubts: int = 0
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ none may have arrived or not. It is sent again, rather twice than not at all, an
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from services.notifications.senders.delivery import (
     OutOfReach,
     Rejected,
     Sent,
+    Trace,
 )
 from services.notifications.senders.lines import Line
 from services.notifications.senders.schedule import PAUSE_MIN, is_given_up, pause_after
@@ -73,6 +75,7 @@ SWEEP_SECONDS = 30.0
 OVERDUE_AFTER = timedelta(minutes=10)
 """What waits so long after its time is shown as overdue."""
 EVENT_ID_MAX = 64
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 DOUBT = "perhaps twice: the end of an earlier attempt is not known"
 
 
@@ -243,14 +246,16 @@ class Sender:
                 self._reports_next = max(self._reports_next, envelope["causeoffset"] + 1)
             match envelope["type"]:
                 case MessageDue.type:
-                    self._take(data, envelope["partitionkey"], changes)
+                    self._take(data, envelope["partitionkey"], _trace(record, envelope), changes)
                 case MessageSent.type | MessageFailed.type:
                     over.append(data["message_id"])
                 case _:
                     pass
         await self._take_off(over, changes)
 
-    def _take(self, data: Mapping[str, Any], payer: str, changes: Changes) -> None:
+    def _take(
+        self, data: Mapping[str, Any], payer: str, trace: Trace | None, changes: Changes
+    ) -> None:
         not_before = to_moment(data["not_before"])
         line = self._line_of(data["channel"], data["recipient_id"])
         if line is None or not_before is None:
@@ -269,6 +274,7 @@ class Sender:
             since=self._now(),
             event_ids=event_ids,
             fact=fact,
+            trace=trace,
         )
         self._wait(message, message.not_before, None, changes)
 
@@ -471,7 +477,7 @@ class Sender:
             reason=f"{status.value}: {said}",
             attempt=message.attempts,
         )
-        envelope = {
+        envelope: dict[str, Any] = {
             "specversion": "1.0",
             "id": f"{status.value}-{message.attempts}-{message.message_id}"[:EVENT_ID_MAX],
             "source": "/senders",
@@ -488,6 +494,13 @@ class Sender:
                 "detail": f"{said}; {DOUBT}" if message.doubts else said,
             },
         }
+        if message.trace is not None:
+            envelope |= {
+                "traceparent": message.trace.traceparent,
+                "causetopic": NOTIFICATIONS.name,
+                "causepartition": self.number,
+                "causeoffset": message.trace.offset,
+            }
         headers = (("content-type", CONTENT_TYPE.encode()),)
         value = json.dumps(envelope, ensure_ascii=False).encode()
         return Outgoing(REPORTS.name, self.number, message.payer.encode(), value, headers)
@@ -529,6 +542,14 @@ def _what_follows(
                 return DeliveryStatus.FAILED, outcome.why
             doubtful = isinstance(outcome, OutOfReach) and outcome.is_doubtful
             return replace(message, doubts=message.doubts + doubtful)
+
+
+def _trace(record: Record, envelope: Mapping[str, Any]) -> Trace | None:
+    traceparent = envelope.get("traceparent")
+    # It becomes a header: what is not as W3C has it goes no further.
+    if traceparent is None or not _TRACEPARENT.fullmatch(traceparent):
+        return None
+    return Trace(traceparent, record.offset)
 
 
 def _reported(record: Record) -> str | None:

@@ -39,6 +39,8 @@ class SmsGateway:
         headers = {"content-type": "application/json", "idempotency-key": message_id}
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
+        if delivery.message.trace is not None:
+            headers["traceparent"] = delivery.message.trace.traceparent
         content = json.dumps(told, ensure_ascii=False).encode()
         return await self.caller.post(self.name, self.url, content, headers)
 

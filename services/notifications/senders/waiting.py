@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from services.notifications.senders.delivery import Message
+from services.notifications.senders.delivery import Message, Trace
 from streaming.store import Commit
 
 WAITING, BEGUN, LANES = "waiting", "begun", "lanes"
@@ -79,6 +79,9 @@ def stamp(moment: datetime) -> str:
 def pack(kept: Kept) -> bytes:
     """Return a message as it is stored."""
     data = {**asdict(kept.message), "place": kept.place}
+    # Who does not know traces yet can read what is of none.
+    if data["trace"] is None:
+        del data["trace"]
     return json.dumps(data, default=str, ensure_ascii=False).encode()
 
 
@@ -89,6 +92,8 @@ def unpack(stored: bytes) -> Kept:
     for name in ("not_before", "since"):
         data[name] = datetime.fromisoformat(data[name])
     data["event_ids"] = tuple(data["event_ids"])
+    if "trace" in data:
+        data["trace"] = Trace(**data["trace"])
     return Kept(Message(**data), (index, member))
 
 

@@ -52,6 +52,8 @@ class Webhooks:
                 message.message_id, delivery.at, body
             ),
         }
+        if message.trace is not None:
+            headers["traceparent"] = message.trace.traceparent
         return await self.caller.post(self.name, endpoint.url, body.encode(), headers)
 
     async def close(self) -> None:
