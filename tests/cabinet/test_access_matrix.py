@@ -8,8 +8,10 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -37,6 +39,9 @@ from services.cabinet.access.policy import (
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import serving
+from services.cabinet.pages.console_invoices import seal
+from services.cabinet.settlement import Invoice as Issued
+from services.cabinet.settlement import match, read
 from services.cabinet.vault.vault import Reader, Vault
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
@@ -87,6 +92,13 @@ mark            ?      -        -         +        -         -     -      -     
 answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
 consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?
 console         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+reports-xlsx    ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+settlements     ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+settlement-csv  ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+settlement      ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
+settle          ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
 log-out         ?      +        +         +        +         +     +      +        +       ?      ?       ?         ?
 certificate     ?      0        0         -        -         +     -      +        +       0      0       0         +
 enrollment      ?      0        0         +        -         +     -      +        +       0      0       0         +
@@ -142,6 +154,18 @@ CONSOLE_READ = (Resource.CONSOLE, READ)
 JOURNAL_WRITE, RECORD_READ = (Resource.JOURNAL, WRITE), (Resource.RECORD, READ)
 GROUPS = f"{PROVIDER}/groups/{PAYER}"
 MARKS = form((UNMARKED, "present"), lesson=LESSON)
+CONSOLE, NO_CONSOLE = f"/console/{PAYER}", "/console/99999999"
+PAYMENT = (
+    "Строка счёта;Сумма, руб.;Дата оплаты;Платёжный документ\n"
+    f"{INVOICE}/1;502,86;2020-09-14;17\n{INVOICE}/2;-0,05;2020-09-14;17\n"
+)
+SEAL = seal(
+    match(
+        read(PAYMENT),
+        {INVOICE: Issued(lines={f"{INVOICE}/1": 50_286, f"{INVOICE}/2": -5}, is_settled=False)},
+        date(2020, 9, 14),
+    )
+)
 BECAME = f"{V1}/events/navigator.events.v1"
 PERSON_PATH = f"{V1}/vault/persons/{story.ELDER}"
 NO_PERSON = f"{V1}/vault/persons/child-99999"
@@ -204,6 +228,37 @@ ASKED = {
     ),
     "consoles": Asked(what=CONSOLE_READ, path="/console", twin="/families/guardian-99999"),
     "console": Asked(what=CONSOLE_READ, path=f"/console/{PAYER}", twin="/console/99999999"),
+    "reports": Asked(what=CONSOLE_READ, path=f"{CONSOLE}/reports", twin=f"{NO_CONSOLE}/reports"),
+    "report-csv": Asked(
+        what=CONSOLE_READ,
+        path=f"{CONSOLE}/reports/coverage.csv",
+        twin=f"{NO_CONSOLE}/reports/coverage.csv",
+    ),
+    "reports-xlsx": Asked(
+        what=CONSOLE_READ, path=f"{CONSOLE}/reports.xlsx", twin=f"{NO_CONSOLE}/reports.xlsx"
+    ),
+    "settlements": Asked(
+        what=CONSOLE_READ, path=f"{CONSOLE}/invoices", twin=f"{NO_CONSOLE}/invoices"
+    ),
+    "settlement-csv": Asked(
+        what=CONSOLE_READ, path=f"{CONSOLE}/invoices.csv", twin=f"{NO_CONSOLE}/invoices.csv"
+    ),
+    "settlement": Asked(
+        what=(Resource.CONSOLE, Action.PROPOSE),
+        method="POST",
+        path=f"{CONSOLE}/settlement",
+        twin=f"{NO_CONSOLE}/settlement",
+        content=urlencode({"lines": PAYMENT}),
+        headers=FORM,
+    ),
+    "settle": Asked(
+        what=(Resource.CONSOLE, Action.APPROVE),
+        method="POST",
+        path=f"{CONSOLE}/settlement/confirm",
+        twin=f"{NO_CONSOLE}/settlement/confirm",
+        content=urlencode({"lines": PAYMENT, "seal": SEAL}),
+        headers=FORM,
+    ),
     "log-out": Asked(what=(Resource.SESSION, Action.ACT), method="POST", path="/logout"),
     "certificate": Asked(
         what=RECORD_READ,
@@ -419,7 +474,12 @@ async def test_each_cell(town: Town) -> None:
 
 
 async def test_what_is_allowed_happens(town: Town) -> None:
-    for thing, who in (("mark", "provider"), ("answer", "provider"), ("send", "source")):
+    for thing, who in (
+        ("mark", "provider"),
+        ("answer", "provider"),
+        ("settle", "payer"),
+        ("send", "source"),
+    ):
         before = await town.sent()
         await town.answer(ASKED[thing], who, await town.proof(ASKED[thing], who))
 

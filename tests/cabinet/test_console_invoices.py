@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.cabinet import settlement
+from services.cabinet import sending, settlement
 from services.cabinet.pages import console_invoices as shown
 from services.cabinet.pages.spreadsheets import csv_of
 from services.cabinet.settlement import Difference, Invoice, PaidLine, UnreadableError, match, read
@@ -153,6 +153,12 @@ def test_the_same_settlement_makes_the_same_event_and_another_one_another() -> N
     )
 
     assert one["id"] == again["id"] != other["id"]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services run when they are told to: there is nothing to wait for."""
+    monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
 
 
 # --- with billing behind it ----------------------------------------------------------------------

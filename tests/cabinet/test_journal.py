@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from services.cabinet.pages import journal_routes
+from services.cabinet import sending
 from services.cabinet.pages.journal import (
     CHILDREN_SHOWN_MAX,
     group_page,
@@ -37,7 +37,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """No services run here: nobody decides, and there is nothing to wait for."""
-    monkeypatch.setattr(journal_routes, "DECIDED_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
 
 
 @pytest.fixture
