@@ -215,9 +215,17 @@ def _dead_letters(bus: Bus) -> Iterator[str]:
 
 
 def _messages(bus: Bus) -> Iterator[str]:
-    """I19: at most one message is due of the same events to the same person by a channel."""
+    """I19: at most one message is due of the same events to the same person by a channel.
+
+    What a day is the reason of, with the same events, is told once for each such day.
+    """
     due = Counter(
-        (tuple(data["event_ids"]), data["recipient_id"], data["channel"])
+        (
+            tuple(data["event_ids"]),
+            data["recipient_id"],
+            data["channel"],
+            fact.said.get("businessday") if len(data["event_ids"]) > 1 else None,
+        )
         for fact in bus.facts["notifications"]
         if fact.said["type"] == "notifications.message-due.v1"
         for data in [fact.said["data"]]
