@@ -88,7 +88,9 @@ async def test_from_the_first_page_one_click_leads_to_the_parents_page(
     [
         (f"provider:{story.PROVIDER}", PROVIDER),
         (f"payer:{PAYER}", "/console"),
+        (f"payer:{PAYER}:2", "/console"),
         ("operator:", "/console"),
+        ("operator::2", "/console"),
         ("auditor:", "/console"),
     ],
 )
@@ -101,8 +103,31 @@ async def test_each_begins_where_their_work_is(
     assert picked.headers["location"] == start.headers["location"] == home
 
 
+async def test_where_two_must_agree_there_are_two(journals: Journals) -> None:
+    app = app_of(journals)
+    subjects = []
+    async with client_of(app, auth=None) as client:
+        for whom in (f"payer:{PAYER}", f"payer:{PAYER}:2"):
+            await client.post("/login/sandbox", data={"as": whom})
+            visitor = await app.state.access.sessions.find(client.cookies["pfdo"])
+            assert visitor.principal.scopes(Role.PAYER) == {PAYER}
+            subjects.append(visitor.principal.subject)
+
+    assert len(set(subjects)) == 2
+
+
 @pytest.mark.parametrize(
-    "whom", ["", "guardian:", "operator:x", "source:attendance", "navigator:", "local:", "king:x"]
+    "whom",
+    [
+        "",
+        "guardian:",
+        "operator:x",
+        "source:attendance",
+        "navigator:",
+        "local:",
+        "king:x",
+        "operator::3",
+    ],
 )
 async def test_nobody_else_can_be_picked(stranger: httpx.AsyncClient, whom: str) -> None:
     picked = await stranger.post("/login/sandbox", data={"as": whom})

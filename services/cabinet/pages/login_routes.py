@@ -35,6 +35,9 @@ from streaming.errors import StoreUnavailableError
 ATTEMPT_SECONDS_MAX = 10 * 60
 """So long somebody may take to log in."""
 
+SECOND = "2"
+"""Where two must agree, the sandbox has two."""
+
 Search = Annotated[str, Query(max_length=80)]
 Next = Annotated[str, Query(max_length=1000)]
 Anybody = Annotated[Visitor, OPEN]
@@ -121,8 +124,7 @@ def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
         if access.mode is not Mode.SANDBOX:
             raise NotHereError
         access.log_ins.take(address_of(request))
-        grant = _picked(form_of(request))
-        principal = Principal(subject=f"{grant.role}:{grant.scope}", grants=frozenset({grant}))
+        principal = _picked(form_of(request))
         return await let_in(request, principal, homes_of(principal)[0][1])
 
     @pages.get("/login/start", dependencies=[OPEN])
@@ -171,14 +173,16 @@ def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
     return pages
 
 
-def _picked(form: bytes) -> Grant:
-    """Return the grant that a button of the sandbox stands for. Raises NotHereError."""
+def _picked(form: bytes) -> Principal:
+    """Return whom a button of the sandbox stands for: `role:scope`, or `role:scope:2` for a second
+    person of that kind. Raises NotHereError.
+    """
     try:
         text = parse_qs(form.decode(), max_num_fields=10).get("as", [""])[0]
-        role, _, scope = text.partition(":")
+        role, scope, *more = text.split(":")
         grant = Grant(Role(role), scope)
     except ValueError as error:
         raise NotHereError from error
-    if grant.role not in PEOPLE:
+    if grant.role not in PEOPLE or more not in ([], [SECOND]):
         raise NotHereError
-    return grant
+    return Principal(subject=text, grants=frozenset({grant}))
