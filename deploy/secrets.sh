@@ -75,4 +75,7 @@ access_list notifications senders
 [ -s "$folder/vault-keys" ] ||
   printf 'k1 %s\n' "$(head -c 32 /dev/urandom | base64)" | put vault-keys
 password vault-token
+# What the senders are told beside that: README.md, "Ways out for messages".
+mkdir -p "$folder/senders"
+chmod 755 "$folder/senders"
 password paper-key

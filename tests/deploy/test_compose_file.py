@@ -149,10 +149,12 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     script = (str(DEPLOY / "secrets.sh"), str(folder), "journal-bratsk")
     subprocess.run(script, check=True)
-    made = {file.name: file.read_text() for file in folder.iterdir()}
+    made = {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
     subprocess.run(script, check=True)
 
-    assert {file.name: file.read_text() for file in folder.iterdir()} == made
+    assert {f.name: f.read_text() for f in folder.iterdir() if f.is_file()} == made
+    # Mounted for the senders' user; what an operator puts there stays.
+    assert stat.S_IMODE((folder / "senders").stat().st_mode) == 0o755
     assert set(made) == {*COMPOSE["secrets"], *WATCHING["secrets"], "kafka-journal-bratsk"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     MasterKeys.parse(made["vault-keys"])

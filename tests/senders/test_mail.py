@@ -165,6 +165,7 @@ async def test_nobody_listens() -> None:
 
 
 SAYS_NOTHING, BREAKS_OFF, CHATTERS = "says nothing", "breaks off", "chatters"
+HANGS, REFUSES, HALF, GOES_QUIET = "hangs at the end", "not now", "half an answer", "goes quiet"
 
 
 async def bad_relay(way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,7 +184,16 @@ async def bad_relay(way: str, reader: asyncio.StreamReader, writer: asyncio.Stre
                 await reader.readuntil(b"\r\n.\r\n")
                 if way == BREAKS_OFF:
                     return
-                await asyncio.sleep(3600)
+                if way == HALF:
+                    writer.write(b"25")
+                    await writer.drain()
+                    return
+                writer.write(
+                    {REFUSES: b"451 not now\r\n", GOES_QUIET: b"250 taken\r\n"}.get(way, b"")
+                )
+                if way != REFUSES:
+                    await asyncio.sleep(3600)
+                continue
             writer.write(b"250 fine\r\n")
     finally:
         writer.close()
@@ -195,7 +205,8 @@ async def bad_relay(way: str, reader: asyncio.StreamReader, writer: asyncio.Stre
         (SAYS_NOTHING, False),
         (CHATTERS, False),
         (BREAKS_OFF, True),
-        ("hangs at the end", True),
+        (HANGS, True),
+        (HALF, True),
     ],
 )
 async def test_a_bad_relay_holds_nobody_and_doubt_is_said(way: str, doubtful: bool) -> None:
@@ -208,6 +219,30 @@ async def test_a_bad_relay_holds_nobody_and_doubt_is_said(way: str, doubtful: bo
 
     assert isinstance(outcome, OutOfReach)
     assert outcome.is_doubtful is doubtful
+
+
+async def test_a_connection_that_goes_quiet_after_a_mail_is_replaced() -> None:
+    server = await asyncio.start_server(lambda r, w: bad_relay(GOES_QUIET, r, w), HOST, 0)
+    mail = provider(server.sockets[0].getsockname()[1], seconds=0.3)
+
+    async with asyncio.timeout(5):
+        first, second = await mail.send(delivery(1)), await mail.send(delivery(2))
+    server.close()
+
+    assert first == second == Sent("smtp")
+
+
+@pytest.mark.parametrize("way", ["tls", "starttls"])
+async def test_without_tls_nothing_is_said_where_it_is_asked_for(way: str) -> None:
+    box = Mailbox()
+    with relay(box) as port:
+        plain = Relay(host=HOST, port=port, tls=way == "tls", starttls=way == "starttls")
+        mail = SmtpProvider(plain, "pfdo@region.example", Book(), timeout_seconds=1.0)
+        outcome = await mail.send(delivery())
+
+    assert isinstance(outcome, OutOfReach)
+    assert not outcome.is_doubtful
+    assert box.mails == []
 
 
 @pytest.mark.parametrize("address", [None, Address(phone="+70000000000")])

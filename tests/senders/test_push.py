@@ -23,11 +23,14 @@ from services.notifications.senders.push import (
     WebPush,
     encrypt,
     is_push_service,
+    key_pair,
     padless,
     private_key,
     public_bytes,
     unpadded,
 )
+from services.notifications.senders.settings import load_sender_settings
+from streaming.settings import load_settings
 from tests.senders.test_mail import Book, delivery
 from tests.support.endpoints import System, free_port, listening, status
 
@@ -223,3 +226,11 @@ async def test_who_has_no_browser_and_nobody_who_knows() -> None:
 
     assert await without.send(delivery()) == Rejected("no address")
     assert await away.send(delivery()) == NoAddressesNow()
+
+
+def test_a_new_pair_of_keys_is_one_that_the_settings_take() -> None:
+    own, public = key_pair()
+
+    assert padless(public_bytes(private_key(own))) == public
+    assert load_sender_settings({"PFDO_SENDERS_PUSH_KEY": own}).push_key == own
+    assert load_settings({}, {"PFDO_PUSH_PUBLIC_KEY": public}).push_public_key == public

@@ -1,11 +1,12 @@
 """Web push: messages to a browser, encrypted for it alone (RFC 8291) and signed by us (RFC 8292).
 
 Written out here since the usual library needs a part that is not published as a wheel; the test
-holds it to the RFC's own example.
+holds it to the RFC's own example. `python -m services.notifications.senders.push` prints new keys.
 """
 
 import json
 import os
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -191,3 +192,15 @@ def _for(subscription: PushSubscription, content: bytes) -> bytes:
 
 def _derived(salt: bytes, material: bytes, info: bytes, length: int) -> bytes:
     return HKDF(hashes.SHA256(), length, salt, info).derive(material)
+
+
+def key_pair() -> tuple[str, str]:
+    """Return a new private key and its public half, as the settings want them."""
+    key = ec.generate_private_key(_CURVE)
+    own = key.private_numbers().private_value.to_bytes(COORDINATE_BYTES)
+    return padless(own), padless(public_bytes(key))
+
+
+if __name__ == "__main__":
+    own_, public_ = key_pair()
+    sys.stdout.write(f"PFDO_SENDERS_PUSH_KEY={own_}\nPFDO_PUSH_PUBLIC_KEY={public_}\n")
