@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from pfdo.settling import Reader, cabinet_reader, readers_of
 from pfdo.system import SERVICES
@@ -29,8 +30,16 @@ class Struck:
     """Everything that runs: brokers, Redis, processes and the lines between them."""
 
     def __init__(
-        self, home: Path, *, partitions: int, brokers: int, redis_in_containers: bool, replicas: int
+        self,
+        home: Path,
+        *,
+        partitions: int,
+        brokers: int,
+        redis_in_containers: bool,
+        replicas: int,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`more` are settings of all processes, besides those that follow from the servers."""
         self.home = home
         self.partitions = partitions
         self.given_kafka = os.environ.get("TEST_KAFKA_BOOTSTRAP")
@@ -51,7 +60,7 @@ class Struck:
         }
         kafka = self._kafka([broker.proxied_port for broker in self.brokers])
         self.replicas = [
-            Replica(name, number, home, {**self._settings_of(name, kafka)})
+            Replica(name, number, home, {**self._settings_of(name, kafka), **more})
             for number in range(1, replicas + 1)
             for name in EVERYBODY
         ]

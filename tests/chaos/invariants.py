@@ -379,6 +379,12 @@ def _redis(struck: Struck) -> Iterator[str]:
 
 def _processes(struck: Struck, course: Course) -> Iterator[str]:
     """I21 no defect was logged, I22 memory is flat, I24 nothing halted; nobody died by himself."""
+    yield from defects(struck)
+    yield from growing(course.memory_bytes)
+
+
+def defects(struck: Struck) -> Iterator[str]:
+    """I21, I24: tell what processes logged that is a defect, and who died by himself."""
     for replica in struck.replicas:
         for told in replica.told():
             if told.get("event") in DEFECTS or "Traceback" in told.get("raw", ""):
@@ -386,7 +392,6 @@ def _processes(struck: Struck, course: Course) -> Iterator[str]:
     for name, code in struck.supervisor.deaths:
         if code != CAN_NOT_RUN:
             yield f"I21 {name} died with code {code}"
-    yield from growing(course.memory_bytes)
 
 
 def growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
@@ -403,13 +408,18 @@ def growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
 
 def _verified(struck: Struck) -> Iterator[str]:
     """What `pfdo verify` says of the journals and the stores."""
+    yield from (f"pfdo verify: {json.dumps(each)[:500]}" for each in verified(struck)["violations"])
+
+
+def verified(struck: Struck) -> Mapping[str, Any]:
+    """Return the report of `pfdo verify`; one that is none is a violation by itself."""
     done = _call(struck, "verify", "--against-state", "--json")
     try:
-        report = json.loads(done.stdout)
+        report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        yield f"pfdo verify ended with {done.returncode}: {done.stderr.decode()[-1000:]}"
-        return
-    yield from (f"pfdo verify: {json.dumps(each)[:500]}" for each in report["violations"])
+        told = f"ended with {done.returncode}: {done.stderr.decode()[-1000:]}"
+        return {"violations": [{"invariant": "", "detail": told, "events": []}], "checked": {}}
+    return report
 
 
 def _call(struck: Struck, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
