@@ -493,6 +493,34 @@ async def test_who_finds_what_is_theirs_is_not_put_off(stranger: httpx.AsyncClie
     assert {(await stranger.get(FAMILY)).status_code for _ in range(70)} == {200}
 
 
+async def test_tokens_are_not_tried_for_ever_and_who_has_the_vault_may_miss(
+    journals: Journals, tmp_path: Path, issuer: Issuer
+) -> None:
+    from services.cabinet.access.recognition import Access
+    from tests.cabinet.test_vault import open_vault
+
+    access = Access.new(
+        Sessions(MemorySessions(), KEY_OF_SESSIONS),
+        sandbox=False,
+        server=OpenIdConnect(issuer.log_in()),
+        vault_token="t" * 40,
+    )
+    await access.start()
+    person = "/api/v1/vault/persons/child-99999?why=notification"
+    async with open_vault(tmp_path) as vault:
+        app = app_of(journals, sandbox=False, access=access, vault=vault)
+        async with client_of(app, auth=None) as client:
+            headers = {"authorization": f"Bearer {'t' * 40}"}
+            missed = [await client.get(person, headers=headers) for _ in range(70)]
+            headers = {"authorization": f"Bearer {'x' * 40}"}
+            tried = [await client.get(person, headers=headers) for _ in range(62)]
+    await access.stop()
+
+    assert {each.status_code for each in missed} == {404}
+    assert {each.status_code for each in tried[:60]} == {401}
+    assert tried[61].status_code == 429
+
+
 async def test_too_many_picks_are_put_off(stranger: httpx.AsyncClient) -> None:
     whom = {"as": f"guardian:{story.GUARDIAN}"}
 

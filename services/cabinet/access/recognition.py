@@ -9,12 +9,13 @@ from fastapi import Request
 
 from services.cabinet.access.gate import Visitor, asks_api, path_of
 from services.cabinet.access.limits import LOG_INS_A_MINUTE, MISSES_A_MINUTE, Limit
-from services.cabinet.access.oidc import OpenIdConnect
+from services.cabinet.access.oidc import OpenIdConnect, RefusedError
 from services.cabinet.access.policy import Grant, Principal, Role
 from services.cabinet.access.sessions import Sessions
 
 _WATCHED = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked by machines that must not be put off by what others do from their address."""
+_UNLIMITED = (Role.LOCAL, Role.NAVIGATOR)
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
@@ -85,12 +86,20 @@ class Access:
         """
         if path_of(request) in _WATCHED:
             return Visitor()
-        # Where there is no log-in the API keeps nothing from anybody.
-        is_api = asks_api(request)
-        request.state.is_limited = not is_api or self.server is not None
+        request.state.is_limited = True
+        try:
+            visitor = await self._visitor(request)
+        except RefusedError:
+            self.misses.check(address_of(request))
+            raise
+        # From these nothing is kept that they could find by asking and asking.
+        request.state.is_limited = not any(visitor.principal.has(role) for role in _UNLIMITED)
         if request.state.is_limited:
             self.misses.check(address_of(request))
-        if is_api:
+        return visitor
+
+    async def _visitor(self, request: Request) -> Visitor:
+        if asks_api(request):
             return Visitor(principal=await self._machine(request))
         token = request.cookies.get(self.cookie, "")
         if self.mode is Mode.CLOSED or not token:
