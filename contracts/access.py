@@ -9,6 +9,7 @@ from enum import StrEnum
 from contracts.sources import Sources
 from contracts.topics import (
     CALENDAR,
+    DEAD_LETTERS,
     JOURNALS,
     REPORTS,
     Topic,
@@ -76,6 +77,9 @@ def rights(sources: Sources) -> tuple[Right, ...]:
         found.add(_begins(service, Resource.TRANSACTIONAL_ID, f"{service}-", Operation.WRITE))
     found |= _on_topics("cabinet", Operation.READ, topics_read_by("cabinet", sources))
     found |= _on_topics("cabinet", Operation.WRITE, source_topics(sources))
+    # The operator looks at dead letters in the console, and marks them.
+    found |= _on_topics("cabinet", Operation.READ, DEAD_LETTERS)
+    found |= _on_topics("cabinet", Operation.WRITE, DEAD_LETTERS)
     found |= _on_topics("senders", Operation.READ, (*JOURNALS, REPORTS, CALENDAR))
     found |= _on_topics("senders", Operation.WRITE, (REPORTS,))
     for owner in _OWNERS:

@@ -18,9 +18,7 @@ from streaming.bus import Record
 from streaming.installation import Installation
 from streaming.listening import DECIDER_OF_THE_CALENDAR
 from streaming.service import never
-
-READ_RECORDS_MAX = 1_000
-POLL_SECONDS = 0.05
+from streaming.whole import POLL_SECONDS, READ_RECORDS_MAX, all_records
 
 Place = tuple[str, int, int]
 """(topic, partition, offset) of a record."""
@@ -28,31 +26,7 @@ Place = tuple[str, int, int]
 
 async def whole(installation: Installation, topics: Sequence[str]) -> list[Record]:
     """Return all records of topics up to their present ends, by time of append."""
-    partitions = range(installation.bus.partitions)
-    parts = await asyncio.gather(*(_partition(installation, topics, p) for p in partitions))
-    found = [record for part in parts for record in part]
-    found.sort(key=lambda r: (r.appended_at_ms, r.topic, r.partition, r.offset))
-    return found
-
-
-async def _partition(
-    installation: Installation, topics: Sequence[str], partition: int
-) -> list[Record]:
-    starts = await installation.bus.starts(topics)
-    reader = await installation.bus.reader(
-        partition, {topic: starts[(topic, partition)] for topic in topics}
-    )
-    found: list[Record] = []
-    left = set(topics)
-    try:
-        while left:
-            polled = await reader.poll(sorted(left), READ_RECORDS_MAX, POLL_SECONDS)
-            for records in polled.records.values():
-                found.extend(records)
-            left -= polled.ended
-    finally:
-        await reader.close()
-    return found
+    return await all_records(installation.bus, topics)
 
 
 async def follow(

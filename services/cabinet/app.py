@@ -23,9 +23,10 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
-from services.cabinet.invoice_queries import InvoiceQueries
+from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.pages import (
     console_invoice_routes,
+    console_operations_routes,
     console_routes,
     journal_routes,
     login_routes,
@@ -145,7 +146,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = InvoiceQueries(store, bus.partitions)
+    queries = OperationsQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     sending = Sending(way_in, queries)
     people = People(vault)
@@ -173,6 +174,7 @@ def make_app(
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))
+    app.include_router(console_operations_routes.router(queries, site, bus, sources))
     app.include_router(console_routes.router(queries, site))
     app.include_router(console_invoice_routes.router(queries, site, sending))
     check_routes(app)

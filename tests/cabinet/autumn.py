@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from services.billing.service import billing
 from services.cabinet.app import make_app
-from services.cabinet.invoice_queries import InvoiceQueries
+from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.projections import cabinet
 from services.certificates.service import certificates
 from services.enrollment.service import enrollment
@@ -32,9 +32,9 @@ class Town:
     store: MemoryStore
 
     @property
-    def queries(self) -> InvoiceQueries:
+    def queries(self) -> OperationsQueries:
         """Return what the console asks."""
-        return InvoiceQueries(self.store, self.world.partitions)
+        return OperationsQueries(self.store, self.world.partitions)
 
     def app(self, **more: Any) -> FastAPI:
         """Return the cabinet, in the sandbox."""

@@ -43,6 +43,7 @@ from services.cabinet.pages.console_invoices import seal
 from services.cabinet.settlement import Invoice as Issued
 from services.cabinet.settlement import match, read
 from services.cabinet.vault.vault import Reader, Vault
+from streaming.bus import Outgoing
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
@@ -91,6 +92,8 @@ money-csv       ?      -        -         +        -         -     -      -     
 mark            ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
 answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
 consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?
+operations      ?      -        -         -        -         -     -      +        +       ?      ?       ?         ?
+letters         ?      -        -         -        -         -     -      +        -       ?      ?       ?         ?
 console         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
@@ -227,6 +230,16 @@ ASKED = {
         headers=FORM,
     ),
     "consoles": Asked(what=CONSOLE_READ, path="/console", twin="/families/guardian-99999"),
+    "operations": Asked(
+        what=(Resource.LETTERS, READ), path="/operations", twin="/families/guardian-99999"
+    ),
+    "letters": Asked(
+        what=(Resource.LETTERS, Action.ACT),
+        method="POST",
+        path="/operations/letters",
+        content="letter=enrollment:0:0&what=look",
+        headers=FORM,
+    ),
     "console": Asked(what=CONSOLE_READ, path=f"/console/{PAYER}", twin="/console/99999999"),
     "reports": Asked(what=CONSOLE_READ, path=f"{CONSOLE}/reports", twin=f"{NO_CONSOLE}/reports"),
     "report-csv": Asked(
@@ -376,6 +389,21 @@ def patient(access: Access) -> Access:
     return replace(access, misses=Limit(1_000_000))
 
 
+async def dead_letter(journals: Journals) -> None:
+    """Something of the Navigator could not be read; its id is `enrollment:0:0`."""
+    told = {
+        "reason": "not_utf8",
+        "detail": "no text",
+        "topic": "navigator.events.v1",
+        "partition": "0",
+        "offset": "0",
+        "received-at-ms": "1598745600000",
+        "sha256": "0" * 64,
+    }
+    headers = tuple((f"pfdo-{name}", value.encode()) for name, value in told.items())
+    await journals.bus.publish([Outgoing("enrollment.dead-letters.v1", 0, None, b"\xff", headers)])
+
+
 @pytest.fixture
 async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
     """The cabinet that knows the whole story, on two ports."""
@@ -389,6 +417,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         "navigator.provider-registered",
         {"provider_id": "prov-009", "title": "Клуб «Другой»", "state": "active", "revision": 1},
     )
+    await dead_letter(journals)
     await journals.follow()
     async with AsyncExitStack() as stack:
         vault = await stack.enter_async_context(open_vault(tmp_path))

@@ -41,10 +41,10 @@ enrollment.events.v1           rw r  r  r  r  r  .  r  r  r  r  r
 certificates.events.v1         .  rw r  r  r  r  .  r  r  r  r  r
 billing.events.v1              r  r  rw r  r  r  .  r  r  r  r  r
 notifications.events.v1        .  .  .  rw r  r  .  r  r  r  r  r
-enrollment.dead-letters.v1     w  .  .  .  .  .  .  rw r  .  .  .
-certificates.dead-letters.v1   .  w  .  .  .  .  .  rw r  .  .  .
-billing.dead-letters.v1        .  .  w  .  .  .  .  rw r  .  .  .
-notifications.dead-letters.v1  .  .  .  w  .  .  .  rw r  .  .  .
+enrollment.dead-letters.v1     w  .  .  .  .  rw .  rw r  .  .  .
+certificates.dead-letters.v1   .  w  .  .  .  rw .  rw r  .  .  .
+billing.dead-letters.v1        .  .  w  .  .  rw .  rw r  .  .  .
+notifications.dead-letters.v1  .  .  .  w  .  rw .  rw r  .  .  .
 """
 EXPECTED = {
     (user, topic, letter)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
-from services.cabinet.access.policy import Action, Owner, Resource, allows
+from services.cabinet.access.policy import Action, Owner, Resource, allows, allows_somewhere
 from services.cabinet.pages import console as shown
 from services.cabinet.pages import console_reports as reports
 from services.cabinet.pages.site import HEADERS, Id, Site
@@ -32,7 +32,8 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
         ]
         found = [await queries.budget(code) for code in codes]
         told = shown.list_page([each for each in found if each is not None])
-        return site.page("console_start.html", who=who, **told)
+        sees_letters = allows_somewhere(who.principal, Resource.LETTERS, Action.READ)
+        return site.page("console_start.html", who=who, sees_letters=sees_letters, **told)
 
     @pages.get("/{payer}")
     async def budget(payer: Id, who: Own, period: PeriodId = None) -> Response:

@@ -1,0 +1,172 @@
+"""The operator's page: what waits, what could not be read, how far everybody is. Pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qs
+
+from rulebook.wording import counted, full_date
+from services.cabinet.pages import wording
+from services.cabinet.pages.console_words import DAYS
+from services.cabinet.queries import Answer
+from streaming.letters import DISMISSED, OPEN, REDRIVEN, Letter
+
+LETTERS_SHOWN_MAX = 200
+CHOSEN_MAX = 200
+WHY_LENGTH_MAX = 200
+TEXT_SHOWN_MAX = 2_000
+
+SERVICES: Mapping[str, str] = MappingProxyType(
+    {
+        "enrollment": "Зачисление",
+        "certificates": "Сертификаты",
+        "billing": "Расчёты",
+        "notifications": "Сообщения",
+    }
+)
+STATUSES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        OPEN: ("ждёт", "wait"),
+        REDRIVEN: ("отправлено снова", "good"),
+        DISMISSED: ("закрыто", "over"),
+    }
+)
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "child": "ребёнок",
+        "group": "группа",
+        "enrollment": "зачисление",
+        "period": "период",
+        "day": "день",
+        "certificate": "сертификат",
+        "account": "счёт сертификата",
+    }
+)
+
+
+class ChoiceError(Exception):
+    """A form chose nothing, or something that is not there; in plain Russian."""
+
+
+def operations_page(
+    flow: Sequence[Answer], parked: Sequence[Answer], parked_total: int, letters: Sequence[Letter]
+) -> dict[str, Any]:
+    """Return what the page shows; of letters the open ones first, then the latest."""
+    waiting = [each for each in letters if each.status == OPEN]
+    others = [each for each in letters if each.status != OPEN]
+    shown = (waiting + list(reversed(others)))[:LETTERS_SHOWN_MAX]
+    return {
+        "inputs": [each for each in flow if each["kind"] == "input"],
+        "journals": [each for each in flow if each["kind"] == "journal"],
+        "left": sum(each["left"] or 0 for each in flow),
+        "parked": [_parked(each) for each in parked],
+        "parked_total": parked_total,
+        "open": len(waiting),
+        "letters": [_letter(each) for each in shown],
+        "letters_more": len(letters) - len(shown),
+    }
+
+
+def _parked(parked: Answer) -> dict[str, str]:
+    kind, _, id_ = parked["waits_for"].partition(":")
+    until = parked["until"]
+    return {
+        "service": SERVICES.get(parked["service"], parked["service"]),
+        "type": parked["type"],
+        "subject": parked["subject"],
+        "waits": f"{KINDS.get(kind, kind)} {id_}".strip(),
+        "since": _date(parked["since"]),
+        "until": _date(until) or "без срока",
+    }
+
+
+def _letter(letter: Letter) -> dict[str, Any]:
+    status, tone = STATUSES[letter.status]
+    value = letter.record.value
+    text = "" if value is None else value.decode("utf-8", "backslashreplace")
+    return {
+        "id": letter.id,
+        "status": status,
+        "tone": tone,
+        "is_open": letter.status == OPEN,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "remark": letter.remark,
+        "owner": letter.owner,
+        "at": "{} {}/{}".format(*letter.at),
+        "age": counted(letter.age_days, *DAYS),
+        "received": wording.moment(letter.received_at.isoformat()),
+        "text": text[:TEXT_SHOWN_MAX],
+        "is_cut": len(text) > TEXT_SHOWN_MAX,
+    }
+
+
+def _date(text: str | None) -> str:
+    return "" if text is None else full_date(date.fromisoformat(text))
+
+
+# --- forms ---------------------------------------------------------------------------------------
+
+
+def chosen(form: bytes, letters: Sequence[Letter]) -> tuple[list[Letter], str, str]:
+    """Return the letters a form chose, what to do with them, and why. Raises ChoiceError.
+
+    Only open ones can be chosen: what was done about a letter stands.
+    """
+    try:
+        fields = parse_qs(form.decode(), max_num_fields=CHOSEN_MAX + 10)
+    except ValueError as error:
+        raise ChoiceError("Слишком много сразу или форма не читается.") from error
+    by_id = {letter.id: letter for letter in letters}
+    ids = list(dict.fromkeys(fields.get("letter", [])))
+    if not ids:
+        raise ChoiceError("Выберите хотя бы одно письмо.")
+    missing = [id_ for id_ in ids if id_ not in by_id or by_id[id_].status != OPEN]
+    if missing:
+        raise ChoiceError("Что-то из выбранного уже обработано. Откройте страницу заново.")
+    return (
+        [by_id[id_] for id_ in ids],
+        fields.get("what", [""])[0],
+        fields.get("why", [""])[0].strip(),
+    )
+
+
+def check_all(chosen: Sequence[Letter], ours: Collection[str]) -> None:
+    """Refuse letters that came in topics which the cabinet may not write. Raises ChoiceError."""
+    if any(each.at[0] not in ours for each in chosen):
+        raise ChoiceError(NOT_OURS)
+
+
+NOT_OURS = (
+    "Среди выбранного есть записи самих служб: снова их отправляет только "
+    "`pfdo dead-letters redrive`."
+)
+
+
+def check_why(why: str) -> None:
+    """Refuse a reason that could not stand on the record. Raises ChoiceError."""
+    if not 0 < len(why) <= WHY_LENGTH_MAX or not why.isprintable() or "|" in why:
+        raise ChoiceError(
+            f"Напишите, почему письмо закрывается: до {WHY_LENGTH_MAX} знаков, без имён и адресов."
+        )
+
+
+def rehearsal_page(
+    told: Sequence[tuple[Letter, tuple[str, str] | None]],
+) -> dict[str, Any]:
+    """Return what a dry run shows: who could be read now, and why others could not."""
+    return {
+        "rows": [
+            {
+                "id": letter.id,
+                "at": "{} {}/{}".format(*letter.at),
+                "can": trouble is None,
+                "reason": "" if trouble is None else trouble[0],
+                "detail": "" if trouble is None else trouble[1],
+            }
+            for letter, trouble in told
+        ],
+        "ids": [letter.id for letter, _ in told],
+        "readable": sum(trouble is None for _, trouble in told),
+    }

@@ -1,0 +1,82 @@
+"""`/operations`: parked and dead letters, and how far everybody is, for the operator.
+
+Before anything is sent again a dry run says whether it could be read now.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from contracts.sources import Sources
+from contracts.topics import source_topics
+from services.cabinet.access.gate import Visitor, form_of, needs
+from services.cabinet.access.policy import Action, Resource, allows_somewhere
+from services.cabinet.operations_queries import OperationsQueries
+from services.cabinet.pages import console_operations as shown
+from services.cabinet.pages.site import Site
+from streaming import letters as kept
+from streaming.bus import Bus
+from streaming.errors import BusUnavailableError
+
+Reading = Annotated[Visitor, needs(Resource.LETTERS, Action.READ)]
+Acting = Annotated[Visitor, needs(Resource.LETTERS, Action.ACT)]
+
+
+def router(queries: OperationsQueries, site: Site, bus: Bus, sources: Sources) -> APIRouter:
+    """Return the operator's page and its forms."""
+    pages = APIRouter(prefix="/operations", include_in_schema=False)
+    # Where the cabinet may write (contracts/access.py); the rest is for `pfdo dead-letters`.
+    ours = {topic.name for topic in source_topics(sources)}
+
+    @pages.get("")
+    async def operations(who: Reading, done: str = "") -> Response:
+        try:
+            flow = await queries.flow(bus, sources)
+            parked, total = await queries.parked()
+            letters = await kept.letters(bus, sources)
+        except BusUnavailableError:
+            return site.unavailable()
+        content = shown.operations_page(flow, parked, total, letters)
+        may_act = allows_somewhere(who.principal, Resource.LETTERS, Action.ACT)
+        told = _DONE.get(done, "")
+        return site.page("console_operations.html", who=who, told=told, may_act=may_act, **content)
+
+    @pages.post("/letters")
+    async def act(request: Request, who: Acting) -> Response:
+        try:
+            letters = await kept.letters(bus, sources)
+            chosen, what, why = shown.chosen(form_of(request), letters)
+            if what == "redrive":
+                shown.check_all(chosen, ours)
+                await kept.redrive(bus, chosen)
+                return RedirectResponse("/operations?done=redriven", 303)
+            if what == "dismiss":
+                shown.check_why(why)
+                for each in chosen:
+                    await kept.dismiss(bus, each, why)
+                return RedirectResponse("/operations?done=dismissed", 303)
+        except shown.ChoiceError as error:
+            return site.problem(str(error), who=who)
+        except BusUnavailableError:
+            return site.unavailable()
+        told = [
+            (each, _trouble(each, sources, bus.partitions, ours)) for each in kept.in_order(chosen)
+        ]
+        return site.page("console_rehearsal.html", who=who, **shown.rehearsal_page(told))
+
+    return pages
+
+
+_DONE = {
+    "redriven": "Отправлено снова. Решение появится в журнале через мгновение.",
+    "dismissed": "Закрыто. Письмо и причина остаются на месте.",
+}
+
+
+def _trouble(
+    letter: kept.Letter, sources: Sources, partitions: int, ours: set[str]
+) -> tuple[str, str] | None:
+    if letter.at[0] not in ours:
+        return "not_from_here", shown.NOT_OURS
+    return kept.still_unreadable(letter, sources, partitions)
