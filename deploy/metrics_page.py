@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from streaming.telemetry import InstallationTelemetry, Telemetry
+from streaming.telemetry import CanaryTelemetry, InstallationTelemetry, Telemetry
 
 HEAD = """\
 # Metrics
@@ -20,7 +20,7 @@ command line is: names and labels are changed with a word in the changelog. No m
 person's id.
 
 A counter is shown with `_total`; of a histogram there are `_bucket`, `_sum` and `_count`. Processes
-that serve tell the first table; `pfdo watch`, one for an installation, tells the second.
+that serve tell the first table, `pfdo watch` and `pfdo canary`, one of each, the others.
 [deploy/observability/](../deploy/observability/) holds dashboards and alerts on them.
 """
 TABLE = """
@@ -63,6 +63,7 @@ def page() -> str:
         for title, telemetry in (
             ("Of a process that serves", Telemetry()),
             ("Of an installation: `pfdo watch`", InstallationTelemetry()),
+            ("Of the child that does not exist: `pfdo canary`", CanaryTelemetry()),
         )
     )
 

@@ -3,7 +3,7 @@
 # Redis and for Grafana's administrator, the access list of each Redis, the master key and the token
 # of the vault, the key of printed certificates. What is there already stays as it is.
 #
-#   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than the three of contracts/sources.yaml
+#   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than those of sources.yaml
 #
 # A new password: remove its file (of Redis: also acl-<service>, of the cabinet's also acl-vault), run
 # this, and bring up again with --force-recreate. Never remove vault-keys: names sealed with a lost
@@ -56,7 +56,7 @@ VAULT="+ping +info +config|get +client|setinfo +function|list +function|load +fc
 +hget +hmget +lrange +scan +bgrewriteaof +hset +hdel +rpush +ltrim"
 
 services="enrollment certificates billing notifications"
-for name in admin $services senders cabinet calendar operator watch navigator payers attendance "$@"; do
+for name in admin $services senders cabinet calendar operator watch navigator payers attendance canary "$@"; do
   password "kafka-$name"
 done
 for name in $services senders cabinet operator watch; do

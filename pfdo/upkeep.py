@@ -1,4 +1,4 @@
-"""`pfdo rules`, `contracts`, `topics`, `calendar`, `doctor`: what keeps an installation well."""
+"""What keeps an installation well: `pfdo rules`, `contracts`, `topics`, `calendar`, `doctor`…"""
 
 import json as json_module
 import logging
@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(topics, name="topics")
     app.command()(calendar)
     app.command()(watch)
+    app.command()(canary)
     app.command()(doctor)
 
 
@@ -353,6 +354,28 @@ async def _watch(settings: Any, flow_seconds: float, books_seconds: float | None
             flow_seconds=flow_seconds,
             books_seconds=books_seconds,
         )
+
+
+def canary(
+    context: typer.Context,
+    every_seconds: Annotated[
+        float, typer.Option(min=5, max=3600, help="How often a mark is sent.")
+    ] = 60,
+    data: DataOption = None,
+    bus: BusOption = None,
+) -> None:
+    """Let a child that does not exist walk the main path, and tell Prometheus how it went."""
+    settings = options.settings_of(context, data, bus)
+    options.run(lambda: _canary(settings, every_seconds), logging.INFO, runs_until_told=True)
+
+
+async def _canary(settings: Any, every_seconds: float) -> None:
+    from pfdo.canary import Canary, serve
+    from streaming.installation import open_installation
+
+    port = settings.port if settings.health_port is None else settings.health_port
+    async with open_installation(settings) as installation:
+        await serve(Canary(installation), settings.http_host, port, every_seconds=every_seconds)
 
 
 def doctor(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
 from typing import Any, cast
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from pfdo.days import ZONE
 from pfdo.letters import OPEN, letters
@@ -170,21 +170,23 @@ async def watch(
                 telemetry.looked.labels(what).set(time.time())
             await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
-    server = quiet_server(_pages(telemetry, is_ready), host, port)
+    server = quiet_server(pages(telemetry.registry, is_ready), host, port)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
         for what, (look, seconds) in looks.items():
             tasks.create_task(again(what, look, seconds))
 
 
-def _pages(telemetry: InstallationTelemetry, is_ready: Callable[[], bool]) -> Any:
+def pages(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> Any:
+    """Return the application that answers `/metrics`, `/health/live` and `/health/ready`."""
+
     async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         del receive
         if scope["type"] != "http":
             return
         status, kind, body = 404, b"text/plain", b"/health/live, /health/ready and /metrics\n"
         if scope["path"] == "/metrics":
-            status, body = 200, generate_latest(telemetry.registry)
+            status, body = 200, generate_latest(registry)
             kind = CONTENT_TYPE_LATEST.encode()
         elif scope["path"] == "/health/live":
             status, body = 200, b"alive\n"

@@ -228,3 +228,30 @@ class InstallationTelemetry:
             ["what"],
             registry=self.registry,
         )
+
+
+class CanaryTelemetry:
+    """What the child that does not exist tells: `pfdo canary`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.walks = Counter(
+            "pfdo_canary_walks",
+            "Walks of the main path by a child that does not exist: done, late or wrong",
+            ["path", "outcome"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "pfdo_canary_seconds",
+            "From an event on the bus to the last fact that follows from it; path is mark (a debit "
+            "and its message) or application (to an active agreement)",
+            ["path"],
+            buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.done = Gauge(
+            "pfdo_canary_done_timestamp_seconds",
+            "When a walk was last done, Unix time",
+            ["path"],
+            registry=self.registry,
+        )

@@ -167,7 +167,7 @@ def test_all_is_healthy_and_without_rights(deployment: Deployment) -> None:
 async def test_kafka_lets_each_user_do_what_the_contracts_say_and_nothing_else(
     deployment: Deployment,
 ) -> None:
-    sources = load_sources()
+    sources = load_sources(ROOT / "deploy" / "sources.yaml")
     topics = [topic.name for topic in all_topics(sources)]
 
     for user in principals(sources):

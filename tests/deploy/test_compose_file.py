@@ -110,6 +110,15 @@ def _settings(name: str) -> Settings:
     return load_settings(environment=environment)
 
 
+def test_all_of_ours_know_the_same_sources() -> None:
+    watching = {n: c for n, c in WATCHING["services"].items() if c["image"] == "pfdo:local"}
+    for name, container in {**{n: CONTAINERS[n] for n in OURS}, **watching}.items():
+        (given,) = container["configs"]
+        assert given["source"] == "sources", name
+        assert container["environment"]["PFDO_SOURCES"] == given["target"], name
+    assert COMPOSE["configs"] == {"sources": {"file": "./sources.yaml"}}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_each_of_ours_has_a_user_of_its_own(name: str) -> None:
     settings = _settings(name)
@@ -126,7 +135,7 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
         for secret in container.get("secrets", ()):
             seen[secret if isinstance(secret, str) else secret["source"]].add(name)
 
-    users = principals(load_sources())
+    users = principals(load_sources(DEPLOY / "sources.yaml"))
     kafka = {f"kafka-{user}": {user, "topics"} & set(CONTAINERS) for user in users}
     kafka["kafka-operator"] = {"tools", "topics"}
     redis = {f"redis-{name}": {name, f"{name}-redis"} for name in READERS}
