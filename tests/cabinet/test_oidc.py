@@ -191,8 +191,11 @@ async def test_a_mother_logs_in_sees_her_own_and_leaves(
         home = await client.get("/")
         other = await client.get("/families/guardian-00900")
         journal = await client.get(f"/journal/{story.PROVIDER}")
+        copied = {"cookie": f"__Host-pfdo={session_of(client)}"}
         left = await client.post("/logout", data={"csrf": csrf_of(own.text)})
         after = await client.get(FAMILY)
+        async with browser_at(server) as thief:
+            stolen = await thief.get(FAMILY, headers=copied)
 
     assert sent_away.headers["location"] == f"/login?next=%2Ffamilies%2F{story.GUARDIAN}"
     assert (back.status_code, back.headers["location"]) == (303, FAMILY)
@@ -201,6 +204,8 @@ async def test_a_mother_logs_in_sees_her_own_and_leaves(
     assert home.headers["location"] == FAMILY
     assert (other.status_code, other.text) == (404, journal.text)
     assert left.status_code == after.status_code == 303
+    # Whoever copied the cookie has nothing of it either.
+    assert stolen.status_code == 303
 
 
 async def test_the_session_is_kept_from_scripts_foreign_pages_and_plain_http(
