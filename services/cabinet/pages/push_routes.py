@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.cabinet.access.gate import OPEN, NotHereError, Visitor, form_of, needs
 from services.cabinet.access.policy import Action, Resource
@@ -28,13 +28,12 @@ Family = Annotated[
 
 
 class Subscribed(BaseModel):
-    """A subscription as a browser says it; when it ends nobody relies on."""
+    """A subscription as a browser says it; when it ends nobody relies on, so it is not read."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     endpoint: str
     keys: PushKeys
-    expiration_time: float | None = Field(default=None, alias="expirationTime")
 
 
 def router(vault: Vault | None, site: Site) -> APIRouter:
@@ -51,24 +50,21 @@ def router(vault: Vault | None, site: Site) -> APIRouter:
 
     @pages.post("/families/{guardian_id}/push")
     async def turn_on(request: Request, guardian_id: Id, who: Family) -> Response:
-        browser = _browser(form_of(request))
-        if browser is None:
-            return site.problem("Браузер не сообщил, куда присылать сообщения.", who=who)
-        return await _answer(guardian_id, browser, "push-on")
+        return await change(request, guardian_id, who, is_on=True)
 
     @pages.post("/families/{guardian_id}/push/off")
     async def turn_off(request: Request, guardian_id: Id, who: Family) -> Response:
+        return await change(request, guardian_id, who, is_on=False)
+
+    async def change(request: Request, guardian_id: str, who: Visitor, *, is_on: bool) -> Response:
         browser = _browser(form_of(request))
         if browser is None:
-            return site.problem("Браузер не сообщил, что именно отключить.", who=who)
-        return await _answer(guardian_id, browser, "push-off")
-
-    async def _answer(guardian_id: str, browser: PushSubscription, why: str) -> Response:
+            return site.problem("Браузер не сообщил, куда присылать сообщения.", who=who)
         if vault is None:
             raise NotHereError
-        reader = Reader(by=guardian_id, why=why)
+        reader = Reader(by=guardian_id, why="push-on" if is_on else "push-off")
         try:
-            if why == "push-on":
+            if is_on:
                 is_known = await vault.add_browser(guardian_id, browser, reader)
             else:
                 digest = browser.endpoint_sha256

@@ -4,6 +4,7 @@ Written out here since the usual library needs a part that is not published as a
 holds it to the RFC's own example. `python -m services.notifications.senders.push` prints new keys.
 """
 
+import asyncio
 import json
 import os
 import sys
@@ -68,7 +69,7 @@ class WebPush:
             return NoAddressesNow()
         if address is None or not address.push:
             return Rejected("no address")
-        outcomes = [await self._to(browser, delivery) for browser in address.push]
+        outcomes = await asyncio.gather(*(self._to(each, delivery) for each in address.push))
         # One message to one person: it is there if one of his browsers has it. Where none took it,
         # one that may take it later is tried again.
         for kind in (Sent, NotNow, Rejected):
