@@ -28,6 +28,9 @@ OPERATOR = "operator"
 WATCH = "watch"
 """What tells Prometheus how the whole stands (`pfdo watch`): reads everything, writes nothing."""
 
+SOURCE_BYTES_PER_SECOND = 1024 * 1024
+"""What a broker takes from a source: some 1,500 marks a second. Who sends more is kept waiting."""
+
 _OWNERS = (*(str(service) for service in Service), "cabinet", "senders")
 """Who shares out partitions among its replicas, by a consumer group on the calendar."""
 

@@ -221,12 +221,16 @@ def topics_acls(
             "--passwords", help="Also make the users: folder with a file kafka-USER each."
         ),
     ] = None,
+    source_bytes_per_second: Annotated[
+        int | None,
+        typer.Option(min=1024, help="What a broker takes from each source; 1 MiB without it."),
+    ] = None,
     data: DataOption = None,
     bus: BusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show who may do what on the bus; all else is denied. With --apply make Kafka match."""
-    from contracts.access import principals, rights
+    from contracts.access import SOURCE_BYTES_PER_SECOND, principals, rights
 
     settings = options.settings_of(context, data, bus)
     if apply and not settings.uses_kafka:
@@ -236,7 +240,9 @@ def topics_acls(
     done = None
     if apply:
         users = _passwords(passwords, principals(sources)) if passwords else {}
-        done = options.run(lambda: _grant(settings, wanted, users))
+        quota = source_bytes_per_second or SOURCE_BYTES_PER_SECOND
+        quotas = {source.name: quota for source in sources}
+        done = options.run(lambda: _grant(settings, wanted, users, quotas))
     if json or options.common(context).json:
         options.print_json(
             [
@@ -255,6 +261,7 @@ def topics_acls(
             print(f"{right.principal:14} {right.operation:17} {right.resource} {right.name}{star}")
     else:
         print(f"{len(wanted)} rights: {done.added} added, {done.removed} removed.")
+        print(f"{len(quotas)} sources are held to {quota} bytes a second each.")
         if done.users:
             print(f"{done.users} users have their passwords.")
 
@@ -275,18 +282,17 @@ def _passwords(folder: Path, names: Collection[str]) -> dict[str, str]:
     return found
 
 
-async def _grant(settings: Any, wanted: Collection[Any], users: dict[str, str]) -> Any:
+async def _grant(
+    settings: Any, wanted: Collection[Any], users: dict[str, str], quotas: dict[str, int]
+) -> Any:
     from contracts.topics import all_topics
-    from streaming.kafka_access import grant
+    from streaming.kafka_access import grant, limit
     from streaming.kafka_security import security_of
 
-    return await grant(
-        settings.kafka_bootstrap,
-        security_of(settings),
-        wanted,
-        users,
-        [topic.name for topic in all_topics(options.sources_of(settings))],
-    )
+    security, topics = security_of(settings), all_topics(options.sources_of(settings))
+    bootstrap = settings.kafka_bootstrap
+    await limit(bootstrap, security, {right.principal for right in wanted}, quotas)
+    return await grant(bootstrap, security, wanted, users, [topic.name for topic in topics])
 
 
 def calendar(

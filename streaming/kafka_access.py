@@ -1,7 +1,7 @@
-"""Makes Kafka's access lists and users match what `contracts.access` says.
+"""Makes Kafka's access lists, users and quotas match what `contracts.access` says.
 
 Kafka denies what no list allows (`StandardAuthorizer`, no `allow.everyone.if.no.acl.found`).
-aiokafka has no calls for this, and no message for passwords: they are spelled out here.
+aiokafka has no calls for this, and no message for passwords and quotas: they are spelled out here.
 """
 
 import asyncio
@@ -24,9 +24,11 @@ from aiokafka.protocol.api import (  # type: ignore[import-untyped]
     Response,
 )
 from aiokafka.protocol.types import (  # type: ignore[import-untyped]
+    Boolean,
     CompactArray,
     CompactBytes,
     CompactString,
+    Float64,
     Int8,
     Int16,
     Int32,
@@ -53,6 +55,8 @@ _OPERATIONS = {
     Operation.DESCRIBE: 8,
     Operation.DESCRIBE_CONFIGS: 10,
 }
+
+_QUOTA = "producer_byte_rate"
 
 Entry = tuple[int, str, int, str, str, int, int]
 """Resource type, name, pattern, principal, host, operation, permission."""
@@ -90,6 +94,40 @@ async def grant(
             return await _match(admin, rights, topics, len(passwords))
     except (KafkaError, OSError, TimeoutError) as error:
         raise BusUnavailableError(f"access lists of Kafka at {bootstrap}: {error!r}") from error
+    finally:
+        await admin.close()
+
+
+async def limit(
+    bootstrap: str,
+    security: KafkaSecurity,
+    users: Collection[str],
+    bytes_per_second: Mapping[str, int],
+) -> None:
+    """Let each broker take so much from a user, by an average of ten seconds, and no more.
+
+    Who sends more is kept waiting; nothing is refused. Those of `users` that are not named in
+    `bytes_per_second` have no limit. Raises BusUnavailableError, also if we may not do this.
+    """
+    entries: list[tuple[Any, ...]] = [
+        (
+            [("user", user, {})],
+            [(_QUOTA, float(bytes_per_second.get(user, 0)), user not in bytes_per_second, {})],
+            {},
+        )
+        for user in sorted({*users, *bytes_per_second})
+    ]
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS, **security.options
+    )
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            await admin.start()
+            answer = await _asked(admin, _AlterQuotasRequest(entries, False, {}))
+            for code, message, _entity, _tags in answer.entries:
+                _check(code, message)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BusUnavailableError(f"quotas of Kafka at {bootstrap}: {error!r}") from error
     finally:
         await admin.close()
 
@@ -195,6 +233,58 @@ async def _set_passwords(admin: Any, passwords: Mapping[str, str]) -> None:
     answer = await _asked(admin, _AlterPasswordsRequest([], upsertions, {}))
     for name, code, message, _tags in answer.results:
         _check(code, f"{name}: {message}")
+
+
+_ENTITY = CompactArray(
+    ("type", CompactString("utf-8")), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+)
+
+
+class _AlterQuotasResponse(Response):  # type: ignore[misc]
+    API_KEY = 49
+    API_VERSION = 1
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "entries",
+            CompactArray(
+                ("error_code", Int16),
+                ("error_message", CompactString("utf-8")),
+                ("entity", _ENTITY),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _AlterQuotasRequest(RequestStruct):  # type: ignore[misc]
+    """AlterClientQuotas, of KIP-546."""
+
+    FLEXIBLE_VERSION = True
+    API_KEY = 49
+    API_VERSION = 1
+    RESPONSE_TYPE = _AlterQuotasResponse
+    SCHEMA = Schema(
+        (
+            "entries",
+            CompactArray(
+                ("entity", _ENTITY),
+                (
+                    "ops",
+                    CompactArray(
+                        ("key", CompactString("utf-8")),
+                        ("value", Float64),
+                        ("remove", Boolean),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("validate_only", Boolean),
+        ("tags", TaggedFields),
+    )
 
 
 async def _asked(admin: Any, request: Any) -> Any:

@@ -192,7 +192,7 @@ async def test_what_it_saw_is_told() -> None:
 def test_it_is_no_municipality_and_speaks_for_nobody_else() -> None:
     source = SOURCES.by_name["canary"]
 
-    assert source.payers == {PAYER}
+    assert source.payers == frozenset({PAYER})
     assert certificate_prefix(PAYER) == "999"
     shipped = load_sources().by_name
     assert {name: s for name, s in SOURCES.by_name.items() if name != "canary"} == shipped
