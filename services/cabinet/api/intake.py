@@ -6,6 +6,7 @@ Everything is checked before anything is published; 202 is given when the bus ha
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 Sender = Annotated[Visitor, needs(Resource.EVENTS, Action.SEND)]
 AT_ONCE_MAX = 32
 """So many requests are taken at once; who comes then is asked to come again."""
+AT_ONCE_OF_A_SENDER_MAX = 8
+"""So many of one sender: who floods, or sends slowly, leaves room for others."""
 ACKNOWLEDGED_SECONDS_MAX = 15
 
 _NOT_READABLE = frozenset(
@@ -58,15 +61,27 @@ class Intake:
     def __init__(self, bus: Bus, sources: Sources) -> None:
         self._bus = bus
         self._sources = sources
-        self._running = asyncio.Semaphore(AT_ONCE_MAX)
+        self._taken: Counter[str] = Counter()
+        """How many requests of each sender are being taken."""
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """Let a request in while the block runs. Raises ProblemError where too many are."""
-        if self._running.locked():
+    async def admitted(self, sender: str | None = None) -> AsyncIterator[None]:
+        """Let a request in while the block runs. Raises ProblemError where too many are.
+
+        `sender` tells machines apart; pages, which many people share, name none.
+        """
+        if sender is not None and self._taken[sender] >= AT_ONCE_OF_A_SENDER_MAX:
+            raise ProblemError(429, "Too many requests of yours are being taken. Come again.")
+        if self._taken.total() >= AT_ONCE_MAX:
             raise ProblemError(429, "Too many requests are being taken. Come again.")
-        async with self._running:
+        name = sender or ""
+        self._taken[name] += 1
+        try:
             yield
+        finally:
+            self._taken[name] -= 1
+            if not self._taken[name]:
+                del self._taken[name]
 
     async def publish(
         self, values: list[bytes], may_speak_as: Callable[[str], bool]
@@ -121,7 +136,7 @@ def router(intake: Intake) -> APIRouter:
         def may_speak_as(source: str) -> bool:
             return allows(who.principal, Resource.EVENTS, Action.SEND, Owner(source=source))
 
-        async with intake.admitted():
+        async with intake.admitted(who.principal.subject):
             taken = await intake.publish(await _values(request), may_speak_as)
         accepted = [_accepted(each, place) for each, place in taken]
         body = orjson.dumps({"events": accepted})
