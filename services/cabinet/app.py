@@ -23,11 +23,11 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
-from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.pages import (
     console_invoice_routes,
     console_operations_routes,
     console_routes,
+    console_rules_routes,
     journal_routes,
     login_routes,
     paper_routes,
@@ -40,6 +40,8 @@ from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
+from services.cabinet.proposal_queries import ProposalQueries
+from services.cabinet.proposals import MemoryKeys, Proposals, RedisKeys
 from services.cabinet.sending import Sending
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
@@ -85,17 +87,22 @@ async def create_app(
         sandbox=settings.sandbox,
         vault=vault_of(settings),
         access=_access_of(settings, log_in),
+        proposals=_proposals_of(settings),
         codes=_codes_of(settings),
         public_url=settings.public_url,
         push_key=settings.push_public_key,
     )
 
 
-def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
-    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
-    login = Login(
+def _login_of(settings: Settings) -> Login:
+    return Login(
         username=settings.redis_username, password=settings.redis_password, ca=settings.redis_ca
     )
+
+
+def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
+    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
+    login = _login_of(settings)
     # In the sandbox sessions end with the process: nobody there is anybody.
     key = secrets.token_bytes(32) if log_in is None else log_in.session_key
     token = settings.vault_token
@@ -105,6 +112,11 @@ def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
         server=None if log_in is None else OpenIdConnect(log_in),
         vault_token=None if token is None else token.get_secret_value(),
     )
+
+
+def _proposals_of(settings: Settings) -> Proposals:
+    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
+    return Proposals(RedisKeys(server, _login_of(settings)))
 
 
 def _codes_of(settings: Settings) -> Codes | None:
@@ -123,15 +135,17 @@ def make_app(
     sandbox: bool,
     vault: Vault | None = None,
     access: Access | None = None,
+    proposals: Proposals | None = None,
     codes: Codes | None = None,
     public_url: str | None = None,
     push_key: str | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
-    Without a vault there are no names; `serving` opens it, and what keeps sessions. Without
-    `access` people are those of the sandbox, or nobody, and sessions are kept in this process.
-    Without codes no certificate is printed, and none can be asked about.
+    Without a vault there are no names; `serving` opens it, and what keeps sessions and proposals.
+    Without `access` people are those of the sandbox, or nobody, and sessions are kept in this
+    process; so are proposals without `proposals`. Without codes no certificate is printed, and
+    none can be asked about.
     """
     if access is None:
         sessions = Sessions(MemorySessions(), secrets.token_bytes(32))
@@ -146,7 +160,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = OperationsQueries(store, bus.partitions)
+    queries = ProposalQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     sending = Sending(way_in, queries)
     people = People(vault)
@@ -177,6 +191,9 @@ def make_app(
     app.include_router(console_operations_routes.router(queries, site, bus, sources))
     app.include_router(console_routes.router(queries, site))
     app.include_router(console_invoice_routes.router(queries, site, sending))
+    proposed = proposals or Proposals(MemoryKeys())
+    app.state.proposals = proposed
+    app.include_router(console_rules_routes.router(queries, site, sending, proposed))
     check_routes(app)
     return app
 
@@ -218,6 +235,7 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
         if app.state.vault is not None:
             await app.state.vault.open()
         await app.state.access.start()
+        await app.state.proposals.store.start()
         server = quiet_server(app, address, port)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -226,6 +244,7 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             await app.state.pulse.close()
             server.should_exit = True
             await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
+            await app.state.proposals.store.stop()
             await app.state.access.stop()
             if app.state.vault is not None:
                 await app.state.vault.close()

@@ -145,9 +145,17 @@ def _line(number: int, cells: Mapping[str, str]) -> PaidLine:
 
 
 def _kopecks(number: int, text: str) -> int:
+    kopecks = kopecks_of(text)
+    if kopecks is None:
+        raise UnreadableError(f"Строка {number}: «{text[:40]}» — не сумма в рублях.")
+    return kopecks
+
+
+def kopecks_of(text: str) -> int | None:
+    """Return a sum as people write it, ``1 251,49``, in kopecks; None if it is none."""
     found = _SUM.fullmatch(_SPACES.sub("", text))
     if found is None:
-        raise UnreadableError(f"Строка {number}: «{text[:40]}» — не сумма в рублях.")
+        return None
     sign, whole, part = found.groups()
     kopecks = int(whole) * 100 + int((part or "").ljust(2, "0"))
     return -kopecks if sign else kopecks

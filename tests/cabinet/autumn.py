@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from services.billing.service import billing
 from services.cabinet.app import make_app
-from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.projections import cabinet
+from services.cabinet.proposal_queries import ProposalQueries
 from services.certificates.service import certificates
 from services.enrollment.service import enrollment
 from services.notifications.service import notifications
@@ -32,9 +32,9 @@ class Town:
     store: MemoryStore
 
     @property
-    def queries(self) -> OperationsQueries:
+    def queries(self) -> ProposalQueries:
         """Return what the console asks."""
-        return OperationsQueries(self.store, self.world.partitions)
+        return ProposalQueries(self.store, self.world.partitions)
 
     def app(self, **more: Any) -> FastAPI:
         """Return the cabinet, in the sandbox."""

@@ -40,6 +40,7 @@ from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import serving
 from services.cabinet.pages.console_invoices import seal
+from services.cabinet.proposals import MemoryKeys, Proposal, Proposals
 from services.cabinet.settlement import Invoice as Issued
 from services.cabinet.settlement import match, read
 from services.cabinet.vault.vault import Reader, Vault
@@ -102,6 +103,10 @@ settlements     ?      -        -         -        -         +     -      +     
 settlement-csv  ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 settlement      ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
 settle          ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
+rules           ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+proposal        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+propose         ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
+answer-proposal ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
 log-out         ?      +        +         +        +         +     +      +        +       ?      ?       ?         ?
 certificate     ?      0        0         -        -         +     -      +        +       0      0       0         +
 enrollment      ?      0        0         +        -         +     -      +        +       0      0       0         +
@@ -157,6 +162,15 @@ CONSOLE_READ = (Resource.CONSOLE, READ)
 JOURNAL_WRITE, RECORD_READ = (Resource.JOURNAL, WRITE), (Resource.RECORD, READ)
 GROUPS = f"{PROVIDER}/groups/{PAYER}"
 MARKS = form((UNMARKED, "present"), lesson=LESSON)
+PROPOSED = Proposal(
+    payer=PAYER,
+    fact="policy-set",
+    subject="2020",
+    data={"period": "2020", "debit_basis": "ATTENDED_LESSONS", "issue_mode": "ON_REQUEST"},
+    why="Приказ 1",
+    by="somebody",
+    at="2020-09-14T10:00:00.000+00:00",
+)
 CONSOLE, NO_CONSOLE = f"/console/{PAYER}", "/console/99999999"
 PAYMENT = (
     "Строка счёта;Сумма, руб.;Дата оплаты;Платёжный документ\n"
@@ -270,6 +284,28 @@ ASKED = {
         path=f"{CONSOLE}/settlement/confirm",
         twin=f"{NO_CONSOLE}/settlement/confirm",
         content=urlencode({"lines": PAYMENT, "seal": SEAL}),
+        headers=FORM,
+    ),
+    "rules": Asked(what=CONSOLE_READ, path=f"{CONSOLE}/rules", twin=f"{NO_CONSOLE}/rules"),
+    "proposal": Asked(
+        what=CONSOLE_READ,
+        path=f"{CONSOLE}/proposals/{PROPOSED.id}",
+        twin=f"{CONSOLE}/proposals/none",
+    ),
+    "propose": Asked(
+        what=(Resource.CONSOLE, Action.PROPOSE),
+        method="POST",
+        path=f"{CONSOLE}/proposals",
+        twin=f"{NO_CONSOLE}/proposals",
+        content=urlencode(PROPOSED.data | {"fact": PROPOSED.fact, "why": "Приказ 1"}),
+        headers=FORM,
+    ),
+    "answer-proposal": Asked(
+        what=(Resource.CONSOLE, Action.APPROVE),
+        method="POST",
+        path=f"{CONSOLE}/proposals/{PROPOSED.id}",
+        twin=f"{CONSOLE}/proposals/none",
+        content="answer=reject",
         headers=FORM,
     ),
     "log-out": Asked(what=(Resource.SESSION, Action.ACT), method="POST", path="/logout"),
@@ -426,8 +462,11 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         server = OpenIdConnect(issuer.log_in())
         access = patient(Access.new(sessions, sandbox=False, server=server))
         local_access = patient(Access.new(sessions, sandbox=True, vault_token="t" * 40))
-        app = app_of(journals, sandbox=False, access=access, vault=vault, codes=CODES)
-        local = app_of(journals, access=local_access, vault=vault, codes=CODES)
+        proposals = Proposals(MemoryKeys())
+        await proposals.put(PROPOSED)
+        more: dict[str, Any] = {"vault": vault, "codes": CODES, "proposals": proposals}
+        app = app_of(journals, sandbox=False, access=access, **more)
+        local = app_of(journals, access=local_access, **more)
         clients = []
         for each in (app, local):
             # It is open already.

@@ -1,0 +1,141 @@
+"""`/console/{payer}/rules`, `/proposals/…`: money and rules, changed by two people.
+
+One proposes, with a preview; another approves what the preview says at that moment. Only then the
+payer's event goes out through the intake of the API.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from rulebook.errors import RulesInvalidError
+from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs
+from services.cabinet.access.policy import Action, Owner, Resource, allows
+from services.cabinet.api.problems import ProblemError
+from services.cabinet.pages import console_rules as shown
+from services.cabinet.pages.console_events import payer_event
+from services.cabinet.pages.console_rules import FormError
+from services.cabinet.pages.site import Id, Site
+from services.cabinet.proposal_queries import Preview, ProposalQueries
+from services.cabinet.proposals import Answer, Kept, Proposal, Proposals, TooManyError, now
+from services.cabinet.sending import Sending
+from streaming.errors import BusUnavailableError
+
+PeriodId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
+Own = Annotated[Visitor, needs(Resource.CONSOLE, Action.READ, payer="payer")]
+Proposing = Annotated[Visitor, needs(Resource.CONSOLE, Action.PROPOSE, payer="payer")]
+Approving = Annotated[Visitor, needs(Resource.CONSOLE, Action.APPROVE, payer="payer")]
+
+
+def router(
+    queries: ProposalQueries, site: Site, sending: Sending, proposals: Proposals
+) -> APIRouter:
+    """Return the pages of what a payer may change."""
+    pages = APIRouter(prefix="/console/{payer}", include_in_schema=False)
+
+    async def previewed(proposal: Proposal) -> Preview:
+        try:
+            return await queries.preview(proposal.payer, proposal.fact, proposal.data)
+        except LookupError as error:
+            raise FormError("Такого периода муниципалитет не открыл.") from error
+        except RulesInvalidError as error:
+            raise FormError(error.russian) from error
+
+    def page(
+        who: Visitor, kept: Kept, preview: Preview, status: int = 200, **more: Any
+    ) -> Response:
+        content = shown.proposal_page(kept, preview, who.principal.subject)
+        owner = Owner(payer=kept.proposal.payer)
+        content["may_answer"] = allows(who.principal, Resource.CONSOLE, Action.APPROVE, owner)
+        return site.page("console_proposal.html", status, who=who, **(content | more))
+
+    async def send(kept: Kept, event: dict[str, Any]) -> None:
+        await sending.send([event])
+        await proposals.sent(kept.proposal.payer, kept.proposal.id)
+
+    @pages.get("/rules")
+    async def rules(payer: Id, who: Own, period: PeriodId = None) -> Response:
+        settings = await queries.settings(payer, period)
+        if settings is None:
+            raise NotHereError
+        content = shown.rules_page(settings, await proposals.of(payer))
+        owner = Owner(payer=payer)
+        may_propose = allows(who.principal, Resource.CONSOLE, Action.PROPOSE, owner)
+        return site.page("console_rules.html", who=who, may_propose=may_propose, **content)
+
+    @pages.post("/proposals")
+    async def propose(request: Request, payer: Id, who: Proposing) -> Response:
+        if payer not in await queries.payer_codes():
+            raise NotHereError
+        try:
+            fields = shown.fields_of(form_of(request))
+            proposal = shown.proposed(payer, fields, who.principal.subject, now())
+            preview = await previewed(proposal)
+            if fields.get("step") != "keep":
+                kept = Kept(proposal=proposal)
+                return page(who, kept, preview, draft=fields)
+            id_ = await proposals.put(proposal)
+        except FormError as error:
+            return site.problem(str(error), who=who)
+        except TooManyError:
+            return site.problem("Предложений слишком много.", who=who)
+        return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
+
+    @pages.get("/proposals/{id_}")
+    async def proposal(payer: Id, id_: Id, who: Own) -> Response:
+        kept = await proposals.find(payer, id_)
+        if kept is None:
+            raise NotHereError
+        try:
+            preview = await previewed(kept.proposal)
+        except FormError as error:
+            return page(who, kept, Preview(before={}), trouble=str(error))
+        return page(who, kept, preview)
+
+    @pages.post("/proposals/{id_}")
+    async def answer(request: Request, payer: Id, id_: Id, who: Approving) -> Response:
+        kept = await proposals.find(payer, id_)
+        if kept is None:
+            raise NotHereError
+        try:
+            fields = shown.fields_of(form_of(request))
+            await _answer(who, kept, fields)
+        except FormError as error:
+            return site.problem(str(error), 409, who=who)
+        except ProblemError as error:
+            return site.problem(f"Событие не принято: {error.detail}", who=who)
+        except BusUnavailableError:
+            return site.unavailable()
+        return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
+
+    async def _answer(who: Visitor, kept: Kept, fields: dict[str, str]) -> None:
+        proposal, by = kept.proposal, who.principal.subject
+        approved = fields.get("answer") == "approve"
+        if kept.answer is not None:
+            # Approved, and the bus was away: the same event once more.
+            if approved and kept.answer.event is not None and not kept.is_sent:
+                await send(kept, kept.answer.event)
+                return
+            if not approved and not kept.answer.is_approved:
+                return
+            raise FormError("На это предложение уже ответили.")
+        if not approved:
+            # Who proposed may take it back: nothing is sent.
+            given = Answer(is_approved=False, by=by, at=now())
+            if not await proposals.answer(proposal.payer, proposal.id, given):
+                raise FormError("На это предложение уже ответили.")
+            return
+        if not by or by == proposal.by:
+            raise FormError("Утвердить должен другой человек: не тот, кто предложил.")
+        preview = await previewed(proposal)
+        if fields.get("seal") != shown.seal(proposal, preview):
+            raise FormError("С тех пор что-то изменилось. Посмотрите предложение ещё раз.")
+        data = shown.event_data(proposal, preview)
+        event = payer_event(proposal.fact, proposal.payer, proposal.subject, data)
+        given = Answer(is_approved=True, by=by, at=now(), event=event)
+        if not await proposals.answer(proposal.payer, proposal.id, given):
+            raise FormError("На это предложение уже ответили.")
+        await send(kept, event)
+
+    return pages
