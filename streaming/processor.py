@@ -34,6 +34,8 @@ BATCH_RECORDS_MAX = 500
 FOLD_RECORDS_MAX = 500
 FAULTS_PER_DECISION_MAX = 1_000
 OUTBOX_ENTRIES_MAX = 100_000
+POSITION_FIELDS = ("bus", "idle", "journal", "positions", "published")
+"""What each commit writes beside the state."""
 PATIENCE_SECONDS = 1.0
 """How long due work may ask for patience while nothing comes."""
 HEAD_SECONDS_MAX = 10.0
@@ -104,7 +106,8 @@ class Processor:
     async def take_over(self) -> None:
         """Become the owner: fence all others, make store and journal agree, stand ready to read.
 
-        Raises HaltError when a person must look, FencedError when a newer owner came meanwhile.
+        Raises HaltError when a person must look, FencedError when a newer owner came meanwhile,
+        BehindError when the store went back meanwhile: to be tried again.
         """
         await self.close()
         version = self.service.state_version
@@ -113,12 +116,22 @@ class Processor:
         self._writer = await self._bus.writer(self.service.name, self.number)
         self._identity = await self._bus.identity()
         self._check_identity(standing)
-        self._stand_at(standing)
+        is_whole = self._stand_at(standing)
         outbox = [
             unpack(entry)
             for entry in await self._store.outbox(self.number, version, OUTBOX_ENTRIES_MAX)
         ]
-        await self._agree(outbox)
+        if len(outbox) != min(standing.outbox, OUTBOX_ENTRIES_MAX):
+            raise BehindError(f"{self._place}: the store went back while it was asked")
+        if is_whole:
+            await self._agree(outbox)
+        else:
+            self._telemetry.log.warning(
+                "the store is not whole, the journal is folded anew",
+                service=self.service.name,
+                partition=self.number,
+            )
+            await self.rebuild()
         self.partition.set_aside = await wishes(self._store, version, self.number)
         await self._open_reader()
         self._telemetry.took_over(self.service.name, self.number, self.epoch)
@@ -132,18 +145,24 @@ class Processor:
                 "give the service an empty store to be folded from this journal."
             )
 
-    def _stand_at(self, standing: Standing) -> None:
+    def _stand_at(self, standing: Standing) -> bool:
+        """Stand where the store says. Return False if a part of what it must say is missing."""
         fields = standing.fields
+        is_whole = not fields or all(name in fields for name in POSITION_FIELDS)
+        try:
+            published = Published(*orjson.loads(fields.get("published", b"[]")))
+            end = _end(fields.get("journal"))
+            positions = unpack_positions(fields.get("positions"))
+        except (ValueError, TypeError, AttributeError):
+            is_whole, published, end, positions = False, Published(), JournalEnd(), {}
         self.seq = standing.seq
-        stored = fields.get("published")
-        self._published = Published() if stored is None else Published(*orjson.loads(stored))
+        self._published = published
         self._untrimmed = standing.outbox
         self._idle_stored = None
         self._positions_changed = False
         self._reads.clear()
-        self.partition.resume(
-            _end(fields.get("journal")), unpack_positions(fields.get("positions"))
-        )
+        self.partition.resume(end, positions)
+        return is_whole
 
     async def _agree(self, outbox: Sequence[Outgoing]) -> None:
         """Make the store and the journal tell the same, whichever of them is ahead."""
@@ -162,7 +181,8 @@ class Processor:
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)
         )
-        if not agrees:
+        # A store that stands at nothing may still hold remains of what it was.
+        if not agrees or (published and self.seq == 0):
             await self.rebuild()
             return
         if not published:

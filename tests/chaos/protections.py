@@ -46,6 +46,9 @@ FAULT = 0.04
 STEPS_MAX = 12
 ASLEEP = 0.1
 WAKING = 0.3
+HURT = 0.3
+BETWEEN_QUESTIONS = frozenset({"outbox", "load"})
+"""Where a store may go back in the middle of what an owner asks it."""
 
 Event = dict[str, Any]
 
@@ -159,6 +162,8 @@ class _Run:
 
     def _at_store(self, point: str) -> Awaitable[None] | None:
         self._at(f"store {point}", StoreUnavailableError)
+        if point in BETWEEN_QUESTIONS and self._chance.random() < HURT:
+            self._hurt_store()
         if point.startswith("commit.") and self._may_sleep and self._chance.random() < ASLEEP:
             self._bed = asyncio.Event()
             return _asleep(self._bed)
@@ -386,6 +391,10 @@ def _no_fence_on_the_journal() -> AbstractContextManager[Any]:
     return patch.object(MemoryWriter, "_check", lambda _self: None)
 
 
+def _no_look_at_what_a_round_follows() -> AbstractContextManager[Any]:
+    return patch.object(Processor, "_check_follows", lambda *_: None)
+
+
 def _no_epoch_in_the_store() -> AbstractContextManager[Any]:
     return patch.object(MemoryStore, "_refusal", lambda *_: None)
 
@@ -413,6 +422,7 @@ REMOVED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "the journal (inputs expire)": _no_journal_to_fold,
     "fence on the journal": _no_fence_on_the_journal,
     "epoch in the store": _no_epoch_in_the_store,
+    "a round must follow the journal's end": _no_look_at_what_a_round_follows,
     "store and journal made to agree": _no_comparison_with_the_journal,
 }
 """The protections of `docs/promises.md`, section 2, and how each is taken out."""

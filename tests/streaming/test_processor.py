@@ -495,13 +495,45 @@ async def test_a_store_that_goes_back_in_the_middle_of_a_taking_over_doubles_no_
             store.restore(copies[-1])
 
     store.fault = go_back
-    with pytest.raises(BehindError, match="does not follow"):
+    with pytest.raises(BehindError, match="went back|does not follow"):
         await owner.take_over()
 
     await world.settle()
     assert told(world) == before
     check_journal(world)
     await folded(world)
+
+
+async def test_a_store_that_is_wiped_in_the_middle_of_a_taking_over_halts_nothing() -> None:
+    world = await started(child(1))
+    store, partition, known = world.stores[NAME], home(world), told(world)
+
+    def stop_before_trimming(point: Point) -> None:
+        if point == "commit.before" and told(world) != known:
+            raise StoreUnavailableError("away")
+
+    store.fault = stop_before_trimming
+    await world.publish(request(1))
+    owner = world.owner(NAME, partition)
+    assert owner is not None
+    with pytest.raises(StoreUnavailableError):
+        await step_on(owner)
+    before = told(world)
+    assert before != known
+
+    def wipe(point: Point) -> None:
+        if point == "outbox":
+            store.fault = None
+            store.wipe()
+
+    store.fault = wipe
+    world.kill(NAME, partition)
+    with pytest.raises(BehindError, match="went back"):
+        await world.start_owner(NAME, partition).take_over()
+
+    await world.settle()
+    assert told(world) == before
+    check_journal(world)
 
 
 async def test_a_store_that_went_back_to_an_old_copy_is_healed_without_traffic() -> None:

@@ -65,7 +65,8 @@ def mini_service() -> Service:
 
     @service.learns(ChildRegistered)
     def learn_child(event: ChildRegistered, state: State) -> None:
-        state.put(event.child_id, Child(born_on=event.birth_date))
+        known = state.find(Child, event.child_id) or Child(born_on=event.birth_date)
+        state.put(event.child_id, replace(known, born_on=event.birth_date))
         state.wake(f"child:{event.child_id}")
 
     @service.decides(CertificateFreezeSet)
