@@ -16,7 +16,17 @@ from streaming.loading import load_missing
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
-from streaming.store import Answer, Behind, Commit, Committed, Count, Fenced, Range, Store
+from streaming.store import (
+    Answer,
+    Behind,
+    Commit,
+    Committed,
+    Count,
+    Fenced,
+    Range,
+    Standing,
+    Store,
+)
 from streaming.telemetry import Telemetry
 from streaming.view import Codec, Memory, Missing
 
@@ -174,7 +184,7 @@ class Follower:
         self.epoch, self.seq = standing.epoch, standing.seq
         self._identity = await self._bus.identity()
         self._memory.forget()
-        self._positions = unpack_positions(standing.fields.get("positions"))
+        is_whole = self._stand_at(standing)
         starts = await self._bus.starts(self._projection.topics)
         ends = await self._bus.ends(self._projection.topics)
         foreign = standing.fields.get("bus", self._identity.encode()) != self._identity.encode()
@@ -182,7 +192,7 @@ class Follower:
             ends[(topic, self.number)] < position.next
             for topic, position in self._positions.items()
         )
-        if foreign or ahead:
+        if foreign or ahead or not is_whole:
             await self._answered(self._store.clear(self.number, version, self.epoch))
             self.seq, self._positions = 0, {}
         positions = {
@@ -193,6 +203,16 @@ class Follower:
         self._merge = Merge(self._reader, positions)
         self._changed = not standing.fields
         self._telemetry.took_over(self._projection.name, self.number, self.epoch)
+
+    def _stand_at(self, standing: Standing) -> bool:
+        """Read on where the store says. Return False if a part of what it must say is missing."""
+        fields = standing.fields
+        self._positions = {}
+        try:
+            self._positions = unpack_positions(fields.get("positions"))
+        except (ValueError, TypeError, AttributeError):
+            return False
+        return not fields or ("bus" in fields and "positions" in fields)
 
     async def step(self, wait_seconds: float = POLL_SECONDS) -> bool:
         """Project one batch. Return whether there was anything to do."""
