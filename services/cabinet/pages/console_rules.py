@@ -67,6 +67,7 @@ def rules_page(settings: Answer, proposals: Sequence[Kept]) -> dict[str, Any]:
             {
                 "id": each["category"],
                 "title": words.category(each["category"]),
+                "said": _limits(each),
                 "nominal": _input(each["nominal_kopecks"]),
                 "places": each["places_max"] if each["places_max"] is not None else "",
                 "budget": _input(each["budget_max_kopecks"]),
@@ -84,6 +85,7 @@ def rules_page(settings: Answer, proposals: Sequence[Kept]) -> dict[str, Any]:
                 "state": each["state"],
                 "said": STATES.get(each["state"], each["state"]),
                 "limit": _input(each["limit_kopecks"]),
+                "limit_said": _value("limit_kopecks", each["limit_kopecks"]),
             }
             for each in settings["frames"]
         ],
@@ -99,6 +101,13 @@ def rules_page(settings: Answer, proposals: Sequence[Kept]) -> dict[str, Any]:
         ],
         "proposals": [_listed(each) for each in proposals],
     }
+
+
+def _limits(category: Answer) -> str:
+    if category["nominal_kopecks"] is None:
+        return "ещё не задана"
+    nominal, budget = rubles(category["nominal_kopecks"]), rubles(category["budget_max_kopecks"])
+    return f"номинал {nominal} · мест {category['places_max']} · бюджет {budget}"
 
 
 def table_rows(table: str) -> str:
