@@ -95,7 +95,7 @@ async def _against_state(installation: "Installation", findings: Any) -> int:
 
 def _print_verified(found: Mapping[str, Any], seconds: float) -> None:
     for name, number in found["checked"].items():
-        shown = " ".join(number) if isinstance(number, list) else f"{number:,}"
+        shown = " ".join(number) or "none" if isinstance(number, list) else f"{number:,}"
         print(f"{name.replace('_', ' '):16} {shown}")
     for violation in found["violations"]:
         print(f"{violation['invariant']}  {violation['detail']}")

@@ -17,10 +17,14 @@ from verification.money import Money
 from verification.places import Places
 from verification.purses import Periods, Purses
 from verification.records import COMMANDS, Fact, Place, Record, fact_of, parsed, place_of, shown
+from verification.sequences import Sequences
 from verification.sources import SERVICES, Sources
 
 INVARIANTS = ("I01", "I02", "I03", "I05", "I06", "I07", "I13", "I14", "I15", "I17", "I23")
 """What is counted from the records alone; docs/promises.md, section 4."""
+
+GAPS_LISTED_MAX = 100
+"""Of more only so many are named; what a source leaves out is its own to look for."""
 
 JOURNALS = {f"{service}.events.v1": service for service in SERVICES}
 DEAD_LETTERS = {f"{service}.dead-letters.v1": service for service in SERVICES}
@@ -50,6 +54,7 @@ class Count:
         self.ledger = Ledger(self.findings, periods)
         self._places = Places(self.findings)
         self._grants = Grants(self.findings)
+        self._sequences = Sequences()
         self._facts = 0
 
     @property
@@ -77,6 +82,8 @@ class Count:
         else:
             if topic == COMMANDS:
                 self._money.published(parsed(record.value) or {})
+            else:
+                self._sequences.input(topic, parsed(record.value) or {})
             self._decisions.input(record)
 
     def _is_awaited(self, place: Place) -> bool:
@@ -150,4 +157,5 @@ class Count:
             "ledger_entries": self.ledger.number,
             "categories": len(self._grants),
             "groups": len(self._places),
+            "sequence_gaps": [str(gap) for gap in self._sequences.gaps()][:GAPS_LISTED_MAX],
         }
