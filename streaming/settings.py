@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         description="Address of the cabinet as people reach it: stands in the QR code of printed "
         "certificates, and is where the log-in sends people back to",
     )
+    watch_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="Where `pfdo watch` answers: the console shows the operator what it counts",
+    )
     push_public_key: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]{87}$",

@@ -91,6 +91,7 @@ async def create_app(
         codes=_codes_of(settings),
         public_url=settings.public_url,
         push_key=settings.push_public_key,
+        watch_url=settings.watch_url,
     )
 
 
@@ -139,6 +140,7 @@ def make_app(
     codes: Codes | None = None,
     public_url: str | None = None,
     push_key: str | None = None,
+    watch_url: str | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
@@ -188,7 +190,7 @@ def make_app(
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))
-    app.include_router(console_operations_routes.router(queries, site, bus, sources))
+    app.include_router(console_operations_routes.router(queries, site, bus, sources, watch_url))
     app.include_router(console_routes.router(queries, site))
     app.include_router(console_invoice_routes.router(queries, site, sending))
     proposed = proposals or Proposals(MemoryKeys())

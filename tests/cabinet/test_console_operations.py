@@ -10,13 +10,17 @@ import pytest
 
 from contracts.sources import load_sources
 from contracts.topics import all_topics, source_topics
+from pfdo import watching
 from services.cabinet.operations_queries import OperationsQueries
+from services.cabinet.pages.console_operations import watched_part
+from services.cabinet.watched import Watched, look
 from services.enrollment.service import enrollment
 from streaming import letters as kept
 from streaming.bus import Outgoing
 from streaming.letters import DISMISSED, OPEN, REDRIVEN
 from streaming.memory_store import MemoryStore
 from streaming.routing import partition_of
+from streaming.telemetry import InstallationTelemetry
 from tests.cabinet.autumn import PAYERS, Town, the_town
 from tests.cabinet.clients import client_of, csrf_of
 from tests.support.world import World, day, event
@@ -243,3 +247,41 @@ async def test_an_auditor_looks_and_touches_nothing(town: Town) -> None:
         assert not re.search(r'action="/operations', page.text)
         assert answer.status_code == 404
         assert isinstance(town.queries, OperationsQueries)
+
+
+# --- what is watched -----------------------------------------------------------------------------
+
+
+async def test_promises_are_those_that_watch_tells() -> None:
+    telemetry = InstallationTelemetry()
+    telemetry.violations.labels("I02").set(0)
+    telemetry.violations.labels("I05").set(3)
+    telemetry.lag.labels("billing").set(7)
+    telemetry.looked.labels("flow").set(5)
+    telemetry.looked.labels("books").set(1_598_745_600)
+    transport = httpx.ASGITransport(watching.pages(telemetry.registry, lambda: True))
+
+    watched = await look("http://watch:9", transport)
+
+    assert watched == Watched(
+        violations={"I02": 0, "I05": 3}, lag={"billing": 7}, books_at=1_598_745_600
+    )
+    part = watched_part(watched, is_set=True)
+    assert (part["broken"], part["watch"]) == (1, "counts")
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(200, text="<html>")])
+async def test_a_watch_that_does_not_tell_is_said_to_be_silent(answer: httpx.Response) -> None:
+    assert await look("http://watch:9", httpx.MockTransport(lambda _: answer)) is None
+    assert watched_part(None, is_set=True)["watch"] == "silent"
+    assert watched_part(None, is_set=False)["watch"] == "none"
+
+
+async def test_where_nobody_watches_the_page_is_there_all_the_same(town: Town) -> None:
+    async with client_of(town.app(watch_url="http://127.0.0.1:9"), auth=None) as client:
+        await become(client, "operator:")
+
+        page = await client.get(PAGE)
+
+    assert page.status_code == 200
+    assert "не отвечает" in page.text

@@ -1,7 +1,7 @@
 """The operator's page: what waits, what could not be read, how far everybody is. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,6 +10,7 @@ from rulebook.wording import counted, full_date
 from services.cabinet.pages import wording
 from services.cabinet.pages.console_words import DAYS
 from services.cabinet.queries import Answer
+from services.cabinet.watched import Watched
 from streaming.letters import DISMISSED, OPEN, REDRIVEN, Letter
 
 LETTERS_SHOWN_MAX = 200
@@ -65,6 +66,20 @@ def operations_page(
         "open": len(waiting),
         "letters": [_letter(each) for each in shown],
         "letters_more": len(letters) - len(shown),
+    }
+
+
+def watched_part(watched: Watched | None, *, is_set: bool) -> dict[str, Any]:
+    """Return what the page shows of promises: who counts them, and how often each was broken."""
+    if watched is None:
+        return {"watch": "silent" if is_set else "none", "violations": [], "lag": [], "counted": ""}
+    at = datetime.fromtimestamp(watched.books_at, UTC).isoformat() if watched.books_at else None
+    return {
+        "watch": "counts",
+        "violations": list(watched.violations.items()),
+        "broken": sum(number > 0 for number in watched.violations.values()),
+        "lag": list(watched.lag.items()),
+        "counted": "" if at is None else wording.moment(at),
     }
 
 

@@ -15,6 +15,7 @@ from services.cabinet.access.policy import Action, Resource, allows_somewhere
 from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.pages import console_operations as shown
 from services.cabinet.pages.site import Site
+from services.cabinet.watched import look
 from streaming import letters as kept
 from streaming.bus import Bus
 from streaming.errors import BusUnavailableError
@@ -23,7 +24,9 @@ Reading = Annotated[Visitor, needs(Resource.LETTERS, Action.READ)]
 Acting = Annotated[Visitor, needs(Resource.LETTERS, Action.ACT)]
 
 
-def router(queries: OperationsQueries, site: Site, bus: Bus, sources: Sources) -> APIRouter:
+def router(
+    queries: OperationsQueries, site: Site, bus: Bus, sources: Sources, watch_url: str | None
+) -> APIRouter:
     """Return the operator's page and its forms."""
     pages = APIRouter(prefix="/operations", include_in_schema=False)
     # Where the cabinet may write (contracts/access.py); the rest is for `pfdo dead-letters`.
@@ -37,7 +40,9 @@ def router(queries: OperationsQueries, site: Site, bus: Bus, sources: Sources) -
             letters = await kept.letters(bus, sources)
         except BusUnavailableError:
             return site.unavailable()
+        watched = None if watch_url is None else await look(watch_url)
         content = shown.operations_page(flow, parked, total, letters)
+        content |= shown.watched_part(watched, is_set=watch_url is not None)
         may_act = allows_somewhere(who.principal, Resource.LETTERS, Action.ACT)
         told = _DONE.get(done, "")
         return site.page("console_operations.html", who=who, told=told, may_act=may_act, **content)
