@@ -79,3 +79,6 @@ password vault-token
 mkdir -p "$folder/senders"
 chmod 755 "$folder/senders"
 password paper-key
+password oidc-session-key
+# In its place goes what your log-in server gives to the cabinet.
+password oidc-client-secret

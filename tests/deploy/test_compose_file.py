@@ -14,6 +14,7 @@ from contracts.access import principals
 from contracts.sources import load_sources
 from deploy.example_env import example_env
 from pfdo.system import SERVICES
+from services.cabinet.access.settings import load_log_in
 from services.cabinet.vault.sealing import MasterKeys
 from services.notifications.senders.assembly import lines_of
 from services.notifications.senders.settings import load_sender_settings
@@ -25,6 +26,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 def _with_defaults(text: str) -> str:
     """Return a compose file with the default of each variable; one may stand in another's."""
+    text = re.sub(r"\$\{\w+:\+[^{}]*\}", "", text)
     while (filled := re.sub(r"\$\{\w+:-([^{}]*)\}", r"\1", text)) != text:
         text = filled
     return text
@@ -151,6 +153,8 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
         "vault-keys": {"cabinet"},
         "vault-token": {"cabinet", "senders"},
         "paper-key": {"cabinet"},
+        "oidc-client-secret": {"cabinet"},
+        "oidc-session-key": {"cabinet"},
     }
 
 
@@ -251,6 +255,27 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
     assert senders["depends_on"] == notifications["depends_on"]
     assert senders["networks"] == [*notifications["networks"], "addresses"]
     assert "messages" in COMPOSE["volumes"]
+
+
+def test_a_log_in_server_is_named_by_three_variables_and_two_secrets(tmp_path: Path) -> None:
+    subprocess.run((str(DEPLOY / "secrets.sh"), str(tmp_path)), check=True)
+    told = {"PFDO_OIDC_ISSUER": "https://id.example", "PFDO_OIDC_CLIENT_ID": "cabinet"}
+    told |= {"PFDO_OIDC_AUDIENCE": "pfdo", "PFDO_PUBLIC_URL": "https://clubs.example"}
+    text = (DEPLOY / "compose.yaml").read_text()
+    for name, value in told.items():
+        text = re.sub(rf"\$\{{{name}:-.*\}}", value, text)
+    text = re.sub(r"\$\{PFDO_OIDC_ISSUER:\+([^}]*)\}", r"\1", text)
+    text = text.replace("/run/secrets/oidc-", f"{tmp_path}/oidc-")
+    environment = yaml.safe_load(_with_defaults(text))["services"]["cabinet"]["environment"]
+    environment["PFDO_SANDBOX"] = "0"
+
+    log_in = load_log_in(
+        Settings(sandbox=False, public_url=environment["PFDO_PUBLIC_URL"]), environment
+    )
+
+    assert log_in is not None
+    assert (log_in.issuer, log_in.client_id) == ("https://id.example", "cabinet")
+    assert log_in.client_secret == (tmp_path / "oidc-client-secret").read_text()
 
 
 def test_names_lie_in_a_redis_that_the_cabinet_alone_reaches() -> None:
