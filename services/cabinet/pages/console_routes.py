@@ -1,5 +1,6 @@
 """`/console`: a payer's budget, certificates, queues and reports; for the operator those of all."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -30,7 +31,7 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
             for code in await queries.payer_codes()
             if allows(who.principal, Resource.CONSOLE, Action.READ, Owner(payer=code))
         ]
-        found = [await queries.budget(code) for code in codes]
+        found = await asyncio.gather(*(queries.budget(code) for code in codes))
         told = shown.list_page([each for each in found if each is not None])
         sees_letters = allows_somewhere(who.principal, Resource.LETTERS, Action.READ)
         return site.page("console_start.html", who=who, sees_letters=sees_letters, **told)
