@@ -34,6 +34,10 @@ from streaming.store import Count
 DAYS = "billing.days"
 
 
+class UnknownPeriodError(Exception):
+    """The payer opened no such period."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What a proposal changes: what stands now, and what would follow at once.
@@ -99,14 +103,14 @@ class ProposalQueries(OperationsQueries):
     async def preview(self, payer: str, fact: str, data: Mapping[str, Any]) -> Preview:
         """Return what a proposal would change now.
 
-        Raises LookupError for a period that is not there, RulesInvalidError.
+        Raises UnknownPeriodError, RulesInvalidError.
         """
         part = self._part_of(payer)
         if fact == "rules-published":
             return await self._rules(part, payer, data)
         period = await part.find(Period, under(payer, data["period"]))
         if period is None:
-            raise LookupError(data["period"])
+            raise UnknownPeriodError(data["period"])
         if fact == "category-set":
             return await self._category(part, payer, data, period)
         covered = (await part.counts([Count(COVERED, *beginning(payer, data["period"]))]))[0]

@@ -17,7 +17,7 @@ from services.cabinet.pages import console_rules as shown
 from services.cabinet.pages.console_events import payer_event
 from services.cabinet.pages.console_rules import FormError
 from services.cabinet.pages.site import Id, Site
-from services.cabinet.proposal_queries import Preview, ProposalQueries
+from services.cabinet.proposal_queries import Preview, ProposalQueries, UnknownPeriodError
 from services.cabinet.proposals import Answer, Kept, Proposal, Proposals, TooManyError, now
 from services.cabinet.sending import Sending
 from streaming.errors import BusUnavailableError
@@ -37,7 +37,7 @@ def router(
     async def previewed(proposal: Proposal) -> Preview:
         try:
             return await queries.preview(proposal.payer, proposal.fact, proposal.data)
-        except LookupError as error:
+        except UnknownPeriodError as error:
             raise FormError("Такого периода муниципалитет не открыл.") from error
         except RulesInvalidError as error:
             raise FormError(error.russian) from error
