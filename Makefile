@@ -63,7 +63,12 @@ up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only t
 	@echo
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
-	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}"
+	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}; log in as a parent, a teacher or an official, all of them"
+	@echo "             invented (the sandbox), or at your log-in server: docs/operations.md#log-in"
+ifneq ($(filter observability,$(OVERLAYS)),)
+	@echo "Watching:    Grafana http://127.0.0.1:$${GRAFANA_PORT:-3000} (user admin, password in deploy/secrets/grafana-admin),"
+	@echo "             Prometheus http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"
+endif
 	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092} (SASL_PLAINTEXT, SCRAM-SHA-512; user navigator, payers or"
 	@echo "             attendance, password in deploy/secrets/kafka-USER)"
 	@echo "Is it well:  $(COMPOSE) run --rm tools doctor"
