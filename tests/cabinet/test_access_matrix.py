@@ -525,7 +525,11 @@ async def test_each_cell(town: Town) -> None:
         after = await town.sent()
         twin = await town.answer(asked, who, proof, twin=True)
         there = bool(await town.vault.read([story.ELDER], Reader(by="x", why="support")))
-        is_alike = (status, body.replace(b"1003", b"9")) == twin
+        # On both sides: the token of a session may hold these digits too.
+        is_alike = (status, body.replace(b"1003", b"9")) == (
+            twin[0],
+            twin[1].replace(b"1003", b"9"),
+        )
         let_in = status in (200, 202, 204, 303) and (not is_alike or not asked.twin)
         not_known = 303 if not asked.is_api and asked.method == "GET" else 401
         fits = {
