@@ -42,14 +42,17 @@ READ_RECORDS_MAX = 500
 LOOK_BACK_RECORDS = 20_000
 """So far back it is looked for whether today's agreement was made before this process began."""
 MARK, APPLICATION = "mark", "application"
-DONE, LATE, WRONG = "done", "late", "wrong"
+DONE, LATE, WRONG, UNCHANGED = "done", "late", "wrong", "unchanged"
 
 Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What came of one walk: `outcome` is done, late or wrong, `found` what answered, in order."""
+    """What came of one walk; `found` is what answered, in order.
+
+    `outcome` is done, late, wrong, or unchanged: rightly answered, but by no debit and no message.
+    """
 
     path: str
     outcome: str
@@ -155,8 +158,8 @@ class Canary:
                     return None
                 if type_ == "input-refused":
                     return DONE if not agreed and reason == "outside_agreement" else WRONG
-                # A copy, or the mark of a minute that was missed: nothing changed, rightly.
-                return DONE if type_ in {"lesson-not-charged", "input-duplicate"} else WRONG
+                # A copy, or the mark after a minute that was missed: it says nothing of messages.
+                return UNCHANGED if type_ in {"lesson-not-charged", "input-duplicate"} else WRONG
             is_told = record.topic == NOTIFICATIONS.name and _cause(fact) in steps
             return DONE if is_told else None
 
@@ -260,6 +263,7 @@ def _tell(telemetry: CanaryTelemetry, log: Any, walk: Walk) -> None:
     if walk.outcome == DONE:
         telemetry.seconds.labels(walk.path).observe(walk.seconds)
         telemetry.done.labels(walk.path).set(time.time())
+    if walk.outcome in {DONE, UNCHANGED}:
         return
     seen = ", ".join(walk.found) or "nothing"
     log.warning(

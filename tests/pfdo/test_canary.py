@@ -12,7 +12,7 @@ import pytest
 
 from contracts.sources import certificate_prefix, load_sources
 from contracts.topics import JOURNALS
-from pfdo.canary import APPLICATION, DONE, LATE, MARK, PAYER, WRONG, Canary, walk_on
+from pfdo.canary import APPLICATION, DONE, LATE, MARK, PAYER, UNCHANGED, WRONG, Canary, walk_on
 from pfdo.days import ZONE
 from pfdo.records import whole
 from pfdo.system import SERVICES, services_of
@@ -138,9 +138,10 @@ async def test_it_fills_no_books() -> None:
             twin = aviary.canary()
             await twin.remember()
             assert (await twin.apply()).outcome == DONE
-            assert (await twin.mark()).found == ("billing.input-duplicate.v1",)
+            copy = await twin.mark()
+            assert (copy.outcome, copy.found) == (UNCHANGED, ("billing.input-duplicate.v1",))
             aviary.now = aviary.now.replace(hour=23, minute=59)
-            assert (await canary.mark()).outcome == DONE
+            assert (await canary.mark()).outcome in {DONE, UNCHANGED}
 
     journal = aviary.world.journal("billing")
     purse = [r["data"]["purse"] for r in journal if "purse" in r["data"]][-1]
@@ -165,6 +166,27 @@ async def test_who_does_not_arrive_is_late_and_a_wrong_answer_is_wrong() -> None
         wrong = await canary.mark()
 
     assert wrong.outcome == WRONG
+
+
+async def test_while_messages_stand_still_no_walk_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    aviary = Aviary()
+    await aviary.opens("2026-11-24")
+    async with aviary.working():
+        await aviary.canary().apply()
+        await aviary.opens("2026-11-25")
+    idle = [name for name in SERVICES if name != "notifications"]
+    monkeypatch.setattr(aviary.world, "services", {n: aviary.world.services[n] for n in idle})
+    canary = aviary.canary(walk_seconds_max=0.5)
+    await canary.remember()
+    outcomes = []
+    async with aviary.working():
+        for minutes in (1, 2, 1, 2, 2):
+            outcomes.append((await canary.mark()).outcome)
+            for _ in range(minutes):
+                await aviary.minute()
+
+    # After a minute that is missed the mark is as it was: that is not to be taken for arriving.
+    assert set(outcomes) == {LATE, UNCHANGED}
 
 
 async def test_what_it_saw_is_told() -> None:
