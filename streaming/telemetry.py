@@ -237,8 +237,8 @@ class CanaryTelemetry:
         self.registry = CollectorRegistry()
         self.walks = Counter(
             "pfdo_canary_walks",
-            "Walks of the main path by a child that does not exist: done, late, wrong, or unchanged,"
-            " that is a copy, or no debit after a minute that was missed",
+            "Walks of the main path by a child that does not exist: done, late, wrong or unchanged "
+            "(a copy, or no debit: a minute was missed)",
             ["path", "outcome"],
             registry=self.registry,
         )
