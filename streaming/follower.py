@@ -12,7 +12,7 @@ from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError
-from streaming.loading import load_missing
+from streaming.loading import check_standing, load_missing
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
@@ -270,13 +270,14 @@ class Follower:
                 self._projection.apply(envelope, self._models)
             except Missing as missing:
                 self._memory.discard()
-                await load_missing(
+                loaded = await load_missing(
                     self._memory,
                     self._store,
                     self.number,
                     self._projection.state_version,
                     (missing, *self._missing_later(waiting)),
                 )
+                check_standing(loaded, self.epoch, self.seq)
             else:
                 self._memory.keep()
                 return

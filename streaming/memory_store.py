@@ -114,6 +114,8 @@ class MemoryStore:
                 for each in ranges
             ],
             counts=[len(_between(kept, each.index, each.start, each.end)) for each in counts],
+            epoch=self._now.epochs.get(partition, 0),
+            seq=kept.seq,
         )
 
     async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:

@@ -16,7 +16,7 @@ import orjson
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import JournalEnd
-from streaming.loading import load_missing
+from streaming.loading import check_standing, load_missing
 from streaming.merging import Merge
 from streaming.outbox import unpack
 from streaming.partition import Partition
@@ -408,6 +408,7 @@ class Processor:
     async def _load(self, keys: Sequence[str]) -> None:
         if keys:
             loaded = await self._store.load(self.number, self.service.state_version, keys)
+            check_standing(loaded, self.epoch, self.seq)
             self.partition.memory.remember(keys, (), (), loaded)
 
     async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
@@ -416,13 +417,14 @@ class Processor:
             try:
                 return decide()
             except Missing as missing:
-                await load_missing(
+                loaded = await load_missing(
                     self.partition.memory,
                     self._store,
                     self.number,
                     self.service.state_version,
                     [missing],
                 )
+                check_standing(loaded, self.epoch, self.seq)
             except (HaltError, FencedError):
                 raise
             except Exception as error:

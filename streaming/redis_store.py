@@ -106,8 +106,8 @@ class RedisStore:
         counts: Sequence[Count] = (),
     ) -> Loaded:
         """Answer all questions in one round trip."""
-        *_, state, indexes = self._keys(partition, version)
-        commands: list[Sequence[Argument]] = []
+        epoch, position, _, state, indexes = self._keys(partition, version)
+        commands: list[Sequence[Argument]] = [("GET", epoch), ("HGET", position, "seq")]
         if keys:
             commands.append(("HMGET", state, *keys))
         for each in ranges:
@@ -117,10 +117,10 @@ class RedisStore:
         for count in counts:
             start, end = _bounds(count.start, count.end)
             commands.append(("ZLEXCOUNT", f"{indexes}:{count.index}", start, end))
-        if not commands:
-            return Loaded(values=[], ranges=[], counts=[])
         answers = iter(await self._client.execute_all(commands))
         return Loaded(
+            epoch=int(next(answers) or 0),
+            seq=int(next(answers) or 0),
             values=next(answers) if keys else [],
             ranges=[[member.decode() for member in next(answers)] for _ in ranges],
             counts=[next(answers) for _ in counts],

@@ -49,11 +49,17 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Answers in the order of the questions; a key that is not there answers None."""
+    """Answers in the order of the questions; a key that is not there answers None.
+
+    `epoch` and `seq` are where the partition stood when it answered: what an owner reads elsewhere
+    than where it stands itself is not its state.
+    """
 
     values: Sequence[bytes | None]
     ranges: Sequence[Sequence[str]]
     counts: Sequence[int]
+    epoch: int
+    seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
