@@ -183,7 +183,7 @@ def funds_reserved(fact: billing.FundsReserved, envelope: Envelope, models: Mode
     promised = fact.lessons if fact.debit_basis is DebitBasis.ATTENDED_LESSONS else 0
     promised += account.lessons
     account = replace(account, agreements=account.agreements + 1, lessons=promised)
-    _put_account(fact.provider_id, account, envelope, models)
+    _keep_account(fact.provider_id, account, envelope, models)
     _tell_moved(fact, fact.certificate_share_kopecks, fact.why.text, envelope, models)
 
 
@@ -388,7 +388,12 @@ def _account(provider_id: str, envelope: Envelope, models: Models) -> Account:
 
 
 def _put_account(provider_id: str, account: Account, envelope: Envelope, models: Models) -> None:
+    """Keep an account that money moved on: it is listed from now on."""
+    _keep_account(provider_id, account, envelope, models)
+    models.add(ACCOUNTS, member(provider_id, payer_of(envelope)))
+
+
+def _keep_account(provider_id: str, account: Account, envelope: Envelope, models: Models) -> None:
     payer = payer_of(envelope)
     models.put(under(payer, provider_id), account)
-    models.add(ACCOUNTS, member(provider_id, payer))
     models.add(PROVIDERS_OF, member(payer, provider_id))
