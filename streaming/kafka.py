@@ -888,15 +888,27 @@ def _end_of_sender(producer: Any) -> BaseException | None:
     return None if task is None or not task.done() or task.cancelled() else task.exception()
 
 
+def _retrieve(awaited: Any) -> None:
+    """Look at how a future has ended, so that nobody complains that nobody did."""
+    if not awaited.cancelled():
+        awaited.exception()
+
+
 async def _stop_producer(producer: Any) -> None:
     """End a producer at once: its own `stop` first sends what waits, for ever if need be."""
     sender, waiting = producer._sender, producer._message_accumulator  # noqa: SLF001
     waiting.fail_all(KafkaError("the producer was closed"))
-    for batch in (*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches):  # noqa: SLF001
+    batches = {*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches}  # noqa: SLF001
+    # What waits for its next try is not among them, and looked for there when it has failed.
+    waiting._pending_batches.update(batches)  # noqa: SLF001
+    for batch in batches:
         # Nobody may be waiting for them any more: then asyncio would complain.
         for awaited in (batch.future, batch._drain_waiter):  # noqa: SLF001
-            if not awaited.cancelled():
-                awaited.exception()
+            _retrieve(awaited)
+    if (transactions := producer._txn_manager) is not None:  # noqa: SLF001
+        ended = transactions._transaction_waiter  # noqa: SLF001
+        if ended is not None:
+            ended.add_done_callback(_retrieve)
     if sender.sender_task is not None:
         sender.sender_task.cancel()
     # The client first: what its sender still waits for then fails instead of timing out.
