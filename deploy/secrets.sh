@@ -1,13 +1,14 @@
 #!/bin/sh
 # Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
 # Redis and for Grafana's administrator, the access list of each Redis, the master key and the token
-# of the vault, the key of printed certificates. What is there already stays as it is.
+# of the vault, the key of printed certificates. What is there already stays as it is, but for access
+# lists: they follow from the passwords.
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than those of sources.yaml
 #
-# A new password: remove its file (of Redis: also acl-<service>, of the cabinet's also acl-vault), run
-# this, and bring up again with --force-recreate. Never remove vault-keys: names sealed with a lost
-# key are lost. Keep a copy of it, and of paper-key, apart from the copies of the data.
+# A new password: remove its file, run this, and bring up again with --force-recreate. Never remove
+# vault-keys: names sealed with a lost key are lost. Keep a copy of it, and of paper-key, apart from the
+# copies of the data.
 set -eu
 umask 077
 folder=${1:-$(dirname "$0")/secrets}
@@ -42,9 +43,13 @@ user() { # USER KEYS COMMANDS
   echo "user $1 on #$(digest "redis-$1") resetchannels ~pfdo:$2 -@all $3"
 }
 
+# Nobody can be this user: it is off, and has no password. But as this user Redis reads its own
+# append-only file at a start, and what it may not do then is lost.
+NOBODY="user default off resetpass ~* &* +@all"
+
 access_list() { # SERVICE [WHO SHARES ITS REDIS]
-  [ -s "$folder/acl-$1" ] || {
-    echo "user default off"
+  {
+    echo "$NOBODY"
     for name in "$@"; do user "$name" "{$name:*" "$READS $WRITES"; done
     user operator "*" "$READS $WRITES"
     user watch "*" "$READS"
@@ -68,9 +73,8 @@ for name in enrollment certificates billing cabinet; do
 done
 access_list notifications senders
 
-[ -s "$folder/acl-vault" ] ||
-  printf 'user default off\nuser cabinet on #%s resetchannels ~pfdo:vault:* -@all %s\n' \
-    "$(digest redis-cabinet)" "$VAULT" | put acl-vault
+printf '%s\nuser cabinet on #%s resetchannels ~pfdo:vault:* -@all %s\n' \
+  "$NOBODY" "$(digest redis-cabinet)" "$VAULT" | put acl-vault
 # Rotated by a line more at its end: services/cabinet/README.md.
 [ -s "$folder/vault-keys" ] ||
   printf 'k1 %s\n' "$(head -c 32 /dev/urandom | base64)" | put vault-keys

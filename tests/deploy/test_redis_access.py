@@ -1,8 +1,8 @@
-"""The access list of the vault's Redis, on a real server: all the vault does, and nothing else."""
+"""The access lists of Redis, on real servers: what is needed works, also after a restart."""
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from services.cabinet.vault.sealing import MasterKeys
 from services.cabinet.vault.store import VaultStore
 from services.cabinet.vault.vault import Reader, Vault
 from streaming.redis_client import Login
+from streaming.redis_store import RedisStore
+from streaming.store import Commit, Committed
 from streaming.valkey import find_server
-from tests.support.containers import free_port
+from tests.support.containers import REDIS_IMAGE, free_port, require_docker
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHILD = "child-00027"
@@ -55,6 +57,79 @@ def _until_refused(stranger: Redis) -> None:
         except exceptions.ConnectionError:
             time.sleep(0.02)
     pytest.fail("the server does not start, or takes anybody")
+
+
+@contextmanager
+def contained(folder: Path, service: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run the image that deploy/compose.yaml runs; its address, and what restarts it."""
+    require_docker()
+    subprocess.run([str(DEPLOY / "secrets.sh"), str(folder / "secrets")], check=True)
+    port = free_port()
+    name = f"pfdo-test-redis-{port}"
+    mounts = (
+        f"{DEPLOY / 'redis.conf'}:/etc/redis/redis.conf:ro",
+        f"{folder / 'secrets' / f'acl-{service}'}:/run/secrets/users.acl:ro",
+    )
+    volumes = [option for mount in mounts for option in ("-v", mount)]
+    command = ["docker", "run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:6379", *volumes]
+    command += ["--entrypoint", "redis-server", REDIS_IMAGE, "/etc/redis/redis.conf"]
+
+    def answers() -> None:
+        with Redis(port=port) as stranger:
+            _until_refused(stranger)
+
+    def restart() -> None:
+        subprocess.run(["docker", "restart", name], check=True, capture_output=True)
+        answers()
+
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+        answers()
+        yield f"redis://127.0.0.1:{port}/0", restart
+    finally:
+        subprocess.run(["docker", "rm", "-fv", name], check=False, capture_output=True)
+
+
+@pytest.mark.containers
+async def test_what_the_vault_has_taken_is_there_after_a_restart(tmp_path: Path) -> None:
+    with contained(tmp_path, "vault") as (url, restart):
+        login = _login(tmp_path, "cabinet")
+        keys = MasterKeys.parse((tmp_path / "secrets" / "vault-keys").read_text())
+        vault = Vault(VaultStore(url, login=login), keys)
+        await vault.open()
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        await vault.close()
+
+        restart()
+
+        again = Vault(VaultStore(url, login=login), keys)
+        await again.open()
+        assert CHILD in await again.read([CHILD], NAVIGATOR)
+        await again.close()
+
+
+@pytest.mark.containers
+async def test_what_a_service_has_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    with contained(tmp_path, "billing") as (url, restart):
+        login = _login(tmp_path, "billing")
+        store = RedisStore(url, service="billing", login=login)
+        await store.start()
+        standing = await store.take_over(0, 1)
+        commit = Commit(expected_seq=0, fields={"journal": b"1"}, writes={"a/1": b"x"})
+        assert isinstance(await store.commit(0, 1, standing.epoch, commit), Committed)
+        await store.stop()
+
+        restart()
+
+        again = RedisStore(url, service="billing", login=login)
+        await again.start()
+        assert (await again.standing(0, 1)).seq == 1
+        assert (await again.load(0, 1, ["a/1"])).values == [b"x"]
+        await again.stop()
+
+
+def _login(folder: Path, user: str) -> Login:
+    return Login(username=user, password=(folder / "secrets" / f"redis-{user}").read_text())
 
 
 async def test_the_cabinet_may_do_there_what_the_vault_does_and_nothing_else(
