@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -324,6 +325,57 @@ def test_the_deployment_comes_to_what_one_process_comes_to(
     # No journal could have brought it back: it was in the copy.
     assert _asked_by_senders(deployment) == f"{EMAIL}\n"
 
+    _lose(deployment, "vault-redis", "cabinet", "senders", copy=tmp_path / "copy")
+    _lose(deployment, "billing-redis", "billing")
+
+    assert _asked_by_senders(deployment) == f"{EMAIL}\n"
+    settled = json.loads(deployment.pfdo("settle", "--json"))
+    assert settled["settled"], settled
+    assert json.loads(deployment.pfdo("verify", "--against-state", "--json"))["ok"]
+
+
+@pytest.mark.parametrize("way", ["python", "java", "http"])
+def test_an_integrators_first_event_is_decided(
+    deployment: Deployment, tmp_path: Path, way: str
+) -> None:
+    """What docs/integrators/README.md says, with the programs it shows."""
+    if way == "java" and shutil.which("mvn") is None:
+        pytest.skip("Maven is not here")
+    programs = tmp_path / "integrators"
+    shutil.copytree(ROOT / "examples" / "integrators", programs)
+    event = json.loads((programs / "event.json").read_text()) | {"id": f"first-by-{way}"}
+    (programs / "event.json").write_text(json.dumps(event, ensure_ascii=False))
+    command = {
+        "python": (sys.executable, "publish.py", "event.json"),
+        "java": ("mvn", "-q", "-f", "java", "compile", "exec:java", "-Dexec.args=event.json"),
+        "http": ("./publish.sh", "event.json"),
+    }[way]
+    environment = deployment.environment | {
+        "KAFKA": deployment.bootstrap,
+        "KAFKA_USER": "navigator",
+        "KAFKA_PASSWORD_FILE": str(ROOT / "deploy" / "secrets" / "kafka-navigator"),
+        "CABINET": f"http://127.0.0.1:{deployment.port}",
+    }
+
+    done = subprocess.run(
+        command,
+        cwd=programs,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS_MAX,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "navigator.events.v1" in done.stdout
+    decided = _until(
+        lambda: {i: d for i, d, _ in _inputs(deployment.pfdo("inputs", "--json"))}.get(event["id"]),
+        lambda decision: decision is not None,
+    )
+    # All ways say the same: whichever comes first is the one that counts.
+    assert decided in {"applied", "duplicate"}
+
 
 def _lose_all_but_a_copy_of_the_journals(deployment: Deployment, copy: Path) -> None:
     """What docs/runbooks/kafka-lost.md says, and with it redis-lost.md, of all services at once."""
@@ -341,6 +393,19 @@ def _lose_all_but_a_copy_of_the_journals(deployment: Deployment, copy: Path) -> 
     deployment.down()
     assert deployment.leftovers() == []
     _call(*backup, "restore", str(copy), environment=environment)
+    deployment.compose("up", "--wait", "-d")
+
+
+def _lose(deployment: Deployment, redis: str, *users: str, copy: Path | None = None) -> None:
+    """What docs/runbooks/redis-lost.md says, and vault-lost.md where there is a copy."""
+    name = f"{redis.removesuffix('-redis')}-data"
+    deployment.compose("stop", *users, redis)
+    deployment.compose("rm", "-f", redis)
+    environment = {**deployment.environment, "PROJECT": deployment.project}
+    _call("docker", "volume", "rm", f"{deployment.project}_{name}", environment=environment)
+    if copy is not None:
+        backup = str(ROOT / "deploy" / "backup.sh")
+        _call(backup, "restore-vault", str(copy), environment=environment)
     deployment.compose("up", "--wait", "-d")
 
 
