@@ -162,7 +162,7 @@ class Rebuilding:
             outbox = await self._store.outbox(partition, version, OUTBOX_ENTRIES_MAX)
             after = await self._store.standing(partition, version)
             if (before.seq, before.epoch) == (after.seq, after.epoch):
-                return _Live(_seq(after), state, self._unpublished(partition, outbox))
+                return _Live(_seq(after), state, self._unpublished(partition, outbox.entries))
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
         return None
 

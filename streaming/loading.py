@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from streaming.errors import BehindError, FencedError
-from streaming.store import Loaded, Store
+from streaming.store import Loaded, Outbox, Store
 from streaming.view import Memory, Missing
 
 
@@ -22,7 +22,7 @@ async def load_missing(
     return loaded
 
 
-def check_standing(loaded: Loaded, epoch: int, seq: int) -> None:
+def check_standing(loaded: Loaded | Outbox, epoch: int, seq: int) -> None:
     """Check that an answer comes from where its owner stands: no other is its state.
 
     A store that went back, or another one that was asked for a moment, would let a decision be made

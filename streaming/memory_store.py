@@ -17,6 +17,7 @@ from streaming.store import (
     Count,
     Fenced,
     Loaded,
+    Outbox,
     Range,
     Standing,
 )
@@ -137,10 +138,12 @@ class MemoryStore:
         await self._at("commit.after")
         return answer
 
-    async def outbox(self, partition: int, version: int, entries_max: int) -> Sequence[bytes]:
+    async def outbox(self, partition: int, version: int, entries_max: int) -> Outbox:
         """Return the oldest entries of the outbox, in order."""
         await self._at("outbox")
-        return self._kept(partition, version).outbox[:entries_max]
+        kept = self._kept(partition, version)
+        epoch = self._now.epochs.get(partition, 0)
+        return Outbox(kept.outbox[:entries_max], epoch, kept.seq)
 
     async def clear(self, partition: int, version: int, epoch: int) -> Answer:
         """Drop all state of this version of the partition, keeping the epoch."""

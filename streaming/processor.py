@@ -15,7 +15,7 @@ import orjson
 
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
-from streaming.journal import JournalEnd
+from streaming.journal import LATER_INDEX_STEP, JournalEnd
 from streaming.loading import check_standing, load_missing
 from streaming.merging import Merge
 from streaming.outbox import unpack
@@ -117,14 +117,10 @@ class Processor:
         self._identity = await self._bus.identity()
         self._check_identity(standing)
         is_whole = self._stand_at(standing)
-        outbox = [
-            unpack(entry)
-            for entry in await self._store.outbox(self.number, version, OUTBOX_ENTRIES_MAX)
-        ]
-        if len(outbox) != min(standing.outbox, OUTBOX_ENTRIES_MAX):
-            raise BehindError(f"{self._place}: the store went back while it was asked")
+        outbox = await self._store.outbox(self.number, version, OUTBOX_ENTRIES_MAX)
+        check_standing(outbox, self.epoch, self.seq)
         if is_whole:
-            await self._agree(outbox)
+            await self._agree([unpack(entry) for entry in outbox.entries])
         else:
             self._telemetry.log.warning(
                 "the store is not whole, the journal is folded anew",
@@ -190,10 +186,15 @@ class Processor:
                 await self._publish(outbox)
             return
         if len(published) < len(waiting):
-            raise HaltError(
-                f"{self._journal_topic}/{self.number} holds a part of a round. Rounds are atomic: "
-                "look at the bus before anything else."
-            )
+            if _is_one_decision(published[-1].value, waiting[len(published)].value):
+                raise HaltError(
+                    f"{self._journal_topic}/{self.number} holds a part of a round. Rounds are "
+                    "atomic: look at the bus before anything else."
+                )
+            # Of another owner, whose round ended there; the store had gone back to the time before
+            # him and took one more from the owner of then. The journal is what was said.
+            await self.rebuild()
+            return
         # The outbox was published as a whole; what the journal holds beyond it is folded.
         if waiting:
             last = published[len(waiting) - 1]
@@ -514,6 +515,15 @@ class Processor:
     @property
     def _place(self) -> str:
         return f"{self.service.name}/{self.number}"
+
+
+def _is_one_decision(value: bytes | None, later: bytes | None) -> bool:
+    """Return whether two records of the journal, one after the other, are of one decision."""
+    causes = [
+        (said["causetopic"], said["causeoffset"], said["causeindex"] // LATER_INDEX_STEP)
+        for said in (orjson.loads(value or b"{}"), orjson.loads(later or b"{}"))
+    ]
+    return causes[0] == causes[1]
 
 
 def _end(stored: bytes | None) -> JournalEnd:

@@ -23,6 +23,7 @@ from streaming.store import (
     Count,
     Fenced,
     Loaded,
+    Outbox,
     Range,
     Standing,
 )
@@ -132,13 +133,15 @@ class RedisStore:
         keys = self._keys(partition, version)
         return _answer(await self._client.call("commit", keys, _packed(epoch, commit)))
 
-    async def outbox(self, partition: int, version: int, entries_max: int) -> Sequence[bytes]:
+    async def outbox(self, partition: int, version: int, entries_max: int) -> Outbox:
         """Return the oldest entries of the outbox, in order."""
-        if entries_max <= 0:
-            return []
-        outbox = self._keys(partition, version)[2]
-        entries: list[bytes] = await self._client.execute("LRANGE", outbox, 0, entries_max - 1)
-        return entries
+        epoch, position, outbox, *_ = self._keys(partition, version)
+        # From 1 to 0 is nothing.
+        start, last = (0, entries_max - 1) if entries_max > 0 else (1, 0)
+        owner, seq, entries = await self._client.execute_all(
+            [("GET", epoch), ("HGET", position, "seq"), ("LRANGE", outbox, start, last)]
+        )
+        return Outbox(entries, int(owner or 0), int(seq or 0))
 
     async def clear(self, partition: int, version: int, epoch: int) -> Answer:
         """Drop all state of this version of the partition, keeping the epoch."""

@@ -62,6 +62,15 @@ class Loaded:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The oldest entries of the outbox, in order, and where the partition stood at the answer."""
+
+    entries: Sequence[bytes]
+    epoch: int
+    seq: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """All effects of a batch. Applied as a whole or not at all.
@@ -183,7 +192,7 @@ class Store(Protocol):
         """
         ...
 
-    async def outbox(self, partition: int, version: int, entries_max: int) -> Sequence[bytes]:
+    async def outbox(self, partition: int, version: int, entries_max: int) -> Outbox:
         """Return the oldest entries of the outbox, in order."""
         ...
 

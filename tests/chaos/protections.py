@@ -17,7 +17,7 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -46,7 +46,7 @@ FAULT = 0.04
 STEPS_MAX = 12
 ASLEEP = 0.1
 WAKING = 0.3
-HURT = 0.3
+GONE_BACK = 0.08
 BETWEEN_QUESTIONS = frozenset({"outbox", "load"})
 """Where a store may go back in the middle of what an owner asks it."""
 
@@ -162,8 +162,8 @@ class _Run:
 
     def _at_store(self, point: str) -> Awaitable[None] | None:
         self._at(f"store {point}", StoreUnavailableError)
-        if point in BETWEEN_QUESTIONS and self._chance.random() < HURT:
-            self._hurt_store()
+        if point in BETWEEN_QUESTIONS and self._chance.random() < GONE_BACK:
+            self._store.restore(self._copy)
         if point.startswith("commit.") and self._may_sleep and self._chance.random() < ASLEEP:
             self._bed = asyncio.Event()
             return _asleep(self._bed)
@@ -428,7 +428,7 @@ REMOVED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 """The protections of `docs/promises.md`, section 2, and how each is taken out."""
 
 
-def wrong_runs(removed: str, seeds: range) -> Iterator[tuple[int, str]]:
+def wrong_runs(removed: str, seeds: Iterable[int]) -> Iterator[tuple[int, str]]:
     """Yield which runs go wrong with a protection removed, and how."""
     for seed in seeds:
         wrong = how_it_goes_wrong(seed, removed)

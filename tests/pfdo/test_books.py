@@ -226,7 +226,7 @@ async def test_what_is_decided_and_not_published_yet_belongs_to_the_fold(kept: K
     await publish(installation, small_file(installation))
     await kept.world.step("billing", kept.partition)
     await kept.world.step("billing", kept.partition)
-    assert await kept.store.outbox(kept.partition, kept.version, 10)
+    assert (await kept.store.outbox(kept.partition, kept.version, 10)).entries
 
     compared = await kept.rebuilding.compare(kept.partition)
 

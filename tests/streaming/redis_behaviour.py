@@ -126,7 +126,7 @@ class RedisBehaviour(StoreBehaviour):
 
         assert (await store.standing(P, V)).seq == 0
         assert (await store.standing(P, V)).outbox == 0
-        assert await store.outbox(P, V, 1) == []
+        assert (await store.outbox(P, V, 1)).entries == []
         assert (await store.load(P, V, ["a"])).values == [None]
 
     @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class StoreBehaviour(ABC):
 
         assert (standing.epoch, standing.seq, standing.fields, standing.outbox) == (0, 0, {}, 0)
         assert (loaded.values, loaded.ranges, loaded.counts) == ([None], [[]], [0])
-        assert await store.outbox(P, V, 10) == []
+        assert (await store.outbox(P, V, 10)).entries == []
         assert await store.dump(P, V) == {}
 
     async def test_a_commit_is_seen_as_a_whole(self, store: Store) -> None:
@@ -80,8 +80,8 @@ class StoreBehaviour(ABC):
         assert loaded.values == [b"", None, EVERY_BYTE, b"1"]
         assert loaded.ranges == [["Ёж"], ["2026-09-01"]]
         assert loaded.counts == [1]
-        assert await store.outbox(P, V, 10) == [b"first", EVERY_BYTE, b""]
-        assert await store.outbox(P, V, 1) == [b"first"]
+        assert (await store.outbox(P, V, 10)).entries == [b"first", EVERY_BYTE, b""]
+        assert (await store.outbox(P, V, 1)).entries == [b"first"]
 
     async def test_a_second_commit_from_the_same_position_is_behind(self, store: Store) -> None:
         epoch = await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
@@ -133,7 +133,7 @@ class StoreBehaviour(ABC):
             await store.commit(P, V, epoch, commit)
 
         assert await store.commit(P, V, epoch, commit) == Behind(2)
-        assert await store.outbox(P, V, 10) == [b"once"]
+        assert (await store.outbox(P, V, 10)).entries == [b"once"]
 
     async def test_a_lost_request_then_a_repeat_stands(self, store: Store) -> None:
         epoch = await self.commits(store, Commit(expected_seq=0))
@@ -145,7 +145,7 @@ class StoreBehaviour(ABC):
 
         assert (await store.standing(P, V)).seq == 1
         assert await store.commit(P, V, epoch, commit) == Committed(2)
-        assert await store.outbox(P, V, 10) == [b"once"]
+        assert (await store.outbox(P, V, 10)).entries == [b"once"]
 
     async def test_reading_says_when_there_is_no_answer(self, store: Store) -> None:
         self.lose("reply")
@@ -166,10 +166,10 @@ class StoreBehaviour(ABC):
             Commit(expected_seq=0, trim=2, outbox=[b"4", b"5"]),
         )
 
-        assert await store.outbox(P, V, 10) == [b"3", b"4", b"5"]
+        assert (await store.outbox(P, V, 10)).entries == [b"3", b"4", b"5"]
         await store.commit(P, V, epoch, Commit(expected_seq=3, trim=3))
-        assert await store.outbox(P, V, 10) == []
-        assert await store.outbox(P, V, 0) == []
+        assert (await store.outbox(P, V, 10)).entries == []
+        assert (await store.outbox(P, V, 0)).entries == []
 
     async def test_nothing_is_written_when_more_is_trimmed_than_there_is(
         self, store: Store
@@ -182,7 +182,7 @@ class StoreBehaviour(ABC):
                     P, V, epoch, Commit(expected_seq=1, trim=trim, writes={"a": b"1"})
                 )
 
-        assert await store.outbox(P, V, 10) == [b"1"]
+        assert (await store.outbox(P, V, 10)).entries == [b"1"]
         assert await store.dump(P, V) == {}
 
     async def test_ranges_stand_on_both_sides_of_their_bounds(self, store: Store) -> None:
@@ -278,7 +278,7 @@ class StoreBehaviour(ABC):
         standing = await store.standing(P, V)
         assert (standing.epoch, standing.seq, standing.fields) == (epoch, 0, {})
         assert await store.dump(P, V) == {}
-        assert await store.outbox(P, V, 10) == []
+        assert (await store.outbox(P, V, 10)).entries == []
         assert await self.members(store, Range("i")) == []
         assert len(await store.dump(P, V + 1)) == 3
         assert await store.commit(P, V, epoch, full) == Committed(1)

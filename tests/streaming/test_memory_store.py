@@ -39,7 +39,7 @@ class TestMemoryStore(StoreBehaviour):
         store.restore(copy)
 
         assert await store.dump(0, 1) == {"key/a": b"1"}
-        assert await store.outbox(0, 1, 10) == [b"1"]
+        assert (await store.outbox(0, 1, 10)).entries == [b"1"]
         assert await store.commit(0, 1, newer, Commit(expected_seq=1)) == Behind(1)
         newest = (await store.take_over(0, 1)).epoch
         assert newest > newer

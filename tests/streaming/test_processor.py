@@ -483,6 +483,25 @@ async def test_a_round_that_stands_in_the_journal_is_not_appended_again() -> Non
     check_journal(world)
 
 
+@pytest.mark.parametrize(
+    ("later", "is_one"),
+    [
+        pytest.param({"causeindex": 1}, True, id="the next fact of the decision"),
+        pytest.param({"causeindex": 5_000}, False, id="what was decided later about the input"),
+        pytest.param({"causeoffset": 8}, False, id="the next input"),
+        pytest.param({"causetopic": "payers.events.v1"}, False, id="an input of another topic"),
+    ],
+)
+def test_where_a_round_may_end_is_where_a_decision_ends(
+    later: dict[str, Any], is_one: bool
+) -> None:
+    first = {"causetopic": "navigator.events.v1", "causeoffset": 7, "causeindex": 0}
+
+    assert (
+        _is_one_decision(json.dumps(first).encode(), json.dumps(first | later).encode()) is is_one
+    )
+
+
 async def test_a_store_that_goes_back_in_the_middle_of_a_taking_over_doubles_no_number() -> None:
     world = await started(child(1))
     store = world.stores[NAME]
@@ -508,7 +527,7 @@ async def test_a_store_that_goes_back_in_the_middle_of_a_taking_over_doubles_no_
             store.restore(copies[-1])
 
     store.fault = go_back
-    with pytest.raises(BehindError, match="went back"):
+    with pytest.raises(BehindError, match="answered from"):
         await owner.take_over()
 
     await world.settle()
@@ -541,7 +560,7 @@ async def test_a_store_that_is_wiped_in_the_middle_of_a_taking_over_halts_nothin
 
     store.fault = wipe
     world.kill(NAME, partition)
-    with pytest.raises(BehindError, match="went back"):
+    with pytest.raises(BehindError, match="answered from"):
         await world.start_owner(NAME, partition).take_over()
 
     await world.settle()
