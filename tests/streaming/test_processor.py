@@ -16,7 +16,7 @@ from streaming.errors import (
 from streaming.journal import record_hash
 from streaming.memory_store import Point, Snapshot
 from streaming.parking import PARKED_PER_KEY_MAX
-from streaming.processor import Processor, UndecidableError
+from streaming.processor import Processor, UndecidableError, _is_one_decision
 from streaming.routing import partition_of
 from tests.support.mini_service import mini_service
 from tests.support.world import Crash, World, day, event
