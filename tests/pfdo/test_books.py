@@ -428,7 +428,7 @@ def test_rebuilding_compares_and_replaces(played: Installation) -> None:
 
 async def test_many_processes_fold_the_same_as_one(played: Installation) -> None:
     compared = played.json("rebuild", "billing", "--dry-run")
-    settings = load_settings({"data": played.data})
+    settings = load_settings({"data": played.data}, environment={})
     told: list[int] = []
 
     async with open_installation(settings):
