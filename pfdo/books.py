@@ -181,8 +181,7 @@ async def _rebuilt(
             return await in_processes(
                 installation.settings, service, chosen, advance, dry_run=dry_run
             )
-        fold = rebuilding.compare if dry_run else rebuilding.replace
-        return [await fold(one, advance) for one in chosen]
+        return [await rebuilding.fold(one, advance, dry_run=dry_run) for one in chosen]
 
 
 def _print_rebuilt(

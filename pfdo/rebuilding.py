@@ -26,7 +26,7 @@ from streaming.bus import Record
 from streaming.installation import Installation, open_installation
 from streaming.journal import JournalEnd
 from streaming.listening import listening_of
-from streaming.loading import load_missing
+from streaming.loading import load
 from streaming.memory_store import MemoryStore
 from streaming.outbox import unpack
 from streaming.partition import Partition
@@ -91,6 +91,12 @@ class Rebuilding:
         """Return about how many records the journal of a partition holds."""
         starts, ends = await self._bus.starts([self._topic]), await self._bus.ends([self._topic])
         return ends[self._topic, partition] - starts[self._topic, partition]
+
+    async def fold(
+        self, partition: int, advance: Advance = lambda _count: None, *, dry_run: bool
+    ) -> Rebuilt:
+        """Compare, if it is a dry run, or replace. Raises what these raise."""
+        return await (self.compare if dry_run else self.replace)(partition, advance)
 
     async def compare(self, partition: int, advance: Advance = lambda _count: None) -> Rebuilt:
         """Fold a journal in memory and hold it against the live state; nothing is changed.
@@ -226,23 +232,22 @@ class _Fold:
     async def records(self, records: Sequence[Record]) -> None:
         """Fold the next records."""
         owns = [self._partition.read_own(record) for record in records]
-        if keys := self._partition.prefetch_own(owns):
-            await self._load([Missing(key) for key in keys])
+        await self._load(keys=self._partition.prefetch_own(owns))
         for own in owns:
             while True:
                 try:
                     self._partition.fold(own)
                     break
                 except Missing as missing:
-                    await self._load([missing])
+                    await self._load(missing=[missing])
             if self._partition.is_full:
                 await self._commit()
         if owns:
             self.last_event = str(owns[-1].envelope["id"])
 
-    async def _load(self, missing: Sequence[Missing]) -> None:
+    async def _load(self, *, keys: Sequence[str] = (), missing: Sequence[Missing] = ()) -> None:
         memory = self._partition.memory
-        await load_missing(memory, self._store, self._number, self._version, missing)
+        await load(memory, self._store, self._number, self._version, keys=keys, missing=missing)
 
     async def state(self) -> Mapping[str, bytes]:
         """Return everything the fold gave."""
@@ -289,11 +294,11 @@ async def in_processes(
     *,
     dry_run: bool,
 ) -> list[Rebuilt]:
-    """Compare or replace partitions, as many at a time as there are cores for this process.
+    """Compare or replace partitions, as many at a time as there are cores.
 
     Raises what `compare` and `replace` raise.
     """
-    workers_max = min(len(partitions), len(os.sched_getaffinity(0)))
+    workers_max = min(len(partitions), os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
     loop = asyncio.get_running_loop()
@@ -330,8 +335,7 @@ def _fold_partition(settings: Settings, service: str, partition: int, dry_run: b
 async def _folded(settings: Settings, service: str, partition: int, *, dry_run: bool) -> Rebuilt:
     async with open_installation(settings) as installation:
         rebuilding = await rebuilding_of(installation, service)
-        fold = rebuilding.compare if dry_run else rebuilding.replace
-        return await fold(partition, _told.put)
+        return await rebuilding.fold(partition, _told.put, dry_run=dry_run)
 
 
 async def rebuilding_of(installation: Installation, name: str) -> Rebuilding:

@@ -12,7 +12,7 @@ from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError
-from streaming.loading import check_standing, load_missing
+from streaming.loading import check_standing, load
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
@@ -221,8 +221,7 @@ class Follower:
         records = self._merge.take(BATCH_RECORDS_MAX)
         waiting = deque((record, envelope_of(parse_published(record))) for record in records)
         while waiting:
-            await self._project(*waiting[0], waiting)
-            waiting.popleft()
+            await self._project(*waiting.popleft(), waiting)
             if len(self._memory.batch) >= BATCH_CHANGES_MAX:
                 await self._commit()
         if records:
@@ -270,12 +269,12 @@ class Follower:
                 self._projection.apply(envelope, self._models)
             except Missing as missing:
                 self._memory.discard()
-                loaded = await load_missing(
+                loaded = await load(
                     self._memory,
                     self._store,
                     self.number,
                     self._projection.state_version,
-                    (missing, *self._missing_later(waiting)),
+                    missing=(missing, *self._missing_later(waiting)),
                 )
                 check_standing(loaded, self.epoch, self.seq)
             else:

@@ -1,20 +1,26 @@
 """Bringing into memory what a pure decision asked for."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from streaming.errors import BehindError, FencedError
 from streaming.store import Loaded, Outbox, Store
 from streaming.view import Memory, Missing
 
 
-async def load_missing(
-    memory: Memory, store: Store, partition: int, version: int, missing: Collection[Missing]
+async def load(
+    memory: Memory,
+    store: Store,
+    partition: int,
+    version: int,
+    *,
+    keys: Iterable[str] = (),
+    missing: Collection[Missing] = (),
 ) -> Loaded:
-    """Load what is missing, in one round trip, and return the answer.
+    """Load keys and what is missing, in one round trip, and return the answer.
 
     Raises StoreUnavailableError.
     """
-    keys = list(dict.fromkeys(key for one in missing for key in one.keys))
+    keys = list(dict.fromkeys((*keys, *(key for one in missing for key in one.keys))))
     ranges = list(dict.fromkeys(range_ for one in missing for range_ in one.ranges))
     counts = list(dict.fromkeys(count for one in missing for count in one.counts))
     loaded = await store.load(partition, version, keys, ranges, counts)

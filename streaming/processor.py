@@ -16,7 +16,7 @@ import orjson
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import LATER_INDEX_STEP, JournalEnd
-from streaming.loading import check_standing, load_missing
+from streaming.loading import check_standing, load
 from streaming.merging import Merge
 from streaming.outbox import unpack
 from streaming.partition import Partition
@@ -262,7 +262,7 @@ class Processor:
                 )
                 records = polled.records.get(self._journal_topic, ())
                 owns = [self.partition.read_own(record) for record in records]
-                await self._load(self.partition.prefetch_own(owns))
+                await self._load(keys=self.partition.prefetch_own(owns))
                 for record, own in zip(records, owns, strict=True):
                     await self._attempt(lambda own=own: self.partition.fold(own))  # type: ignore[misc]
                     end = self.partition.end
@@ -404,13 +404,14 @@ class Processor:
         for record in records if self._unchecked else ():
             self._check_last(record)
         self._reads.extend(self.partition.read(record) for record in records)
-        await self._load(self.partition.prefetch(self._reads))
+        await self._load(keys=self.partition.prefetch(self._reads))
 
-    async def _load(self, keys: Sequence[str]) -> None:
-        if keys:
-            loaded = await self._store.load(self.number, self.service.state_version, keys)
-            check_standing(loaded, self.epoch, self.seq)
-            self.partition.memory.remember(keys, (), (), loaded)
+    async def _load(self, *, keys: Sequence[str] = (), missing: Sequence[Missing] = ()) -> None:
+        if not keys and not missing:
+            return
+        memory, version = self.partition.memory, self.service.state_version
+        loaded = await load(memory, self._store, self.number, version, keys=keys, missing=missing)
+        check_standing(loaded, self.epoch, self.seq)
 
     async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
         """Call a pure decision until everything it asks for is in memory."""
@@ -418,14 +419,7 @@ class Processor:
             try:
                 return decide()
             except Missing as missing:
-                loaded = await load_missing(
-                    self.partition.memory,
-                    self._store,
-                    self.number,
-                    self.service.state_version,
-                    [missing],
-                )
-                check_standing(loaded, self.epoch, self.seq)
+                await self._load(missing=[missing])
             except (HaltError, FencedError):
                 raise
             except Exception as error:

@@ -12,7 +12,7 @@ import orjson
 
 from streaming.bus import Record
 from streaming.journal import JournalEnd
-from streaming.loading import load_missing
+from streaming.loading import load
 from streaming.partition import Partition
 from streaming.positions import Position, unpack_positions
 from streaming.reading import Listening, Read
@@ -77,8 +77,8 @@ async def _decide(partition: Partition, read: Read, service: Service, store: Sto
         try:
             partition.decide(read)
         except Missing as missing:
-            await load_missing(
-                partition.memory, store, partition.number, service.state_version, [missing]
+            await load(
+                partition.memory, store, partition.number, service.state_version, missing=[missing]
             )
         else:
             return
