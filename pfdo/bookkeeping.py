@@ -14,9 +14,8 @@ from pfdo.options import Advance
 from services.billing import wire
 from services.billing.domain.ledger import Book, Entry, TrialBalances
 from streaming.installation import Installation
+from streaming.whole import up_to
 
-READ_RECORDS_MAX = 1_000
-POLL_SECONDS = 0.05
 KINDS = ("budget", "available", "reserved", "owed", "settled", "expired")
 
 
@@ -52,20 +51,15 @@ async def entries(
     starts, ends = await bus.starts([topic]), await bus.ends([topic])
     for partition in range(bus.partitions):
         book, at = Book(), starts[topic, partition]
-        reader = await bus.reader(partition, {topic: at})
-        try:
-            while at < ends[topic, partition]:
-                polled = await reader.poll([topic], READ_RECORDS_MAX, POLL_SECONDS)
-                found: list[Entry] = []
-                for record in polled.records.get(topic, ()):
-                    booked = wire.to_booked(orjson.loads(record.value or b"{}"))
-                    if booked is not None:
-                        found += filter(chosen.holds, book.entries(booked))
-                yield found
-                advance(polled.next_offsets[topic] - at)
-                at = polled.next_offsets[topic]
-        finally:
-            await reader.close()
+        async for polled in up_to(bus, partition, {topic: at}, ends):
+            found: list[Entry] = []
+            for record in polled.records.get(topic, ()):
+                booked = wire.to_booked(orjson.loads(record.value or b"{}"))
+                if booked is not None:
+                    found += filter(chosen.holds, book.entries(booked))
+            yield found
+            advance(polled.next_offsets[topic] - at)
+            at = polled.next_offsets[topic]
 
 
 def balance_sheet(trial: TrialBalances) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from contracts.topics import BILLING, ENROLLMENT, NOTIFICATIONS
 from contracts.vocabulary import PayerCode
 from pfdo.days import ZONE
 from pfdo.playing import HEADERS, topic_of
+from pfdo.records import Place
 from pfdo.watching import pages
 from streaming.bus import Outgoing, Reader, Record
 from streaming.errors import BusUnavailableError, SettingError
@@ -30,6 +31,7 @@ from streaming.health import quiet_server
 from streaming.installation import Installation
 from streaming.routing import partition_of
 from streaming.telemetry import CanaryTelemetry, Telemetry
+from streaming.whole import up_to
 
 SOURCE = "canary"
 PAYER = PayerCode("99999000")
@@ -43,8 +45,6 @@ LOOK_BACK_RECORDS = 20_000
 """So far back it is looked for whether today's agreement was made before this process began."""
 MARK, APPLICATION = "mark", "application"
 DONE, LATE, WRONG, UNCHANGED = "done", "late", "wrong", "unchanged"
-
-Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +92,15 @@ class Canary:
         """See whether today's agreement was made by a canary before. Raises BusUnavailableError."""
         place = (ENROLLMENT.name, self._partition)
         start = (await self._bus.starts([ENROLLMENT.name]))[place]
-        end = (await self._bus.ends([ENROLLMENT.name]))[place]
-        reader = await self._bus.reader(
-            self._partition, {ENROLLMENT.name: max(start, end - LOOK_BACK_RECORDS)}
-        )
+        ends = await self._bus.ends([ENROLLMENT.name])
+        since = {ENROLLMENT.name: max(start, ends[place] - LOOK_BACK_RECORDS)}
         today = self._now().date()
         wanted = f'"subject":"{_enrollment(today)}"'.encode()
-        try:
-            while True:
-                polled = await reader.poll([ENROLLMENT.name], READ_RECORDS_MAX, POLL_SECONDS)
-                for record in polled.records.get(ENROLLMENT.name, ()):
-                    value = record.value or b""
-                    if wanted in value and b"enrollment.agreement-activated." in value:
-                        self._has_agreement_of.add(today)
-                if polled.next_offsets[ENROLLMENT.name] >= end:
-                    return
-        finally:
-            await reader.close()
+        async for polled in up_to(self._bus, self._partition, since, ends):
+            for record in polled.records.get(ENROLLMENT.name, ()):
+                value = record.value or b""
+                if wanted in value and b"enrollment.agreement-activated." in value:
+                    self._has_agreement_of.add(today)
 
     async def apply(self) -> Walk:
         """Apply for tomorrow; walked when the agreement stands. Raises BusUnavailableError."""

@@ -10,8 +10,8 @@ from pfdo.looking import print_found
 from pfdo.options import BusOption, DataOption, JsonOption
 
 if TYPE_CHECKING:
-    from pfdo.letters import Letter
     from streaming.installation import Installation
+    from streaming.letters import Letter
 
 WHY_LENGTH_MAX = 200
 
@@ -41,7 +41,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List what could not be read, oldest first."""
-    from pfdo.letters import STATUSES
+    from streaming.letters import STATUSES
 
     if status is not None and status not in STATUSES:
         options.stop(f"There is {', '.join(STATUSES)}.", options.WRONG)
@@ -96,10 +96,11 @@ def redrive(
     settings = options.settings_of(context, data, bus)
 
     async def called(installation: "Installation") -> list[dict[str, Any]]:
-        from pfdo.letters import OPEN, REDRIVEN, in_order, letters, would_become
-        from pfdo.letters import redrive as send_again
+        from pfdo.letters import would_become
+        from streaming.letters import OPEN, REDRIVEN, in_order
+        from streaming.letters import redrive as send_again
 
-        found = await letters(installation)
+        found = await _found(installation)
         chosen = (
             [one for one in found if one.status == OPEN and reason in (None, one.reason)]
             if every
@@ -116,7 +117,7 @@ def redrive(
                 }
                 for letter, rehearsed in await would_become(installation, chosen)
             ]
-        await send_again(installation, chosen)
+        await send_again(installation.bus, chosen)
         return [{"id": letter.id, "status": REDRIVEN} for letter in in_order(chosen)]
 
     told = options.run(lambda: _with_installation(settings, called))
@@ -145,12 +146,12 @@ def dismiss(
     settings = options.settings_of(context, data, bus)
 
     async def called(installation: "Installation") -> list[dict[str, Any]]:
-        from pfdo.letters import DISMISSED, letters
-        from pfdo.letters import dismiss as put_away
+        from streaming.letters import DISMISSED
+        from streaming.letters import dismiss as put_away
 
-        chosen = _chosen(await letters(installation), ids)
+        chosen = _chosen(await _found(installation), ids)
         for letter in chosen:
-            await put_away(installation, letter, why)
+            await put_away(installation.bus, letter, why)
         return [{"id": letter.id, "status": DISMISSED} for letter in chosen]
 
     told = options.run(lambda: _with_installation(settings, called))
@@ -208,7 +209,7 @@ def _check_why(why: str) -> None:
 
 
 def _check_not_of_a_service(chosen: Sequence["Letter"]) -> None:
-    from pfdo.letters import can_be_redriven
+    from streaming.letters import can_be_redriven
 
     for letter in chosen:
         if not can_be_redriven(letter):
@@ -228,10 +229,14 @@ def _chosen(found: Sequence["Letter"], ids: Sequence[str]) -> list["Letter"]:
 
 
 async def _letters(settings: Any) -> list["Letter"]:
-    from pfdo.letters import letters
-
-    found: list[Letter] = await _with_installation(settings, letters)
+    found: list[Letter] = await _with_installation(settings, _found)
     return found
+
+
+async def _found(installation: "Installation") -> list["Letter"]:
+    from streaming.letters import letters
+
+    return await letters(installation.bus, installation.sources)
 
 
 async def _with_installation(

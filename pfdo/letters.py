@@ -1,52 +1,13 @@
-"""Dead letters of an installation, as the commands need them; they stand in `streaming.letters`."""
+"""What services would decide about dead letters now."""
 
 from collections.abc import Sequence
 
 from contracts.registry import EVENTS
 from pfdo.system import services_of
-from streaming import letters as kept
 from streaming.installation import Installation
-from streaming.letters import (
-    DISMISSED,
-    OPEN,
-    REDRIVEN,
-    STATUSES,
-    Letter,
-    as_record,
-    can_be_redriven,
-    in_order,
-)
+from streaming.letters import Letter, as_record, in_order
 from streaming.listening import listening_of
 from streaming.rehearsal import Rehearsed, rehearse
-
-__all__ = [
-    "DISMISSED",
-    "OPEN",
-    "REDRIVEN",
-    "STATUSES",
-    "Letter",
-    "can_be_redriven",
-    "dismiss",
-    "in_order",
-    "letters",
-    "redrive",
-    "would_become",
-]
-
-
-async def letters(installation: Installation) -> list[Letter]:
-    """Return all dead letters, oldest first, with what was done about them."""
-    return await kept.letters(installation.bus, installation.sources)
-
-
-async def redrive(installation: Installation, chosen: Sequence[Letter]) -> None:
-    """Send the bytes of letters again, to where they came in, and mark them."""
-    await kept.redrive(installation.bus, chosen)
-
-
-async def dismiss(installation: Installation, letter: Letter, why: str) -> None:
-    """Mark a letter as nothing to be done about, and why."""
-    await kept.dismiss(installation.bus, letter, why)
 
 
 async def would_become(

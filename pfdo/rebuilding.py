@@ -38,9 +38,8 @@ from streaming.settings import Settings
 from streaming.store import Committed, Standing, Store
 from streaming.telemetry import Telemetry, configure_logs
 from streaming.view import Missing
+from streaming.whole import up_to
 
-READ_RECORDS_MAX = 500
-POLL_SECONDS = 0.05
 LOOKS_MAX = 20
 """How often a state that moves is looked at, until one look sees it stand still."""
 LOOK_PAUSE_SECONDS = 0.25
@@ -183,15 +182,8 @@ class Rebuilding:
     async def _journal(self, partition: int) -> AsyncIterator[Sequence[Record]]:
         topic = self._topic
         starts, ends = await self._bus.starts([topic]), await self._bus.ends([topic])
-        at = starts[topic, partition]
-        reader = await self._bus.reader(partition, {topic: at})
-        try:
-            while at < ends[topic, partition]:
-                polled = await reader.poll([topic], READ_RECORDS_MAX, POLL_SECONDS)
-                yield polled.records.get(topic, ())
-                at = polled.next_offsets[topic]
-        finally:
-            await reader.close()
+        async for polled in up_to(self._bus, partition, {topic: starts[topic, partition]}, ends):
+            yield polled.records.get(topic, ())
 
 
 async def _watched(processor: Processor, advance: Advance) -> None:

@@ -23,16 +23,16 @@ import httpx
 
 from contracts.registry import EVENTS
 from contracts.topics import Topic, TopicKind, all_topics
+from pfdo.records import Place, place_of
 from streaming.bus import Record
 from streaming.installation import Installation
 from streaming.telemetry import InstallationTelemetry
+from streaming.whole import up_to
 
 REMEMBERED_MAX = 100_000
 """So many traced records are remembered: what follows from an older one begins where it ends."""
 SPANS_MAX = 512
 WAITING_MAX = 10_000
-READ_RECORDS_MAX = 1_000
-POLL_SECONDS = 0.05
 ANSWER_SECONDS_MAX = 5.0
 MARK = b'"traceparent"'
 """Records without it are not even parsed."""
@@ -43,8 +43,6 @@ _TRACEPARENT = re.compile(
 _SAMPLED = 1
 # Of OTLP, enum SpanKind.
 _PRODUCER, _CONSUMER = 4, 5
-
-Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class Reading:
         traced = [(record, *found) for record in records if (found := _traced(record)) is not None]
         # All of them first: of one millisecond a cause may stand after what follows from it.
         for record, _, _ in traced:
-            self._appended[_place(record)] = record.appended_at_ms
+            self._appended[place_of(record)] = record.appended_at_ms
             if len(self._appended) > REMEMBERED_MAX:
                 self._appended.popitem(last=False)
         return [self._span(*each) for each in traced]
@@ -84,7 +82,7 @@ class Reading:
         topic = self._topics[record.topic]
         is_ours = topic.kind not in {TopicKind.SOURCE, TopicKind.FORWARDED}
         cause = _cause(envelope) if is_ours else None
-        place = _place(record)
+        place = place_of(record)
         type_ = str(envelope.get("type"))
         return Span(
             trace_id=trace[1],
@@ -110,10 +108,6 @@ def _traced(record: Record) -> tuple[Mapping[str, Any], re.Match[str]] | None:
     if found is None or not int(found[3], 16) & _SAMPLED:
         return None
     return envelope, found
-
-
-def _place(record: Record) -> Place:
-    return record.topic, record.partition, record.offset
 
 
 def _cause(envelope: Mapping[str, Any]) -> Place | None:
@@ -209,26 +203,13 @@ class Traces:
         ends: Mapping[tuple[str, int], int],
         positions: dict[tuple[str, int], int],
     ) -> list[Record]:
-        left = {
-            name: positions[name, partition]
-            for name in self._names
-            if positions[name, partition] < ends[name, partition]
-        }
+        since = {name: positions[name, partition] for name in self._names}
         found: list[Record] = []
-        if not left:
-            return found
-        reader = await self._bus.reader(partition, left)
-        try:
-            while left:
-                polled = await reader.poll(sorted(left), READ_RECORDS_MAX, POLL_SECONDS)
-                for records in polled.records.values():
-                    found += [record for record in records if MARK in (record.value or b"")]
-                for name, offset in polled.next_offsets.items():
-                    positions[name, partition] = offset
-                    if offset >= ends[name, partition]:
-                        left.pop(name, None)
-        finally:
-            await reader.close()
+        async for polled in up_to(self._bus, partition, since, ends):
+            for records in polled.records.values():
+                found += [record for record in records if MARK in (record.value or b"")]
+            for name, offset in polled.next_offsets.items():
+                positions[name, partition] = offset
         return found
 
     async def _tell(self) -> None:

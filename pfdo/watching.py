@@ -15,7 +15,6 @@ from typing import Any, cast
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from pfdo.days import ZONE
-from pfdo.letters import OPEN, letters
 from pfdo.settling import Reader, lag, readers_of
 from pfdo.tracing import Traces
 from pfdo.verifying import Counting, begin
@@ -26,6 +25,7 @@ from streaming.health import quiet_server
 from streaming.installation import Installation
 from streaming.kafka import group_members
 from streaming.kafka_security import security_of
+from streaming.letters import OPEN, letters
 from streaming.telemetry import InstallationTelemetry, Telemetry
 
 FLOW, BOOKS, TRACES = "flow", "books", "traces"
@@ -86,9 +86,10 @@ class Watch:
             self._telemetry.processes.labels(groups[group]).set(number)
 
     async def _look_at_dead_letters(self) -> None:
+        installation = self._installation
         found = Counter(
             (letter.service, letter.owner, letter.reason)
-            for letter in await letters(self._installation)
+            for letter in await letters(installation.bus, installation.sources)
             if letter.status == OPEN
         )
         self._telemetry.dead_letters.clear()

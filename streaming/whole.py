@@ -1,12 +1,32 @@
-"""Topics from beginning to end, for who looks at them once and keeps nothing."""
+"""Topics up to their ends, for who looks at them once and keeps nothing."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-from streaming.bus import Bus, Record
+from streaming.bus import Bus, Polled, Record
 
 READ_RECORDS_MAX = 1_000
 POLL_SECONDS = 0.05
+
+
+async def up_to(
+    bus: Bus, partition: int, starts: Mapping[str, int], ends: Mapping[tuple[str, int], int]
+) -> AsyncIterator[Polled]:
+    """Yield what a partition of topics holds, from `starts` (by topic) to `ends`, and perhaps more.
+
+    Nothing is yielded if there is nothing. Raises BusUnavailableError, HaltError.
+    """
+    left = {topic for topic, start in starts.items() if start < ends[topic, partition]}
+    if not left:
+        return
+    reader = await bus.reader(partition, {topic: starts[topic] for topic in left})
+    try:
+        while left:
+            polled = await reader.poll(sorted(left), READ_RECORDS_MAX, POLL_SECONDS)
+            yield polled
+            left = {t for t in left if polled.next_offsets[t] < ends[t, partition]}
+    finally:
+        await reader.close()
 
 
 async def all_records(bus: Bus, topics: Sequence[str]) -> list[Record]:

@@ -6,15 +6,9 @@ from typing import Any
 
 from contracts.sources import load_sources
 from contracts.vocabulary import PayerCode
-from pfdo.letters import (
-    Letter,
-    can_be_redriven,
-    dismiss,
-    letters,
-    redrive,
-    would_become,
-)
+from pfdo.letters import would_become
 from streaming.bus import Outgoing
+from streaming.letters import Letter, can_be_redriven, dismiss, letters, redrive
 from streaming.routing import partition_of
 from tests.pfdo.worlds import installation_of, world
 from tests.support.world import World, day, event
@@ -50,7 +44,8 @@ def of_the_future(provider_id: str) -> bytes:
 
 
 async def found(there: World) -> list[Letter]:
-    return await letters(installation_of(there))
+    installation = installation_of(there)
+    return await letters(installation.bus, installation.sources)
 
 
 async def test_a_letter_tells_whose_it_is_and_keeps_its_bytes() -> None:
@@ -72,7 +67,7 @@ async def test_a_dismissed_letter_stays_with_the_reason() -> None:
     there = await with_letters(b"\xff\xfe", b"hello")
     first, second = await found(there)
 
-    await dismiss(installation_of(there), second, "Проба связи")
+    await dismiss(installation_of(there).bus, second, "Проба связи")
 
     again = await found(there)
     assert [one.id for one in again] == [first.id, second.id]
@@ -87,7 +82,7 @@ async def test_what_was_sent_again_is_decided_anew_and_marked() -> None:
     there = await with_letters(of_the_future("prov-1"), provider("prov-2"), of_the_future("prov-3"))
     first, second = await found(there)
 
-    await redrive(installation_of(there), [second, first])
+    await redrive(installation_of(there).bus, [second, first])
     await there.settle()
 
     marked = await found(there)
@@ -123,7 +118,7 @@ async def test_what_was_mended_is_told_by_a_dry_run_and_then_decided() -> None:
     assert [one.status for one in await found(there)] == ["open", "open"]
     assert await there.state("enrollment") == state
 
-    await redrive(installation, [told[0][0]])
+    await redrive(installation.bus, [told[0][0]])
     await there.settle()
 
     (noted,) = there.journal("enrollment", "input-noted")

@@ -6,7 +6,6 @@ import pytest
 
 from pfdo.bookkeeping import Chosen, balance_sheet, entries
 from pfdo.fresh import fresh_queries
-from pfdo.letters import dismiss, letters
 from pfdo.playing import play
 from pfdo.watching import Watch
 from services.billing.domain.ledger import TrialBalances, trial_balances
@@ -14,6 +13,7 @@ from services.notifications.senders.sender import NAME as SENDERS
 from streaming.bus import Outgoing
 from streaming.errors import StoreUnavailableError
 from streaming.installation import Installation
+from streaming.letters import dismiss, letters
 from streaming.memory_store import MemoryStore
 from streaming.store import Standing
 from streaming.telemetry import InstallationTelemetry
@@ -142,8 +142,8 @@ async def test_it_counts_on_from_where_it_was() -> None:
     seen = told(telemetry)
     assert seen["pfdo_undecided_inputs", ()] == 0
     assert seen["pfdo_dead_letters_open", ("enrollment", "navigator", "not_json")] == 1
-    (letter,) = await letters(installation)
-    await dismiss(installation, letter, "tried out")
+    (letter,) = await letters(installation.bus, installation.sources)
+    await dismiss(installation.bus, letter, "tried out")
     await watch.look_at_books()
     assert not [key for key in told(telemetry) if key[0] == "pfdo_dead_letters_open"]
 
