@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, EventData
@@ -130,8 +131,8 @@ class Projection:
 
         return register
 
-    def apply(self, envelope: Envelope, models: Models) -> None:
-        """Change the read models by one journal record."""
+    def told(self, envelope: Envelope) -> Iterator[tuple[Projector, EventData]]:
+        """Yield what a journal record tells, each with the projector that hears it."""
         service, _, fact = envelope.type.partition(".")
         told = envelope.data.get("input")
         accepted = not fact.startswith("input-") or (
@@ -140,11 +141,28 @@ class Projection:
         if told is not None and accepted and "data" in told:
             projector = self.inputs.get((service, told["type"]))
             if projector is not None:
-                event = self.events[told["type"]].model_validate(told["data"])
-                projector(event, envelope, models)
+                yield projector, self.events[told["type"]].model_validate(told["data"])
         projector = self.facts.get(envelope.type)
         if projector is not None:
-            projector(decode_data(envelope, self.events[envelope.type]), envelope, models)
+            yield projector, decode_data(envelope, self.events[envelope.type])
+
+
+class Entry:
+    """A journal record whose turn comes. Decoded once, however often it is tried."""
+
+    def __init__(self, projection: Projection, record: Record) -> None:
+        self.record = record
+        self.envelope = envelope_of(parse_published(record))
+        self._projection = projection
+
+    @cached_property
+    def _told(self) -> tuple[tuple[Projector, EventData], ...]:
+        return tuple(self._projection.told(self.envelope))
+
+    def apply(self, models: Models) -> None:
+        """Change the read models."""
+        for projector, event in self._told:
+            projector(event, self.envelope, models)
 
 
 class Follower:
@@ -219,9 +237,9 @@ class Follower:
         if self._merge is None:
             raise RuntimeError("take over first")
         records = self._merge.take(BATCH_RECORDS_MAX)
-        waiting = deque((record, envelope_of(parse_published(record))) for record in records)
+        waiting = deque(Entry(self._projection, record) for record in records)
         while waiting:
-            await self._project(*waiting.popleft(), waiting)
+            await self._project(waiting.popleft(), waiting)
             if len(self._memory.batch) >= BATCH_CHANGES_MAX:
                 await self._commit()
         if records:
@@ -244,9 +262,8 @@ class Follower:
                 self._positions[topic] = Position(offset, position.last, "", position.journalseq)
                 self._changed = True
 
-    async def _project(
-        self, record: Record, envelope: Envelope, waiting: Iterable[tuple[Record, Envelope]]
-    ) -> None:
+    async def _project(self, entry: Entry, waiting: Iterable[Entry]) -> None:
+        record, envelope = entry.record, entry.envelope
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
         if position.journalseq and seq > position.journalseq + 1:
@@ -255,7 +272,7 @@ class Follower:
                 f"{position.journalseq}; records are missing. Restore the topic."
             )
         if seq > position.journalseq:
-            await self._apply(envelope, waiting)
+            await self._apply(entry, waiting)
         self._positions[record.topic] = Position(
             record.offset + 1, record.offset, "", max(seq, position.journalseq)
         )
@@ -263,10 +280,10 @@ class Follower:
             self._day = max(envelope.businessday, self._day or envelope.businessday)
         self._changed = True
 
-    async def _apply(self, envelope: Envelope, waiting: Iterable[tuple[Record, Envelope]]) -> None:
+    async def _apply(self, entry: Entry, waiting: Iterable[Entry]) -> None:
         for _ in range(FAULTS_PER_RECORD_MAX):
             try:
-                self._projection.apply(envelope, self._models)
+                entry.apply(self._models)
             except Missing as missing:
                 self._memory.discard()
                 loaded = await load(
@@ -280,16 +297,16 @@ class Follower:
             else:
                 self._memory.keep()
                 return
-        raise RuntimeError(f"the projection of {envelope.type} asks for more and more")
+        raise RuntimeError(f"the projection of {entry.envelope.type} asks for more and more")
 
-    def _missing_later(self, waiting: Iterable[tuple[Record, Envelope]]) -> Iterator[Missing]:
+    def _missing_later(self, waiting: Iterable[Entry]) -> Iterator[Missing]:
         """Yield what records that wait will ask for, as far as it can be seen before their turn.
 
         One round trip then serves them all: on a slow line one for each would take hours.
         """
-        for _, envelope in waiting:
+        for entry in waiting:
             try:
-                self._projection.apply(envelope, self._models)
+                entry.apply(self._models)
             except Missing as missing:
                 yield missing
             except Exception:  # noqa: BLE001, S110 - tried too early; its turn will tell

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pfdo.playing import HEADERS
@@ -22,6 +23,7 @@ LOOK_SECONDS = 0.03
 SLOW_LOOK_SECONDS = 0.25
 RETRY_SECONDS = 0.3
 OUTBOX_SECONDS_MAX = 90.0
+OUTBOX_LOOKS = 20
 LAG_SECONDS_MAX = 120.0
 STUCK_SECONDS_MAX = 240.0
 STRIKE_SECONDS_MAX = 1.5
@@ -216,12 +218,15 @@ class Campaign:
         blows = await asyncio.gather(*map(self._blow, faults, delays))
         lifted = self._quiet_since = time.monotonic()
         struck = [blow for blow in blows if isinstance(blow, Blow)]
-        async with self._settled:
-            await self._settled.wait_for(lambda: self._settled_at > lifted)
+        looking = asyncio.create_task(self._look_at_outboxes(kinds))
+        try:
+            async with self._settled:
+                await self._settled.wait_for(lambda: self._settled_at > lifted)
+        finally:
+            looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
         seconds = self._settled_at - lifted
-        if seconds > OUTBOX_SECONDS_MAX:
-            waiting = {n: server.waiting() for n, server in self._struck.redis.items()}
-            self.course.violations.append(f"I11 settled after {seconds:.0f} s {waiting}: {kinds}")
         if seconds > LAG_SECONDS_MAX:
             self.course.violations.append(f"I12 settled after {seconds:.0f} s: {kinds}")
         for blow in struck:
@@ -234,6 +239,18 @@ class Campaign:
         for fault in faults:
             left_out.remove(fault.kind)
         return [*self.course.unseen, *left_out]
+
+    async def _look_at_outboxes(self, kinds: Sequence[str]) -> None:
+        """I11: say so when outboxes are not empty in time. One in use is, between two looks."""
+        await asyncio.sleep(OUTBOX_SECONDS_MAX)
+        for name, server in self._struck.redis.items():
+            looks: list[int] = []
+            while 0 not in looks and len(looks) < OUTBOX_LOOKS:
+                looks.append(await asyncio.to_thread(server.waiting))
+                await asyncio.sleep(SLOW_LOOK_SECONDS)
+            if 0 not in looks:
+                late = f"I11 late: {name} still has {looks[-1]} to publish"
+                self.course.violations.append(f"{late} after {OUTBOX_SECONDS_MAX:.0f} s: {kinds}")
 
     async def _blow(self, fault: Fault, delay_seconds: float) -> Blow | str:
         await asyncio.sleep(delay_seconds)

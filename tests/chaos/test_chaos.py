@@ -12,7 +12,7 @@ from tests.chaos.run import Plan, run
 from tests.support.containers import require_docker
 
 PLAN = Plan(seed=3, events=400, faults=12, minutes=2.0, partitions=3)
-TOO_SLOW = ("I11 settled", "I12 settled")
+TOO_SLOW = ("I11 late", "I12 settled")
 
 
 @pytest.mark.containers
