@@ -1,7 +1,7 @@
 """The log-in against a real OpenID Connect server: people by code and PKCE, machines by tokens."""
 
 import re
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http.cookies import SimpleCookie
@@ -67,11 +67,11 @@ async def journals() -> Journals:
     return told
 
 
-@pytest.fixture
-async def server(pytestconfig: pytest.Config) -> AsyncIterator[Server]:
+@pytest.fixture(scope="module")
+def server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The real server."""
     assert pytestconfig.cache is not None
-    async with running_server(installed(pytestconfig.cache), PEOPLE, MACHINES) as running:
+    with running_server(installed(pytestconfig.cache), PEOPLE, MACHINES) as running:
         yield running
 
 
@@ -527,7 +527,7 @@ async def test_a_token_ends_and_new_keys_of_the_server_are_learned(
     assert pytestconfig.cache is not None
     folder = installed(pytestconfig.cache)
     path = f"/api/v1/payers/{PAYER}"
-    async with running_server(folder, PEOPLE, MACHINES, token_seconds=300) as server:
+    with running_server(folder, PEOPLE, MACHINES, token_seconds=300) as server:
         app = app_at(journals, server, tmp_path)
         connected = app.state.access.server
         now = connected._clock()
@@ -541,17 +541,17 @@ async def test_a_token_ends_and_new_keys_of_the_server_are_learned(
             connected._clock = lambda: now + 300 + oidc.LEEWAY_SECONDS + 5
             ended = await client.get(path, headers=old)
     connected._clock = lambda: now
-    async with (
-        running_server(folder, PEOPLE, MACHINES, like=server),
-        serving(app, "127.0.0.1", server.cabinet_port),
-        browser_at(server) as client,
-    ):
-        new = bearer(await token_of(server, "budget"))
-        # Keys are not asked for at each token that somebody makes up.
-        too_soon = await client.get(path, headers=new)
-        connected._clock = lambda: now + oidc.KEYS_AGAIN_SECONDS + 1
-        learned = await client.get(path, headers=new)
-        former = await client.get(path, headers=old)
+    with running_server(folder, PEOPLE, MACHINES, like=server):
+        async with (
+            serving(app, "127.0.0.1", server.cabinet_port),
+            browser_at(server) as client,
+        ):
+            new = bearer(await token_of(server, "budget"))
+            # Keys are not asked for at each token that somebody makes up.
+            too_soon = await client.get(path, headers=new)
+            connected._clock = lambda: now + oidc.KEYS_AGAIN_SECONDS + 1
+            learned = await client.get(path, headers=new)
+            former = await client.get(path, headers=old)
 
     assert [each.status_code for each in (first, ended)] == [200, 401]
     assert [each.status_code for each in (too_soon, learned, former)] == [401, 200, 401]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,14 +17,9 @@ from streaming.settings import Settings
 from tests.cabinet import story
 from tests.cabinet.clients import WhoeverItIsFor
 from tests.cabinet.journals import Journals
+from tests.support.containers import free_port
 
 START_SECONDS_MAX = 30
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @asynccontextmanager

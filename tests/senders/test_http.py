@@ -22,7 +22,8 @@ from services.notifications.senders.sms import SmsGateway
 from services.notifications.senders.webhooks import Endpoint, Webhooks, lane_of, load_endpoints
 from streaming.errors import SettingError
 from tests.senders.test_mail import Book, delivery
-from tests.support.endpoints import System, free_port, listening, status
+from tests.support.containers import free_port
+from tests.support.endpoints import System, listening, status
 from tests.support.post import Box, open_post
 from tests.support.town import fact
 

@@ -29,7 +29,8 @@ from services.notifications.senders.folder import Folder
 from services.notifications.senders.samples import samples
 from services.notifications.senders.smtp import MAILS_PER_CONNECTION_MAX, Relay, SmtpProvider
 from services.notifications.senders.templates import letter
-from tests.support.endpoints import HOST, Mailbox, free_port, relay
+from tests.support.containers import free_port
+from tests.support.endpoints import HOST, Mailbox, relay
 
 AT = datetime(2020, 9, 2, 4, 0, tzinfo=UTC)
 

@@ -32,7 +32,8 @@ from services.notifications.senders.push import (
 from services.notifications.senders.settings import load_sender_settings
 from streaming.settings import load_settings
 from tests.senders.test_mail import Book, delivery
-from tests.support.endpoints import System, free_port, listening, status
+from tests.support.containers import free_port
+from tests.support.endpoints import System, listening, status
 
 OURS = ec.generate_private_key(ec.SECP256R1())
 BROWSER = ec.generate_private_key(ec.SECP256R1())

@@ -13,6 +13,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.support.containers import free_port
+
 HOST = "127.0.0.1"
 OK = "250 OK"
 
@@ -63,16 +65,6 @@ def relay(mailbox: Mailbox, port: int = 0) -> Any:
         yield controller.port
     finally:
         controller.stop()
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    import socket
-
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @dataclass

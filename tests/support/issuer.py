@@ -17,7 +17,7 @@ from services.cabinet.access.claims import ClaimNames
 from services.cabinet.access.policy import Role
 from services.cabinet.access.settings import LogIn
 from streaming.health import quiet_server
-from tests.support.oidc import free_port
+from tests.support.containers import free_port
 
 AUDIENCE = "https://cabinet.example.invalid/api"
 KEY = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}, private=True)

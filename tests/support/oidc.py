@@ -4,24 +4,28 @@ It is installed once into pytest's cache. Where Node, npm or the registry is not
 skipped, and says so; `PFDO_REQUIRE_CONTAINERS=1` makes that a failure.
 """
 
-import asyncio
 import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.containers import free_port
+
 FOLDER = Path(__file__).with_name("oidc_server")
 INSTALL_SECONDS_MAX = 120
-START_SECONDS_MAX = 30
+START_SECONDS_MAX = 60
+START_LOOK_SECONDS = 0.05
 CLIENT_ID = "cabinet"
 CLIENT_SECRET = "s" * 40
 AUDIENCE = "https://cabinet.example.invalid/api"
@@ -50,12 +54,6 @@ class Server:
             "PFDO_OIDC_AUDIENCE": AUDIENCE,
             "PFDO_OIDC_SESSION_KEY_FILE": str(folder / "key"),
         }
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def installed(cache: pytest.Cache) -> Path:
@@ -87,15 +85,15 @@ def _missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-@asynccontextmanager
-async def running_server(
+@contextmanager
+def running_server(
     folder: Path,
     people: Mapping[str, Mapping[str, Any]],
     machines: Mapping[str, Mapping[str, Any]],
     *,
     token_seconds: int = 300,
     like: Server | None = None,
-) -> AsyncIterator[Server]:
+) -> Iterator[Server]:
     """Run the server with these people and machines; `like`: in the place of another one."""
     server = like or Server(issuer=f"http://localhost:{free_port()}", cabinet_port=free_port())
     environment = {
@@ -109,15 +107,21 @@ async def running_server(
         "MACHINES": json.dumps(machines),
         "SECONDS": str(token_seconds),
     }
-    process = await asyncio.create_subprocess_exec(
-        "node", "server.mjs", cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(START_SECONDS_MAX):
-            while (line := await process.stdout.readline()) != b"ready\n":
-                assert line, "the server did not start"
-        yield server
-    finally:
-        process.terminate()
-        await process.wait()
+    with subprocess.Popen(["node", "server.mjs"], cwd=folder, env=environment) as process:
+        try:
+            _wait_for(server, process)
+            yield server
+        finally:
+            process.terminate()
+
+
+def _wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
+    address = urlsplit(server.issuer)
+    assert address.hostname is not None
+    end = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < end:
+        assert process.poll() is None, "the server did not start"
+        with suppress(OSError), socket.create_connection((address.hostname, address.port or 0)):
+            return
+        time.sleep(START_LOOK_SECONDS)
+    raise TimeoutError(f"the server does not listen after {START_SECONDS_MAX} s")

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from tests.support.endpoints import HOST, Mailbox, free_port
+from tests.support.containers import free_port
+from tests.support.endpoints import HOST, Mailbox
 
 PAUSE_SECONDS = 0.02
 """Between taking a mail and saying so: a sender that is killed is often killed there."""

@@ -1,5 +1,5 @@
 // An OpenID Connect server for tests: oidc-provider, with people and machines given as JSON in
-// PEOPLE and MACHINES (claims by id), on ISSUER's port. Prints "ready" when it listens.
+// PEOPLE and MACHINES (claims by id), on ISSUER's port.
 import { generateKeyPairSync } from "node:crypto";
 import { Provider } from "oidc-provider";
 
@@ -77,4 +77,4 @@ provider.use(async (ctx, next) => {
 });
 
 provider.on("server_error", (_, error) => console.error(error));
-provider.listen(Number(new URL(ISSUER).port), "localhost", () => console.log("ready"));
+provider.listen(Number(new URL(ISSUER).port), "localhost");
