@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -233,11 +233,14 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             f"{address}:{port} cannot be listened on ({error.strerror}). "
             "Stop what uses it, or choose another one by PFDO_PORT or --port."
         ) from error
-    with listening:
+    async with AsyncExitStack() as opened:
+        opened.enter_context(listening)
         if app.state.vault is not None:
             await app.state.vault.open()
-        await app.state.access.start()
-        await app.state.proposals.store.start()
+            opened.push_async_callback(app.state.vault.close)
+        for each in (app.state.access, app.state.proposals.store):
+            await each.start()
+            opened.push_async_callback(each.stop)
         server = quiet_server(app, address, port)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -246,10 +249,6 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             await app.state.pulse.close()
             server.should_exit = True
             await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
-            await app.state.proposals.store.stop()
-            await app.state.access.stop()
-            if app.state.vault is not None:
-                await app.state.vault.close()
 
 
 def _family(address: str) -> socket.AddressFamily:
