@@ -113,6 +113,19 @@ class Telemetry:
             ["service", "partition"],
             registry=self.registry,
         )
+        self.http_responses = Counter(
+            "pfdo_http_responses",
+            "Answers of the cabinet; 429: asked to come again, 503: store or bus are away",
+            ["surface", "status"],
+            registry=self.registry,
+        )
+        self.http_seconds = Histogram(
+            "pfdo_http_seconds",
+            "From a request to the cabinet until its answer begins",
+            ["surface"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
         self.attempts = Counter(
             "pfdo_delivery_attempts",
             "Attempts to deliver a message, by what came of them",

@@ -23,6 +23,7 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
+from services.cabinet.counting import Counting
 from services.cabinet.pages import (
     console_invoice_routes,
     console_operations_routes,
@@ -170,6 +171,7 @@ def make_app(
     app.state.vault = vault
     app.state.access = access
     app.state.recognize = access.recognize
+    app.add_middleware(Counting, telemetry=telemetry)
     add_handlers(app)
     _add_health(app, host, telemetry)
     app.include_router(reading.router(queries))

@@ -68,12 +68,14 @@ async def test_who_floods_is_asked_to_come_again_and_others_are_served(
         bus.go_on.set()
         taken = await asyncio.gather(*flood)
         again = await send(client, "child-one-too-many")
+        metrics = await client.get("/metrics")
 
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) > 0
     assert refused.headers["content-type"] == "application/problem+json"
     assert served.status_code == again.status_code == 202
     assert {answer.status_code for answer in taken} == {202}
+    assert 'pfdo_http_responses_total{status="429",surface="api"} 1.0' in metrics.text
 
 
 async def test_all_together_have_a_limit_and_who_leaves_makes_room() -> None:
