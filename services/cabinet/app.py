@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from contracts.sources import Sources
@@ -20,7 +19,7 @@ from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, RedisSessions, Sessions
 from services.cabinet.access.settings import LogIn, load_log_in
-from services.cabinet.api import intake, reading
+from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
 from services.cabinet.counting import Counting
@@ -177,7 +176,7 @@ def make_app(
     app.include_router(reading.router(queries))
     app.include_router(intake.router(way_in))
     app.include_router(personal.router(vault))
-    _add_openapi(app)
+    app.include_router(openapi.router(app, access))
     site = Site(
         sandbox=sandbox,
         invented=people.are_invented,
@@ -210,15 +209,6 @@ def _add_health(app: FastAPI, host: Host, telemetry: Telemetry) -> None:
             return Response(body, status, headers={"content-type": content_type})
 
         app.add_api_route(path, look, include_in_schema=False, dependencies=[OPEN])
-
-
-def _add_openapi(app: FastAPI) -> None:
-    async def described() -> JSONResponse:
-        return JSONResponse(app.openapi())
-
-    app.add_api_route(
-        "/api/v1/openapi.json", described, include_in_schema=False, dependencies=[OPEN]
-    )
 
 
 @asynccontextmanager

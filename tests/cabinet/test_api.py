@@ -150,6 +150,7 @@ async def test_openapi_tells_all_paths(client: httpx.AsyncClient) -> None:
         "/api/v1/providers/{id}",
         "/api/v1/invoices/{id}",
         "/api/v1/export",
+        "/api/v1/openapi.json",
         "/api/v1/vault/persons/{id}",
         "/api/v1/vault/persons/{id}/looks",
         "/api/v1/vault/persons/{id}/push/{endpoint_sha256}",

@@ -95,6 +95,11 @@ class OpenIdConnect:
         self._keys: tuple[float, KeySet] | None = None
         self._asking = asyncio.Lock()
 
+    @property
+    def configuration_url(self) -> str:
+        """Return where the server says what it offers (discovery)."""
+        return f"{self._log_in.issuer.rstrip('/')}/.well-known/openid-configuration"
+
     async def start(self) -> None:
         """Make ready. Nothing is asked yet: the server may start after us."""
         self._client = httpx.AsyncClient(timeout=ASK_SECONDS_MAX, follow_redirects=False)
@@ -201,9 +206,7 @@ class OpenIdConnect:
 
     async def _discovered(self) -> _Server:
         issuer = self._log_in.issuer
-        status, told = await self._asked(
-            "GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        )
+        status, told = await self._asked("GET", self.configuration_url)
         if status != 200 or told.get("issuer") != issuer:
             raise ServerUnavailableError(
                 f"PFDO_OIDC_ISSUER: what is at {issuer} calls itself {told.get('issuer')!r} "

@@ -15,7 +15,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from contracts.envelope import CONTENT_TYPE, RECORD_BYTES_MAX
-from contracts.registry import EVENTS
+from contracts.registry import EVENTS, INPUT_EVENTS
 from contracts.sources import Sources
 from contracts.topics import source_topic
 from contracts.vocabulary import DeadLetterReason as Reason
@@ -23,7 +23,7 @@ from contracts.vocabulary import PayerCode
 from services.cabinet.access.gate import Visitor, needs
 from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
-from services.cabinet.api.problems import ProblemError
+from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
 from streaming.bus import Appended, Bus, Outgoing, Record
 from streaming.decoding import Decoded, Defect, decode
 from streaming.routing import partition_of
@@ -103,28 +103,26 @@ class Intake:
 
 def router(intake: Intake) -> APIRouter:
     """Return the path that takes events."""
-    api = APIRouter(prefix="/api/v1", tags=["send"])
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": shapes.Problem, "description": description}
-        for status, description in {
+    api = APIRouter(prefix="/api/v1", tags=["send"], responses=EVERYWHERE)
+    refusals = problems(
+        {
             400: "No readable JSON",
-            413: f"An event above {RECORD_BYTES_MAX} bytes, or a batch above its limits",
+            413: f"An event above {RECORD_BYTES_MAX} bytes, or a batch above {BATCH_EVENTS_MAX} "
+            f"events or {BATCH_BYTES_MAX} bytes",
             415: "Neither a structured CloudEvent nor a batch of them",
             422: "No event of a source that may send it",
-            429: "Too much at once",
-            503: "The bus did not acknowledge; send again, under the same ids",
-        }.items()
-    }
-    content: dict[str, Any] = {
-        CONTENT_TYPE: {"schema": {"type": "object"}},
-        BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": {"type": "object"}}},
-    }
+        },
+        shapes.RefusedEvents,
+    ) | problems({503: "The bus did not acknowledge; send again, under the same ids"})
+    one = {"anyOf": [{"$ref": f"#/components/schemas/{event.type}"} for event in INPUT_EVENTS]}
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": BATCH_EVENTS_MAX}
+    content = {CONTENT_TYPE: {"schema": one}, BATCH_CONTENT_TYPE: {"schema": several}}
 
     @api.post(
         "/events",
         status_code=202,
         response_model=shapes.AcceptedEvents,
-        responses=problems,
+        responses=refusals,
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
     async def events(request: Request, who: Sender) -> Response:

@@ -1,13 +1,17 @@
 """Errors as machines read them: `application/problem+json` (RFC 9457), without internals."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from contracts.vocabulary import DeadLetterReason
+from services.cabinet.api import shapes
 from streaming.errors import BusUnavailableError, StoreUnavailableError
 
 CONTENT_TYPE = "application/problem+json"
@@ -27,6 +31,45 @@ _TITLES = {
     500: "A defect",
     503: "Not available at the moment",
 }
+
+
+_HEADERS = {
+    401: {"WWW-Authenticate": "`Bearer`"},
+    429: {"Retry-After": "Seconds"},
+    503: {"Retry-After": "Seconds"},
+}
+
+
+def problems(
+    descriptions: Mapping[int, str], shape: type[shapes.Problem] = shapes.Problem
+) -> dict[int | str, dict[str, Any]]:
+    """Return problems that a route answers with, as `responses` of FastAPI; `openapi.py` adds the
+    shapes they refer to.
+    """
+    schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
+    return {
+        status: {
+            "description": description,
+            "content": {CONTENT_TYPE: {"schema": schema}},
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in _HEADERS.get(status, {}).items()
+            },
+        }
+        for status, description in descriptions.items()
+    }
+
+
+EVERYWHERE = problems(
+    {
+        401: "Not known: no token, or none to be trusted",
+        403: "No right of this kind, whatever there be",
+        422: "What was sent is not as it is described here",
+        429: "Too much at once, or too often in vain",
+        503: "What this stands on cannot be reached at the moment",
+    }
+)
+"""What each route of the API may answer."""
 
 
 class ProblemError(Exception):
@@ -85,9 +128,11 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        del request
         answer = problem(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            # The router names the methods of the first route alone.
+            answer.headers["allow"] = ", ".join(sorted(_methods_at(app, request)))
         return answer
 
     @app.exception_handler(RequestValidationError)
@@ -111,3 +156,12 @@ def add_handlers(app: FastAPI) -> None:
     async def _defect(request: Request, error: Exception) -> Response:
         del request, error
         return problem(500, "Something went wrong on our side.")
+
+
+def _methods_at(app: FastAPI, request: Request) -> set[str]:
+    return {
+        method
+        for route in iter_route_contexts(app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }

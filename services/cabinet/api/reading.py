@@ -1,72 +1,84 @@
 """`GET /api/v1/…`: the same as `pfdo show`, with an ETag, and `as_of` where there are balances."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
-from services.cabinet.api.problems import ProblemError
+from services.cabinet.api.problems import EVERYWHERE, problems
 from services.cabinet.queries import EXPORTS, Answer, Queries
 
 Id = Annotated[str, Path(max_length=120, pattern=r"^[A-Za-z0-9-]+$")]
 Reader = Annotated[Visitor, needs(Resource.RECORD, Action.READ)]
 Auditor = Annotated[Visitor, needs(Resource.EXPORT, Action.READ)]
 Sender = Annotated[Visitor, needs(Resource.EVENTS, Action.READ)]
-What = Annotated[str, Query(description=f"Kinds, comma between: {','.join(EXPORTS)}")]
+_KIND = f"({'|'.join(EXPORTS)})"
+What = Annotated[
+    str,
+    Query(
+        pattern=f"^{_KIND}(,{_KIND})*$", description=f"Kinds, comma between: {','.join(EXPORTS)}"
+    ),
+]
 EVERYTHING = ",".join(EXPORTS)
-MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": shapes.Problem, "description": "There is none"}
+Known = Annotated[
+    str, Header(alias="If-None-Match", description="ETags of answers the asker has: then 304")
+]
+_ETAG: dict[str, Any] = {"ETag": {"description": "Of the answer", "schema": {"type": "string"}}}
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": _ETAG},
+    304: {"description": "As the asker knows it", "headers": _ETAG},
 }
+FOUND = TAGGED | problems({404: "There is none, or it is not yours"})
+"""What a route answers that shows one thing; `as_of` alone makes no other ETag."""
 
 
 def router(queries: Queries) -> APIRouter:
     """Return the paths that read."""
-    api = APIRouter(prefix="/api/v1", tags=["read"])
+    api = APIRouter(prefix="/api/v1", tags=["read"], responses=EVERYWHERE)
 
-    @api.get("/certificates/{id}", response_model=shapes.CertificateAnswer, responses=MISSING)
-    async def certificate(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002 - names the path
+    @api.get("/certificates/{id}", response_model=shapes.CertificateAnswer, responses=FOUND)
+    async def certificate(id: Id, who: Reader, known: Known = "") -> Response:  # noqa: A002 - names the path
         """Return a certificate by the id of its child or by its number."""
         standings = await queries.as_of()
-        return _found(request, who, await queries.certificate(id), standings, queries)
+        return _found(known, who, await queries.certificate(id), standings, queries)
 
-    @api.get("/enrollments/{id}", response_model=shapes.EnrollmentAnswer, responses=MISSING)
-    async def enrollment(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
+    @api.get("/enrollments/{id}", response_model=shapes.EnrollmentAnswer, responses=FOUND)
+    async def enrollment(id: Id, who: Reader, known: Known = "") -> Response:  # noqa: A002
         """Return an enrollment, from application to end."""
         standings = await queries.as_of()
-        return _found(request, who, await queries.enrollment(id), standings, queries)
+        return _found(known, who, await queries.enrollment(id), standings, queries)
 
-    @api.get("/groups/{id}", response_model=shapes.GroupShape, responses=MISSING)
-    async def group(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
+    @api.get("/groups/{id}", response_model=shapes.GroupShape, responses=FOUND)
+    async def group(id: Id, who: Reader, known: Known = "") -> Response:  # noqa: A002
         """Return the places and the waiting list of a group."""
-        return _found(request, who, await queries.group(id))
+        return _found(known, who, await queries.group(id))
 
-    @api.get("/payers/{code}", response_model=shapes.PayerAnswer, responses=MISSING)
-    async def payer(request: Request, code: Id, who: Reader) -> Response:
+    @api.get("/payers/{code}", response_model=shapes.PayerAnswer, responses=FOUND)
+    async def payer(code: Id, who: Reader, known: Known = "") -> Response:
         """Return the categories of a payer with holders, budget and queues."""
         standings = await queries.as_of()
-        return _found(request, who, await queries.payer(code), standings, queries)
+        return _found(known, who, await queries.payer(code), standings, queries)
 
-    @api.get("/providers/{id}", response_model=shapes.ProviderShape, responses=MISSING)
-    async def provider(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
+    @api.get("/providers/{id}", response_model=shapes.ProviderShape, responses=FOUND)
+    async def provider(id: Id, who: Reader, known: Known = "") -> Response:  # noqa: A002
         """Return what is owed to a provider, invoiced and settled."""
-        return _found(request, who, await queries.provider(id))
+        return _found(known, who, await queries.provider(id))
 
-    @api.get("/invoices/{id}", response_model=shapes.InvoiceShape, responses=MISSING)
-    async def invoice(request: Request, id: Id, who: Reader) -> Response:  # noqa: A002
+    @api.get("/invoices/{id}", response_model=shapes.InvoiceShape, responses=FOUND)
+    async def invoice(id: Id, who: Reader, known: Known = "") -> Response:  # noqa: A002
         """Return an invoice with its lines."""
-        return _found(request, who, await queries.invoice(id))
+        return _found(known, who, await queries.invoice(id))
 
-    @api.get("/export", response_model=shapes.ExportShape, response_model_exclude_none=True)
-    async def export(request: Request, who: Auditor, what: What = EVERYTHING) -> Response:
+    @api.get("/export", response_model=shapes.ExportShape, responses=TAGGED)
+    async def export(who: Auditor, what: What = EVERYTHING, known: Known = "") -> Response:
         """Return everything that can be shown."""
         del who
-        kinds = _kinds(what.split(","))
-        return _json(request, await queries.export(kinds))
+        return _json(known, await queries.export(list(dict.fromkeys(what.split(",")))))
 
     @api.get("/events/{topic}/{partition}/{offset}", response_model=shapes.EventStatus)
     async def status(
@@ -88,16 +100,8 @@ def router(queries: Queries) -> APIRouter:
     return api
 
 
-def _kinds(asked: Iterable[str]) -> list[str]:
-    kinds = list(dict.fromkeys(asked))
-    for kind in kinds:
-        if kind not in EXPORTS:
-            raise ProblemError(422, f"what: there is no {kind!r}; there are {', '.join(EXPORTS)}")
-    return kinds
-
-
 def _found(
-    request: Request,
+    known: str,
     who: Visitor,
     answer: Answer | None,
     standings: list[Answer] | None = None,
@@ -110,22 +114,20 @@ def _found(
         as_of = dict(standings[queries.partition_of(answer["payer"])])
         del as_of["seq"]
         more["as_of"] = as_of
-    return _json(request, answer, more)
+    return _json(known, answer, more)
 
 
 def _owner(answer: Answer) -> Owner:
     return Owner(provider=answer.get("provider_id"), payer=answer.get("payer"))
 
 
-def _json(
-    request: Request, answer: Mapping[str, Any], more: Mapping[str, Any] | None = None
-) -> Response:
+def _json(known: str, answer: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Response:
     """Return the answer, or 304 where the asker has it; `more` does not make it another one."""
     body = orjson.dumps(answer)
     etag = f'W/"{sha256(body).hexdigest()[:32]}"'
     headers = {"etag": etag, "cache-control": "private, no-cache"}
-    known = {tag.strip() for tag in request.headers.get("if-none-match", "").split(",")}
-    if etag in known or "*" in known:
+    tags = {tag.strip() for tag in known.split(",")}
+    if etag in tags or "*" in tags:
         return Response(status_code=304, headers=headers)
     if more:
         body = orjson.dumps({**answer, **more})

@@ -4,6 +4,8 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.vocabulary import DeadLetterReason
+
 
 class Shape(BaseModel):
     """An answer with exactly these members."""
@@ -211,15 +213,22 @@ class EventStatus(Shape):
     decided_by: str | None
 
 
-class Problem(BaseModel):
+class Problem(Shape):
     """An error, RFC 9457."""
 
     type: str
     title: str
     status: int
     detail: str
-    reason: str | None = Field(default=None, description="Of the closed list of docs/events.md")
-    index: int | None = Field(default=None, description="Which event of a batch, from 0")
+
+
+class RefusedEvents(Problem):
+    """An error of what was sent as events: nothing of it was published."""
+
+    reason: DeadLetterReason = Field(description="Closed list, section 9 of docs/events.md")
+    index: int | None = Field(
+        default=None, description="Which event of a batch, from 0; absent if it is all of it"
+    )
 
 
 class LookShape(Shape):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from services.cabinet.access.gate import needs
 from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api import shapes
-from services.cabinet.api.problems import ProblemError
+from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
 from services.cabinet.vault.looks import Look
 from services.cabinet.vault.person import Known, Person
 from services.cabinet.vault.store import VaultUnavailableError
@@ -33,14 +33,7 @@ Basis = Annotated[
         description="What the erasure rests on: a number of a paper, nothing personal",
     ),
 ]
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": shapes.Problem, "description": description}
-    for status, description in {
-        401: "No token, or another one",
-        404: "Nothing is known of this id",
-        503: "The vault cannot be reached",
-    }.items()
-}
+PROBLEMS = EVERYWHERE | problems({404: "Nothing is known of this id, or there is no vault"})
 
 
 class Purpose(StrEnum):
@@ -68,6 +61,7 @@ def router(vault: Vault | None) -> APIRouter:
     @api.put(
         "/{id}",
         status_code=204,
+        responses=problems({413: f"More than {BODY_BYTES_MAX} bytes"}),
         openapi_extra={"requestBody": {"required": True, **schema}},
         dependencies=[needs(Resource.VAULT, Action.WRITE)],
     )
