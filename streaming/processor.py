@@ -252,9 +252,16 @@ class Processor:
         await self._fold(starts[(self._journal_topic, self.number)])
 
     async def _fold(self, start: int) -> None:
-        """Fold the own journal from `start` to its end into the store."""
+        """Fold the own journal from `start` to its end into the store.
+
+        What was appended and cannot be read yet is waited for: it would be decided again. Raises
+        BusUnavailableError if it stays so.
+        """
+        ends = await self._bus.ends([self._journal_topic])
+        end_offset = ends[(self._journal_topic, self.number)]
         reader = await self._bus.reader(self.number, {self._journal_topic: start})
         folded = 0
+        moved_at = time.monotonic()
         try:
             while True:
                 polled = await reader.poll(
@@ -271,8 +278,15 @@ class Processor:
                         await self._commit(is_idle=False)
                 await self._commit(is_idle=False)
                 folded += len(records)
-                if self._journal_topic in polled.ended:
+                moved_at = time.monotonic() if records else moved_at
+                is_read = polled.next_offsets[self._journal_topic] >= end_offset
+                if self._journal_topic in polled.ended and is_read:
                     break
+                if time.monotonic() - moved_at > HEAD_SECONDS_MAX:
+                    raise BusUnavailableError(
+                        f"{self._journal_topic}/{self.number} ends at {end_offset}, and cannot be "
+                        "read up to there"
+                    )
         finally:
             await reader.close()
         self._telemetry.folded(self.service.name, self.number, folded)
