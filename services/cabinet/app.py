@@ -31,6 +31,7 @@ from services.cabinet.pages import (
     journal_routes,
     login_routes,
     paper_routes,
+    preferences_routes,
     push_routes,
     routes,
 )
@@ -39,8 +40,8 @@ from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
+from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.projections import cabinet
-from services.cabinet.proposal_queries import ProposalQueries
 from services.cabinet.proposals import MemoryKeys, Proposals, RedisKeys
 from services.cabinet.sending import Sending
 from services.cabinet.vault.opening import vault_of
@@ -162,7 +163,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = ProposalQueries(store, bus.partitions)
+    queries = PreferenceQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     sending = Sending(way_in, queries)
     people = People(vault)
@@ -188,6 +189,7 @@ def make_app(
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(login_routes.router(queries, site, access))
     app.include_router(routes.router(queries, app.state.pulse, people, site))
+    app.include_router(preferences_routes.router(queries, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))

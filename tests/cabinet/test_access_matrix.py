@@ -83,6 +83,8 @@ family-live     ?      +        -         -        -         -     -      -     
 certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+preferences     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+choose          ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
@@ -205,6 +207,19 @@ ASKED = {
         what=(Resource.FAMILY_LOOKS, READ),
         path=f"{FAMILY}/looks",
         twin="/families/guardian-99999/looks",
+    ),
+    "preferences": Asked(
+        what=(Resource.PREFERENCES, READ),
+        path=f"{FAMILY}/preferences",
+        twin="/families/guardian-99999/preferences",
+    ),
+    "choose": Asked(
+        what=(Resource.PREFERENCES, WRITE),
+        method="POST",
+        path=f"{FAMILY}/preferences",
+        twin="/families/guardian-99999/preferences",
+        content="revision=0&to-debit=email&quiet-from=21:00&quiet-until=08:00",
+        headers=FORM,
     ),
     "push-on": Asked(
         what=(Resource.PUSH, WRITE),
@@ -549,6 +564,7 @@ async def test_what_is_allowed_happens(town: Town) -> None:
     for thing, who in (
         ("mark", "provider"),
         ("answer", "provider"),
+        ("choose", "guardian"),
         ("settle", "payer"),
         ("send", "source"),
     ):
@@ -612,6 +628,8 @@ TABLE = """
 session.act       -      +        +         +        +         +     +      +        +       -      -       -         -
 family.read       -      +        -         -        -         -     -      -        +       -      -       -         -
 family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -
+preferences.read  -      +        -         -        -         -     -      -        -       -      -       -         -
+preferences.write -      +        -         -        -         -     -      -        -       -      -       -         -
 push.write        -      +        -         -        -         -     -      -        -       -      -       -         -
 journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -
 journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -

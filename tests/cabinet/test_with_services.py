@@ -7,6 +7,7 @@ from services.certificates.service import certificates
 from services.enrollment.service import enrollment
 from streaming.follower import Follower
 from streaming.memory_store import MemoryStore
+from streaming.service import Service
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.journals import PAYER
@@ -27,9 +28,9 @@ async def followed(world: World) -> Queries:
     return Queries(store, world.partitions)
 
 
-async def enrolled_world(seed: int) -> World:
+async def enrolled_world(seed: int, *more: Service) -> World:
     """Return a world with one child in one group, its money set aside (docs/rules.md, W1)."""
-    world = World([enrollment, certificates, billing], seed=seed)
+    world = World([enrollment, certificates, billing, *more], seed=seed)
     await world.publish(day("2020-08-31"))
     await world.settle()
     period = {

@@ -42,6 +42,8 @@ class Resource(StrEnum):
     """A family's page and papers."""
     FAMILY_LOOKS = "family-looks"
     """Who looked at a family's names, with the names."""
+    PREFERENCES = "preferences"
+    """Which messages a guardian is sent, how and when."""
     PUSH = "push"
     """Whether a family's browser is sent messages."""
     JOURNAL = "journal"
@@ -140,6 +142,8 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
         },
         (Resource.FAMILY, Action.READ): {Role.GUARDIAN: _OWN, Role.AUDITOR: _ALL},
         (Resource.FAMILY_LOOKS, Action.READ): {Role.GUARDIAN: _OWN},
+        (Resource.PREFERENCES, Action.READ): {Role.GUARDIAN: _OWN},
+        (Resource.PREFERENCES, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.PUSH, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.JOURNAL, Action.READ): {Role.PROVIDER: _OWN, Role.AUDITOR: _ALL},
         (Resource.JOURNAL, Action.WRITE): {Role.PROVIDER: _OWN},

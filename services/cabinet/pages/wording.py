@@ -96,12 +96,15 @@ CATEGORIES_OF_MESSAGES: Mapping[str, str] = MappingProxyType(
         "certificate": "О сертификате",
         "agreement": "О договоре",
         "debit": "О списаниях",
+        "invoice": "О счетах",
     }
 )
 CHANNELS: Mapping[str, str] = MappingProxyType(
     {"email": "по почте", "sms": "по СМС", "push": "в приложении"}
 )
 """How a message went, beside being shown here."""
+WAYS: Mapping[str, str] = MappingProxyType({"email": "Почта", "sms": "СМС", "push": "Браузер"})
+"""How a message may go, beside being shown here."""
 
 
 UNTOLD: Mapping[str, str] = MappingProxyType(

@@ -10,6 +10,7 @@ from services.cabinet.projections import (
     marks,
     messages,
     money,
+    preferences,
     rules,
     terms,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "marks",
     "messages",
     "money",
+    "preferences",
     "rules",
     "terms",
 ]

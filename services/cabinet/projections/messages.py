@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from contracts.envelope import Envelope
-from contracts.navigator import PreferencesSet
 from contracts.notifications import MessageDue, MessageFailed, MessageSent, MessageSuppressed
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
@@ -16,10 +15,8 @@ from services.cabinet.projections.models import (
     numbered_backwards,
     under,
 )
-from services.cabinet.projections.projection import cabinet, decides, payer_of, seq_of
+from services.cabinet.projections.projection import cabinet, payer_of, seq_of
 from streaming.follower import Models
-
-decides(Service.NOTIFICATIONS, PreferencesSet)
 
 _BILLING = f"{Service.BILLING}:"
 """How the ids of billing's facts begin: a family sees of each whether it was told of it."""

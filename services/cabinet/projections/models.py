@@ -8,7 +8,7 @@ Ids are the payer's (docs/rules.md, section 2), so everything stands under payer
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -323,6 +323,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """How a guardian wants to be told, as a payer's services heard it.
+
+    `revision` is the last that was sent, whatever became of it. `channels` are by category.
+    """
+
+    revision: int = 0
+    is_set: bool = False
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quiet_from: str | None = None
+    quiet_until: str | None = None
+    digest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """What became of one input record."""
 
@@ -378,6 +393,7 @@ KINDS: Mapping[str, type[Any]] = MappingProxyType(
         "entry": Entry,
         "message": Message,
         "told": Told,
+        "preferences": Preferences,
         "decided": Decided,
         "parked": Parked,
         "progress": Progress,

@@ -1,0 +1,73 @@
+"""What a guardian asks about messages: which there are, and what was said about them."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from rulebook.model import Row
+from rulebook.overlay import version_in_force
+from services.cabinet import preview
+from services.cabinet.projections.models import CHILDREN_OF, Preferences, beginning, under
+from services.cabinet.proposal_queries import ProposalQueries
+from services.cabinet.queries import Answer
+
+ROUTING = "notifications.routing"
+GUARDIANS = "guardians"
+"""The routing's word for parents."""
+
+
+class PreferenceQueries(ProposalQueries):
+    """Questions about messages to guardians, beside all others."""
+
+    async def preferences(self, guardian_id: str) -> Answer | None:
+        """Return what a guardian said, payer by payer, and of what each payer's rules tell.
+
+        None for a guardian without children.
+        """
+        payers = await self._payers_of(guardian_id)
+        if not payers:
+            return None
+        days = {each["partition"]: each["business_day"] for each in await self.as_of()}
+        said, told = [], []
+        for payer in payers:
+            part = self._part_of(payer)
+            known = await part.find(Preferences, under(payer, guardian_id)) or Preferences()
+            said.append(_said(payer, known))
+            told += await self._told(payer, days[part.number])
+        return {"guardian_id": guardian_id, "said": said, "told": told}
+
+    async def _payers_of(self, guardian_id: str) -> list[str]:
+        found = await self._everywhere(
+            lambda part: part.members(CHILDREN_OF, *beginning(guardian_id))
+        )
+        return sorted({entry.split("|")[1] for entries in found for entry in entries})
+
+    async def _told(self, payer: str, today: str | None) -> list[dict[str, Any]]:
+        base = preview.tables()[ROUTING]
+        # Before the first version the first holds, as it does for the service that tells.
+        day = max(date.fromisoformat(today) if today else date.min, base.versions[0].valid_from)
+        return _rows(version_in_force(base, await self.overlays(payer), day).rows)
+
+
+def _rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "category": str(row.then["category"]),
+            "urgent": row.then["urgent"] is True,
+            "says": row.says,
+        }
+        for row in rows
+        if row.then["recipient"] == GUARDIANS
+    ]
+
+
+def _said(payer: str, known: Preferences) -> Answer:
+    return {
+        "payer": payer,
+        "revision": known.revision,
+        "is_set": known.is_set,
+        "channels": {category: list(channels) for category, channels in known.channels.items()},
+        "quiet_from": known.quiet_from,
+        "quiet_until": known.quiet_until,
+        "digest": known.digest,
+    }
