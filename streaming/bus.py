@@ -81,11 +81,27 @@ class Reader(Protocol):
 class Writer(Protocol):
     """The one writer of a service's partition."""
 
+    @property
+    def is_mended(self) -> bool:
+        """Whether opening it ended a round of before that nobody could read.
+
+        Of such a round it is not known whether all its parts stand: one of them may have been
+        given up.
+        """
+        ...
+
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
         """Append all of `records`, to any topics, as one atomic round; durable when it returns.
 
         Raises FencedError if a newer writer of the same service and partition was opened, and
         BusUnavailableError if it is not known whether the round stands: close this writer then.
+        """
+        ...
+
+    async def ensure_readable(self) -> None:
+        """Look after what was appended, and end rounds that nobody can read on from.
+
+        Costs little: ask often. Raises what `append` does.
         """
         ...
 
@@ -145,8 +161,14 @@ class Bus(Protocol):
         """Return a reader of `partition` of each topic named, standing at the offset given."""
         ...
 
-    async def writer(self, service: str, partition: int) -> Writer:
-        """Return the writer of a service's partition; from here no older one can append."""
+    async def writer(
+        self, service: str, partition: int, places: Collection[tuple[str, int]] = ()
+    ) -> Writer:
+        """Return the writer of a service's partition; from here no older one can append.
+
+        `places`: every (topic, partition) that it may append to. What writers before it appended
+        there can be read from here on, or soon after.
+        """
         ...
 
     async def ownership(self, service: str) -> Ownership:

@@ -114,7 +114,9 @@ class EmbeddedBus:
         self._readers.add(reader)
         return reader
 
-    async def writer(self, service: str, partition: int) -> "EmbeddedWriter":
+    async def writer(
+        self, service: str, partition: int, _places: Collection[tuple[str, int]] = ()
+    ) -> "EmbeddedWriter":
         """Return the writer of a service's partition; from here no older one can append."""
         fence = f"log:fence:{service}:{partition}"
         epoch = int(await self._client.execute("INCR", fence))
@@ -267,6 +269,8 @@ class EmbeddedReader:
 class EmbeddedWriter:
     """The writer of a service's partition, until a newer one is opened."""
 
+    is_mended = False
+
     def __init__(
         self, client: RedisClient, fence: str, epoch: int, clock_ms: Callable[[], int]
     ) -> None:
@@ -287,6 +291,9 @@ class EmbeddedWriter:
         except (BusUnavailableError, asyncio.CancelledError):
             self._closed = True
             raise
+
+    async def ensure_readable(self) -> None:
+        """A round stands as a whole, and can be read at once."""
 
     async def close(self) -> None:
         """Append nothing from here."""

@@ -11,7 +11,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -74,6 +82,8 @@ TRANSACTION_BACKOFF_MS = 2
 ROUND_PAUSE_SECONDS = 0.005
 """From one round to the next: the broker is still writing markers, and who comes earlier is sent
 away for 20 ms."""
+HANGING_SECONDS_MIN = 2.0
+"""How long after a round it is looked whether it can be read. Markers take milliseconds."""
 BATCH_BYTES_MAX = 1_000_000
 PUBLISH_LINGER_MS = 2
 
@@ -159,6 +169,7 @@ class KafkaBus:
         self._client_id = client_id
         self._admin: Any = None
         self._offsets: Any = None
+        self._stable_offsets: Any = None
         self._publisher: Any = None
         self._publisher_opening = asyncio.Lock()
         self._known: set[str] = set()
@@ -195,6 +206,8 @@ class KafkaBus:
                 await self._admin.start()
                 self._offsets = self._consumer(isolation_level="read_uncommitted")
                 await self._offsets.start()
+                self._stable_offsets = self._consumer(isolation_level="read_committed")
+                await self._stable_offsets.start()
                 await self.broker.start()
                 await self._existing()
         except _TROUBLE as error:
@@ -210,10 +223,11 @@ class KafkaBus:
         await _within(STOP_SECONDS_MAX, self.broker.stop())
         publisher, self._publisher = self._publisher, None
         offsets, self._offsets = self._offsets, None
+        stable, self._stable_offsets = self._stable_offsets, None
         admin, self._admin = self._admin, None
         if publisher is not None:
             await _stop_producer(publisher)
-        for client in (offsets and offsets.stop, admin and admin.close):
+        for client in (offsets and offsets.stop, stable and stable.stop, admin and admin.close):
             if client is not None:
                 await _within(STOP_SECONDS_MAX, client())
 
@@ -342,9 +356,12 @@ class KafkaBus:
         self._opened.add(reader)
         return reader
 
-    async def writer(self, service: str, partition: int) -> "KafkaWriter":
+    async def writer(
+        self, service: str, partition: int, places: Collection[tuple[str, int]] = ()
+    ) -> "KafkaWriter":
         """Return the writer of a service's partition; from here no older one can append."""
         name = f"{service}-{partition}"
+        await self._require({topic for topic, _ in places})
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             **self._security,
@@ -368,9 +385,23 @@ class KafkaBus:
         except BaseException:
             await _stop_producer(producer)
             raise
-        writer = KafkaWriter(producer, name, self._opened.discard)
+        writer = KafkaWriter(producer, name, self._stable_ends, self._opened.discard)
         self._opened.add(writer)
+        try:
+            ends = await self.ends({topic for topic, _ in places})
+            await writer.end_rounds_before({place: ends[place] for place in places})
+        except BaseException:
+            await writer.close()
+            raise
         return writer
+
+    async def _stable_ends(
+        self, places: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], int]:
+        """Return up to where what was appended can be read, by (topic, partition)."""
+        async with self._asking("ends of what can be read"):
+            found = await self._stable_offsets.end_offsets([TopicPartition(*at) for at in places])
+            return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     async def ownership(self, service: str) -> "KafkaOwnership":
         """Take part in sharing out the partitions of a service among its processes."""
@@ -655,29 +686,89 @@ class KafkaWriter:
     The broker also fences a producer whose transaction took longer than TRANSACTION_TIMEOUT_MS, and
     does not say which of the two it was. So whoever gets FencedError and still owns the partition,
     by its ownership, takes over again.
+
+    A broker that stood still longer than its session may lose the markers that end a transaction
+    it has acknowledged: nobody can read on from there, whoever asks for the producer's epoch. The
+    markers of the next transaction in the same partition end both; so one without records does
+    (docs/adr/0015).
     """
 
-    def __init__(self, producer: Any, name: str, closed: Callable[["KafkaWriter"], None]) -> None:
+    def __init__(
+        self,
+        producer: Any,
+        name: str,
+        stable_ends: Callable[[Collection[tuple[str, int]]], Awaitable[Mapping[Any, int]]],
+        closed: Callable[["KafkaWriter"], None],
+    ) -> None:
         self._producer = producer
         self._name = name
+        self._stable_ends = stable_ends
         self._closed = closed
         self._failed = False
         self._pause_until = 0.0
+        self._unread: dict[tuple[str, int], tuple[int, float]] = {}
+        """The end of what was appended and not yet seen to be readable, and since when."""
+        self.is_mended = False
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
         """Append an atomic round (the port says the rest). HaltError: a record is too large."""
-        if self._failed:
-            raise BusUnavailableError(f"the writer of {self._name} has failed before: open another")
         if not records:
             return ()
+        async with self._transaction():
+            for topic in sorted({record.topic for record in records}):
+                await self._producer.partitions_for(topic)
+            appended = await _send(self._producer, records)
+        now = time.monotonic()
+        for record in appended:
+            self._unread[record.topic, record.partition] = (record.offset + 1, now)
+        return appended
+
+    async def end_rounds_before(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """End what writers before this one have left open in the places, which end at `ends`."""
+        self._unread = {place: (end, -HANGING_SECONDS_MIN) for place, end in ends.items()}
+        self.is_mended = await self._end_hanging()
+
+    async def ensure_readable(self) -> None:
+        """End rounds whose markers were lost (the port says the rest)."""
+        await self._end_hanging()
+
+    async def _end_hanging(self) -> bool:
+        now = time.monotonic()
+        old = {
+            place: end
+            for place, (end, since) in self._unread.items()
+            if now - since >= HANGING_SECONDS_MIN
+        }
+        if not old:
+            return False
+        stable = await self._stable_ends(old)
+        # On a topic with several writers it may also be a round of another one, under way or
+        # hanging: then a marker changes nothing.
+        hanging = sorted(place for place, end in old.items() if stable[place] < end)
+        for place in old:
+            del self._unread[place]
+        if not hanging:
+            return False
+        log.warning("%s: ending what cannot be read on in %s", self._name, hanging)
+        async with self._transaction():
+            for place in hanging:
+                self._producer._txn_manager.maybe_add_partition_to_txn(  # noqa: SLF001
+                    TopicPartition(*place)
+                )
+        self._unread |= {place: (old[place], now) for place in hanging}
+        return True
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        """Commit what is done inside, or raise what the port says: then open another writer."""
+        if self._failed:
+            raise BusUnavailableError(f"the writer of {self._name} has failed before: open another")
         await asyncio.sleep(max(0.0, self._pause_until - time.monotonic()))
         self._failed = True
         try:
             async with asyncio.timeout(APPEND_SECONDS_MAX):
-                for topic in sorted({record.topic for record in records}):
-                    await self._producer.partitions_for(topic)
                 await self._producer.begin_transaction()
-                appended = await _send(self._producer, records)
+                yield
                 await self._producer.commit_transaction()
         except _FENCED as error:
             raise FencedError(f"{self._name}: a newer writer was opened") from error
@@ -689,7 +780,6 @@ class KafkaWriter:
             raise BusUnavailableError(f"{self._name}: the round is in doubt: {error!r}") from error
         self._failed = False
         self._pause_until = time.monotonic() + ROUND_PAUSE_SECONDS
-        return appended
 
     async def close(self) -> None:
         """Let go of the producer. A round that is still open is given up."""

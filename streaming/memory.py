@@ -20,9 +20,11 @@ Fault: TypeAlias = Callable[[str, str], None]
 """Called with a point and its subject; raising there is the fault.
 
 Points with the subject `<service>-<partition>`: `append:before` (nothing stands), `append:inside`
-(the round is aborted and leaves holes if there are `gaps`), `append:after` (the round stands, its
-reply is lost), `writer:before` and `writer:after` (the fence is raised). With the topic:
-`publish:before`, `publish:after`. With the partition: `poll`. With nothing: `ends`.
+(the round is aborted and leaves holes if there are `gaps`), `append:markers` (the round, or of an
+aborted one the part in the first topic, hangs: nobody can read on from it until the writer or its
+heir ends it, and then it stands), `append:after` (the round stands, its reply is lost),
+`writer:before` and `writer:after` (the fence is raised). With the topic: `publish:before`,
+`publish:after`. With the partition: `poll`. With nothing: `ends`.
 """
 
 
@@ -41,10 +43,18 @@ class _Log:
         self.records: list[Record] = []
         self.start = 0
         self.end = 0
+        self.hanging: dict[str, int] = {}
+        """The first offset of what hangs, by writer."""
+
+    @property
+    def stable(self) -> int:
+        """Up to where it can be read."""
+        return min(self.hanging.values(), default=self.end)
 
     def read(self, offset: int, records_max: int) -> Sequence[Record]:
         first = bisect_left(self.records, offset, key=attrgetter("offset"))
-        return self.records[first : first + records_max]
+        last = bisect_left(self.records, self.stable, key=attrgetter("offset"))
+        return self.records[first : min(first + records_max, last)]
 
 
 class MemoryLog:
@@ -87,9 +97,20 @@ class MemoryLog:
             raise BusUnavailableError(f"{topic}-{partition} does not exist: create the topic first")
         return logs[partition]
 
-    def append(self, records: Sequence[Outgoing], *, as_round: bool) -> Sequence[Appended]:
-        """Append all of `records`; with `gaps` a round ends in a hole in each of its partitions."""
+    def append(
+        self, records: Sequence[Outgoing], *, writer: str | None = None, is_hanging: bool = False
+    ) -> Sequence[Appended]:
+        """Append all of `records`, of a `writer` as a round.
+
+        With `gaps` a round ends in a hole in each of its partitions.
+        """
         logs = [self.log(record.topic, record.partition) for record in records]
+        if writer is not None:
+            for log in logs:
+                # The end of this round also ends those before it that hang.
+                first = log.hanging.pop(writer, log.end)
+                if is_hanging:
+                    log.hanging[writer] = first
         self._now_ms = max(self._now_ms, self._clock_ms())
         appended = []
         for log, record in zip(logs, records, strict=True):
@@ -106,11 +127,26 @@ class MemoryLog:
             )
             appended.append(Appended(record.topic, record.partition, log.end))
             log.end += 1
-        if as_round:
+        if writer is not None:
             self._mark(logs)
+        self._grow()
+        return appended
+
+    def end_hanging(self, writer: str) -> Sequence[tuple[str, int]]:
+        """End the rounds of a writer that hang and return where they did."""
+        places = [
+            (topic, partition)
+            for topic, logs in self._logs.items()
+            for partition, log in enumerate(logs)
+            if log.hanging.pop(writer, None) is not None
+        ]
+        self._mark([self.log(*place) for place in places])
+        self._grow()
+        return places
+
+    def _grow(self) -> None:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
-        return appended
 
     def abort(self, records: Sequence[Outgoing]) -> None:
         """Leave of a round only the holes that its records and its markers would have filled."""
@@ -195,7 +231,7 @@ class MemoryReader:
             ended=frozenset(
                 topic
                 for topic in topics
-                if self._positions[topic] >= self._log.log(topic, self._partition).end
+                if self._positions[topic] >= self._log.log(topic, self._partition).stable
             ),
         )
 
@@ -224,7 +260,7 @@ class MemoryReader:
                 left -= len(records)
                 self._positions[topic] = records[-1].offset + 1
             if not log.read(self._positions[topic], 1):
-                self._positions[topic] = log.end
+                self._positions[topic] = max(self._positions[topic], log.stable)
         return taken
 
 
@@ -235,24 +271,42 @@ class MemoryWriter:
         self._log = log
         self._service = service
         self._partition = partition
+        self._name = f"{service}-{partition}"
         self._fault = fault
         self._epoch = log.next_epoch(service, partition)
         self._closed = False
+        self.is_mended = bool(log.end_hanging(self._name))
 
     async def append(self, records: Sequence[Outgoing]) -> Sequence[Appended]:
         """Append an atomic round (the port says the rest)."""
-        subject = f"{self._service}-{self._partition}"
-        self._fault("append:before", subject)
+        self._fault("append:before", self._name)
         self._check()
         try:
-            self._fault("append:inside", subject)
+            self._fault("append:inside", self._name)
             self._check()
         except BaseException:
+            if self._loses_markers():
+                first = [record for record in records if record.topic == records[0].topic]
+                self._log.append(first, writer=self._name, is_hanging=True)
+                records = [record for record in records if record.topic != records[0].topic]
             self._log.abort(records)
             raise
-        appended = self._log.append(records, as_round=True)
-        self._fault("append:after", subject)
+        is_hanging = self._loses_markers()
+        appended = self._log.append(records, writer=self._name, is_hanging=is_hanging)
+        self._fault("append:after", self._name)
         return appended
+
+    async def ensure_readable(self) -> None:
+        """End the rounds of this writer that hang."""
+        if self._log.epoch(self._service, self._partition) == self._epoch:
+            self._log.end_hanging(self._name)
+
+    def _loses_markers(self) -> bool:
+        try:
+            self._fault("append:markers", self._name)
+        except BusUnavailableError:
+            return True
+        return False
 
     async def close(self) -> None:
         """Append nothing from here."""
@@ -260,12 +314,10 @@ class MemoryWriter:
 
     def _check(self) -> None:
         if self._closed:
-            raise BusUnavailableError(f"the writer of {self._service}-{self._partition} is closed")
+            raise BusUnavailableError(f"the writer of {self._name} is closed")
         newest = self._log.epoch(self._service, self._partition)
         if newest != self._epoch:
-            raise FencedError(
-                f"{self._service}-{self._partition}: epoch {newest} fences {self._epoch}"
-            )
+            raise FencedError(f"{self._name}: epoch {newest} fences {self._epoch}")
 
 
 class MemoryOwnership:
@@ -369,7 +421,9 @@ class MemoryBus:
         """Return a reader of `partition` of each topic named, standing at the offset given."""
         return MemoryReader(self.log, partition, positions, self._fault)
 
-    async def writer(self, service: str, partition: int) -> MemoryWriter:
+    async def writer(
+        self, service: str, partition: int, _places: Collection[tuple[str, int]] = ()
+    ) -> MemoryWriter:
         """Return the writer of a service's partition; from here no older one can append."""
         self._fault("writer:before", f"{service}-{partition}")
         writer = MemoryWriter(self.log, service, partition, self._fault)
@@ -386,7 +440,7 @@ class MemoryBus:
         """Append records of a source (no fence, no round)."""
         for topic in sorted({record.topic for record in records}):
             self._fault("publish:before", topic)
-        appended = self.log.append(records, as_round=False)
+        appended = self.log.append(records)
         for topic in sorted({record.topic for record in records}):
             self._fault("publish:after", topic)
         return appended

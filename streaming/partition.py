@@ -4,7 +4,7 @@ The processor feeds it records and work that is due, loads what it says is `Miss
 what it collected. State is changed through `applying.py` alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -166,6 +166,18 @@ class Partition:
                 if info.is_required()
             }
             for model in (*service.facts.values(), *service.commands.values())
+        }
+
+    @property
+    def places_written(self) -> Collection[tuple[str, int]]:
+        """Return every (topic, partition) that something may be sent to from here."""
+        name = self.service.name
+        shared = {listened.forward_to for listened in self.listening.values()} - {None}
+        if self.service.commands:
+            shared.add(f"{name}.commands.v1")
+        own = (f"{name}.events.v1", f"{name}.dead-letters.v1")
+        return {(topic, self.number) for topic in own} | {
+            (str(topic), number) for topic in shared for number in range(self._partitions)
         }
 
     # --- starting over ---------------------------------------------------------------------

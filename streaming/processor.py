@@ -113,7 +113,9 @@ class Processor:
         version = self.service.state_version
         standing = await self._store.take_over(self.number, version)
         self.epoch = standing.epoch
-        self._writer = await self._bus.writer(self.service.name, self.number)
+        self._writer = await self._bus.writer(
+            self.service.name, self.number, self.partition.places_written
+        )
         self._identity = await self._bus.identity()
         self._check_identity(standing)
         is_whole = self._stand_at(standing)
@@ -200,6 +202,10 @@ class Processor:
             last = published[len(waiting) - 1]
             end_seq = orjson.loads(last.value or b"{}")
             self._published = Published(end_seq["journalseq"], end_seq["hash"], last.offset + 1)
+            if self._writer is not None and self._writer.is_mended:
+                # Its other parts may have been given up; who receives them twice knows copies.
+                others = [o for o in outbox if o.topic != self._journal_topic]
+                await self._writer.append(others)
         if len(published) > len(waiting):
             await self._fold(self._published.next)
 
@@ -341,8 +347,9 @@ class Processor:
         With nothing to do it waits at most `wait_seconds` for a record.
         """
         merge = self._merge
-        if merge is None:
+        if merge is None or self._writer is None:
             raise RuntimeError("take over first")
+        await self._writer.ensure_readable()
         decided = await self._decide_batch(merge)
         if decided or self._outstanding:
             await self._commit(is_idle=self.is_idle)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from services.enrollment.app import service as enrollment
+from streaming import processor
 from streaming.bus import Outgoing
 from streaming.errors import (
     BehindError,
@@ -349,7 +351,15 @@ async def test_a_journal_with_a_hole_stops_its_reader() -> None:
 
 STORY = [child(1), request(1), request(2), child(2), request(1, 2), request(3)]
 STORE_POINTS: list[Point] = ["take_over", "load", "outbox", "commit.before", "commit.after"]
-BUS_POINTS = ["append:before", "append:inside", "append:after", "writer:after", "poll", "ends"]
+BUS_POINTS = [
+    "append:before",
+    "append:inside",
+    "append:markers",
+    "append:after",
+    "writer:after",
+    "poll",
+    "ends",
+]
 
 
 async def told_by(world: World) -> list[str]:
@@ -378,6 +388,18 @@ class Strikes:
             self.struck += 1
             self._left = self.struck + 1
             raise self.error(where)
+
+
+class TroubleOnce:
+    """The bus is unavailable at these points, at the first visit of each, in this order."""
+
+    def __init__(self, *points: str) -> None:
+        self.left = list(points)
+
+    def __call__(self, point: str, subject: str) -> None:
+        if self.left and point == self.left[0]:
+            del self.left[0]
+            raise BusUnavailableError(subject)
 
 
 @pytest.mark.parametrize("point", STORE_POINTS)
@@ -480,6 +502,58 @@ async def test_a_round_that_stands_in_the_journal_is_not_appended_again() -> Non
     with pytest.raises(BehindError, match="does not follow"):
         await owner._publish([Outgoing(topic, partition, last.key, last.value, last.headers)])
 
+    check_journal(world)
+
+
+async def test_an_owner_who_rests_ends_what_nobody_could_read() -> None:
+    world = await started(child(1))
+    world.bus_fault = trouble = TroubleOnce("append:markers")
+    log = world.log.log(f"{NAME}.events.v1", home(world))
+    before = log.end
+
+    await world.publish(request(1))
+    while trouble.left:
+        await world.step(NAME, home(world))
+    assert log.stable == before < log.end
+    await world.settle()
+
+    assert log.stable == log.end
+    assert told(world) == ["input-noted", "certificate-refused Ответ 1"]
+    check_journal(world)
+
+
+async def test_what_stands_of_a_round_that_was_given_up_is_made_whole() -> None:
+    world = World([enrollment()])
+    world.bus_fault = trouble = TroubleOnce("append:inside", "append:markers")
+
+    await world.publish_raw("navigator.events.v1", 0, b"not an event")
+    await world.settle()
+
+    assert trouble.left == []
+    letters = world.log.log("enrollment.dead-letters.v1", 0).records
+    assert [letter.value for letter in letters] == [b"not an event"]
+    assert len(world.journal("enrollment", "input-dead-lettered")) == 1
+
+
+async def test_a_fold_waits_for_what_stands_and_cannot_be_read_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processor, "HEAD_SECONDS_MAX", 0.05)
+    world = await started(child(1), request(1))
+    partition = home(world)
+    log = world.log.log(f"{NAME}.events.v1", partition)
+    said = told(world)
+    world.stores[NAME].wipe()
+    world.kill(NAME, partition)
+    log.hanging["somebody else"] = log.records[-1].offset
+
+    with pytest.raises(BusUnavailableError, match="cannot be read up to there"):
+        await world.start_owner(NAME, partition).take_over()
+
+    assert told(world) == said
+    del log.hanging["somebody else"]
+    await world.settle()
+    assert told(world) == said
     check_journal(world)
 
 
