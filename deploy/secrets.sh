@@ -61,7 +61,7 @@ VAULT="+ping +info +config|get +client|setinfo +function|list +function|load +fc
 +hget +hmget +lrange +scan +bgrewriteaof +hset +hdel +rpush +ltrim"
 
 services="enrollment certificates billing notifications"
-for name in admin $services senders cabinet calendar operator watch navigator payers attendance canary "$@"; do
+for name in admin $services senders cabinet calendar operator watch navigator payers attendance families canary "$@"; do
   password "kafka-$name"
 done
 for name in $services senders cabinet operator watch; do
