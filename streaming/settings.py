@@ -137,6 +137,11 @@ class Settings(BaseSettings):
         description="Public half of PFDO_SENDERS_PUSH_KEY (VAPID, P-256, base64url without "
         "padding): lets parents turn on messages in their browser",
     )
+    stand_in: bool | None = Field(
+        default=None,
+        description="1: in the cabinet families register children, look for groups and apply, as "
+        "the source `families`, where there is no Navigator; without it only in the sandbox",
+    )
     sources: Path | None = Field(
         default=None, description="File that replaces contracts/sources.yaml"
     )

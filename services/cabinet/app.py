@@ -22,8 +22,11 @@ from services.cabinet.access.settings import LogIn, load_log_in
 from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
+from services.cabinet.club_queries import ClubQueries
 from services.cabinet.counting import Counting
 from services.cabinet.pages import (
+    clubs,
+    clubs_routes,
     console_invoice_routes,
     console_operations_routes,
     console_routes,
@@ -40,7 +43,6 @@ from services.cabinet.pages.people import People
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
-from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.projections import cabinet
 from services.cabinet.proposals import MemoryKeys, Proposals, RedisKeys
 from services.cabinet.sending import Sending
@@ -93,7 +95,23 @@ async def create_app(
         public_url=settings.public_url,
         push_key=settings.push_public_key,
         watch_url=settings.watch_url,
+        stand_in=_stands_in(settings, installation.sources),
     )
+
+
+def _stands_in(settings: Settings, sources: Sources) -> bool:
+    """Return whether families enter here what they enter in the Navigator elsewhere.
+
+    Raises SettingError where they should and there is no such source.
+    """
+    has_source = clubs.SOURCE in sources.by_name
+    if settings.stand_in and not has_source:
+        raise SettingError(
+            f"PFDO_STAND_IN=1 needs the source {clubs.SOURCE!r}, and PFDO_SOURCES has none. "
+            "Take its entry from contracts/sources.yaml."
+        )
+    is_wanted = settings.sandbox if settings.stand_in is None else settings.stand_in
+    return is_wanted and has_source
 
 
 def _login_of(settings: Settings) -> Login:
@@ -142,6 +160,7 @@ def make_app(
     public_url: str | None = None,
     push_key: str | None = None,
     watch_url: str | None = None,
+    stand_in: bool = False,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
@@ -163,7 +182,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
     )
-    queries = PreferenceQueries(store, bus.partitions)
+    queries = ClubQueries(store, bus.partitions)
     way_in = intake.Intake(bus, sources)
     sending = Sending(way_in, queries)
     people = People(vault)
@@ -184,12 +203,15 @@ def make_app(
         papers=codes is not None,
         # Where browsers are to be reached is personal: without a vault nobody could keep it.
         push_key=None if vault is None else push_key,
+        stand_in=stand_in,
     )
     add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(login_routes.router(queries, site, access))
     app.include_router(routes.router(queries, app.state.pulse, people, site))
     app.include_router(preferences_routes.router(queries, site, sending))
+    if stand_in:
+        app.include_router(clubs_routes.router(queries, people, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))

@@ -48,6 +48,8 @@ from streaming.bus import Outgoing
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
+from tests.cabinet.test_clubs import application as form_of_application
+from tests.cabinet.test_clubs import child as form_of_child
 from tests.cabinet.test_journal import INVOICE, LESSON, UNMARKED, form, invoice
 from tests.cabinet.test_papers import CODES
 from tests.cabinet.test_vault import PERSON, browser, open_vault
@@ -85,6 +87,11 @@ statement-pdf   ?      +        -         -        -         -     -      -     
 looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 preferences     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 choose          ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+new-child       ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+enter-child     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+clubs           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+club            ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+apply           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
@@ -161,6 +168,7 @@ def registered(source: str) -> str:
 READ, WRITE = Action.READ, Action.WRITE
 FAMILY_READ, JOURNAL_READ = (Resource.FAMILY, READ), (Resource.JOURNAL, READ)
 CONSOLE_READ = (Resource.CONSOLE, READ)
+CLUBS_READ, CLUBS_WRITE = (Resource.CLUBS, READ), (Resource.CLUBS, WRITE)
 JOURNAL_WRITE, RECORD_READ = (Resource.JOURNAL, WRITE), (Resource.RECORD, READ)
 GROUPS = f"{PROVIDER}/groups/{PAYER}"
 MARKS = form((UNMARKED, "present"), lesson=LESSON)
@@ -219,6 +227,33 @@ ASKED = {
         path=f"{FAMILY}/preferences",
         twin="/families/guardian-99999/preferences",
         content="revision=0&to-debit=email&quiet-from=21:00&quiet-until=08:00",
+        headers=FORM,
+    ),
+    "new-child": Asked(
+        what=CLUBS_READ,
+        path=f"{FAMILY}/children/new",
+        twin="/families/guardian-99999/children/new",
+    ),
+    "enter-child": Asked(
+        what=CLUBS_WRITE,
+        method="POST",
+        path=f"{FAMILY}/children",
+        twin="/families/guardian-99999/children",
+        content=form_of_child(),
+        headers=FORM,
+    ),
+    "clubs": Asked(what=CLUBS_READ, path=f"{FAMILY}/clubs", twin="/families/guardian-99999/clubs"),
+    "club": Asked(
+        what=CLUBS_READ,
+        path=f"{FAMILY}/clubs/{PAYER}/grp-002",
+        twin=f"{FAMILY}/clubs/{PAYER}/grp-999",
+    ),
+    "apply": Asked(
+        what=CLUBS_WRITE,
+        method="POST",
+        path=f"{FAMILY}/clubs/{PAYER}/grp-002?child={story.YOUNGER}",
+        twin=f"{FAMILY}/clubs/{PAYER}/grp-002?child=child-00900",
+        content=form_of_application(),
         headers=FORM,
     ),
     "push-on": Asked(
@@ -430,7 +465,7 @@ class Town:
         bus: Any = self.journals.bus
         return sum(
             len(bus.log.log(f"{source}.events.v1", number).records)
-            for source in ("attendance", "navigator", "payers")
+            for source in ("attendance", "families", "navigator", "payers")
             for number in range(self.journals.partitions)
         )
 
@@ -479,7 +514,12 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         local_access = patient(Access.new(sessions, sandbox=True, vault_token="t" * 40))
         proposals = Proposals(MemoryKeys())
         await proposals.put(PROPOSED)
-        more: dict[str, Any] = {"vault": vault, "codes": CODES, "proposals": proposals}
+        more: dict[str, Any] = {
+            "vault": vault,
+            "codes": CODES,
+            "proposals": proposals,
+            "stand_in": True,
+        }
         app = app_of(journals, sandbox=False, access=access, **more)
         local = app_of(journals, access=local_access, **more)
         clients = []
@@ -565,6 +605,7 @@ async def test_what_is_allowed_happens(town: Town) -> None:
         ("mark", "provider"),
         ("answer", "provider"),
         ("choose", "guardian"),
+        ("enter-child", "guardian"),
         ("settle", "payer"),
         ("send", "source"),
     ):
@@ -630,6 +671,8 @@ family.read       -      +        -         -        -         -     -      -   
 family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -
 preferences.read  -      +        -         -        -         -     -      -        -       -      -       -         -
 preferences.write -      +        -         -        -         -     -      -        -       -      -       -         -
+clubs.read        -      +        -         -        -         -     -      -        -       -      -       -         -
+clubs.write       -      +        -         -        -         -     -      -        -       -      -       -         -
 push.write        -      +        -         -        -         -     -      -        -       -      -       -         -
 journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -
 journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -

@@ -44,6 +44,8 @@ class Resource(StrEnum):
     """Who looked at a family's names, with the names."""
     PREFERENCES = "preferences"
     """Which messages a guardian is sent, how and when."""
+    CLUBS = "clubs"
+    """Where there is no Navigator: groups to choose from, and what a family enters."""
     PUSH = "push"
     """Whether a family's browser is sent messages."""
     JOURNAL = "journal"
@@ -144,6 +146,8 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
         (Resource.FAMILY_LOOKS, Action.READ): {Role.GUARDIAN: _OWN},
         (Resource.PREFERENCES, Action.READ): {Role.GUARDIAN: _OWN},
         (Resource.PREFERENCES, Action.WRITE): {Role.GUARDIAN: _OWN},
+        (Resource.CLUBS, Action.READ): {Role.GUARDIAN: _OWN},
+        (Resource.CLUBS, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.PUSH, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.JOURNAL, Action.READ): {Role.PROVIDER: _OWN, Role.AUDITOR: _ALL},
         (Resource.JOURNAL, Action.WRITE): {Role.PROVIDER: _OWN},

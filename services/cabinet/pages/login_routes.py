@@ -5,6 +5,7 @@ names (`access/oidc.py`).
 """
 
 import hmac
+import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -94,6 +95,7 @@ def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
             "providers": [(each["provider_id"], each["title"]) for each in providers],
             "payers": sorted((await queries.export(["payers"]))["payers"]),
             "search": search.strip(),
+            "new_family": f"guardian-{secrets.token_hex(8)}",
         }
 
     async def door(who: Visitor, search: str, then: str, closed_status: int) -> Response:

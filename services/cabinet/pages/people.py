@@ -21,6 +21,16 @@ class People:
         """Return whether names are made up: pages say so."""
         return self._vault is not None and self._vault.people_are_invented
 
+    @property
+    def can_enter(self) -> bool:
+        """Return whether there is anywhere to keep a name."""
+        return self._vault is not None
+
+    async def enter(self, person_id: str, person: Person, reader: Reader) -> None:
+        """Keep a person. Raises VaultUnavailableError; only where somebody can be entered."""
+        assert self._vault is not None
+        await self._vault.put(person_id, person, reader)
+
     async def of_family(self, family: Mapping[str, Any], why: str) -> Mapping[str, Person]:
         """Return guardian and children, for the guardian."""
         ids = [family["guardian_id"], *(child["child_id"] for child in family["children"])]

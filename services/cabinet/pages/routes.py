@@ -7,6 +7,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
@@ -43,10 +44,13 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
             found = await queries.family(guardian_id)
         except StoreUnavailableError:
             return unavailable()
-        if found is None:
-            raise NotHereError
         # Names are for the family alone: an auditor reads ids.
         is_own = guardian_id in who.principal.scopes(Role.GUARDIAN)
+        if found is None:
+            if is_own and site.stand_in:
+                # A family begins here with its first child.
+                return RedirectResponse(f"/families/{guardian_id}/children/new", 303)
+            raise NotHereError
         known = await people.of_family(found, "family-page") if is_own else {}
         names = {id_: person.name for id_, person in known.items()}
         version = fingerprint(found)

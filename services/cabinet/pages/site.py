@@ -36,17 +36,26 @@ class Site:
     """Makes pages. `invented`: names are made up; `papers`: there is something to print.
 
     `push_key`: by what browsers know who sends them messages; None where nobody does.
+    `stand_in`: families enter here what they enter in the Navigator elsewhere.
     """
 
     def __init__(
-        self, *, sandbox: bool, invented: bool, papers: bool, push_key: str | None = None
+        self,
+        *,
+        sandbox: bool,
+        invented: bool,
+        papers: bool,
+        push_key: str | None = None,
+        stand_in: bool = False,
     ) -> None:
         self.sandbox = sandbox
+        self.stand_in = stand_in
         self._shown = {
             "sandbox": sandbox,
             "invented": invented,
             "papers": papers,
             "push_key": push_key,
+            "stand_in": stand_in,
         }
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),

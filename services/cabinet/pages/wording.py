@@ -252,6 +252,7 @@ LOOKS: Mapping[str, str] = MappingProxyType(
         "push-gone": "Браузер больше не принимает сообщения",
         "support": "Данные открыты по обращению в поддержку",
         "registration": "Данные записаны",
+        "clubs": "Открыт выбор кружка",
         "invented": "Имя придумано",
     }
 )
@@ -294,3 +295,48 @@ REJECTIONS: Mapping[str, str] = MappingProxyType(
 def month(text: str) -> str:
     """Return a month of its ISO form: ``сентябрь 2020 года``."""
     return month_and_year(date.fromisoformat(f"{text}-01"))
+
+
+# --- where there is no Navigator ---------------------------------------------------------------
+
+DIRECTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "technical": "Техника",
+        "science": "Наука и природа",
+        "sport": "Спорт",
+        "arts": "Искусство",
+        "tourism": "Туризм и краеведение",
+        "social": "Общество",
+    }
+)
+HINDRANCES: Mapping[str, str] = MappingProxyType(
+    {
+        "too_young": "Ребёнок ещё мал для занятий по сертификату.",
+        "too_old": "Сертификат бывает только до 18 лет.",
+        "provider_suspended": "Организация сейчас не принимает детей.",
+        "group_closed": "Запись в эту группу закрыта.",
+        "not_certified": "За эту программу сертификатом не платят.",
+        "outside_period": "В этом периоде занятий по сертификату уже не будет.",
+        "no_frame_agreement": "У вашего муниципалитета нет договора с этой организацией.",
+        "age_outside_group": "Группа для детей другого возраста.",
+        "certificate_frozen": "Сертификат приостановлен: новые договоры пока не заключаются.",
+        "certificate_closed": "Сертификат закрыт.",
+    }
+)
+"""Why there is no applying for a place, in the words of enrollment's and billing's reasons."""
+NOT_NOW = "Сейчас подать заявление нельзя."
+CONSENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "application": "Прошу записать ребёнка в эту группу",
+        "terms": "Даю согласие на условия программы и оплаты",
+        "personal-data": "Даю согласие на обработку персональных данных, моих и ребёнка",
+    }
+)
+MONEY: Mapping[str, str] = MappingProxyType(
+    {
+        "certificate": "Деньги на сертификате есть.",
+        "expected": "Сертификат оформится сам, когда заявление примут.",
+        "none": "Денег по сертификату пока нет, поэтому за занятия платит семья.",
+    }
+)
+"""Where the certificate's share comes from."""

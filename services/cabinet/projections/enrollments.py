@@ -82,7 +82,11 @@ def child_registered(event: ChildRegistered, envelope: Envelope, models: Models)
     models.add(BORN, member(payer, event.birth_date.isoformat(), event.child_id))
     models.put(
         under(payer, event.child_id),
-        Child(birth_date=event.birth_date, guardian_ids=tuple(event.guardian_ids)),
+        Child(
+            birth_date=event.birth_date,
+            guardian_ids=tuple(event.guardian_ids),
+            benefits=tuple(event.benefits),
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from contracts.enrollment import GroupChanged
 from contracts.envelope import Envelope
 from contracts.navigator import GroupPublished, ProviderRegistered
 from contracts.payers import EnrollmentClosed
-from contracts.vocabulary import Service
+from contracts.vocabulary import ProviderState, Service
 from services.cabinet.projections.models import (
     GROUPS,
     GROUPS_IN,
@@ -42,7 +42,10 @@ decides(Service.ENROLLMENT, EnrollmentClosed)
 def provider_registered(event: ProviderRegistered, envelope: Envelope, models: Models) -> None:
     """A provider is known by its title."""
     home = payer_of(envelope)
-    models.put(under(home, event.provider_id), Provider(title=event.title))
+    models.put(
+        under(home, event.provider_id),
+        Provider(title=event.title, suspended=event.state is ProviderState.SUSPENDED),
+    )
     models.add(PROVIDERS, member(event.provider_id, home))
 
 
@@ -54,9 +57,17 @@ def group_published(event: GroupPublished, envelope: Envelope, models: Models) -
     published = Group(
         provider_id=event.provider_id,
         title=event.title,
+        registry=event.registry.value,
+        direction=event.direction.value,
+        age_min=event.age_min,
+        age_max=event.age_max,
         starts_on=event.starts_on,
         ends_on=event.ends_on,
+        lessons_total=event.lessons_total,
+        price_kopecks=event.price_kopecks,
+        normative_kopecks=event.normative_kopecks,
         enrollment_open=event.enrollment_open,
+        auto_accept=event.auto_accept,
     )
     if known is not None:
         published = replace(

@@ -32,6 +32,7 @@ class Child:
 
     birth_date: date
     guardian_ids: tuple[str, ...]
+    benefits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +60,24 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A group with its numbers. `asking` is whom the next step is about."""
+    """A group with its numbers. `asking` is whom the next step is about.
+
+    Price and normative are those of the whole course of one child.
+    """
 
     provider_id: str
     title: str
+    registry: str
+    direction: str
+    age_min: int
+    age_max: int
     starts_on: date
     ends_on: date
+    lessons_total: int
+    price_kopecks: int
+    normative_kopecks: int
     enrollment_open: bool
+    auto_accept: bool
     capacity: int = 0
     taken: int = 0
     waiting: int = 0
@@ -83,9 +95,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A provider in its municipality."""
+    """A provider in its municipality; who is suspended takes no children."""
 
     title: str
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

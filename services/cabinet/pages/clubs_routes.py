@@ -1,0 +1,231 @@
+"""Where there is no Navigator: a family enters a child, looks for a group, applies for a place.
+
+Names go into the vault before anything goes to the bus; the bus gets ids alone. What is sent goes
+through the intake of the API as the source `families`, and is answered once the bus has it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, path_of
+from services.cabinet.access.limits import Limit
+from services.cabinet.access.policy import Action, Resource
+from services.cabinet.api.problems import ProblemError
+from services.cabinet.club_queries import ClubQueries
+from services.cabinet.pages import clubs as shown
+from services.cabinet.pages.people import People
+from services.cabinet.pages.preferences import FormError
+from services.cabinet.pages.site import Id, Site
+from services.cabinet.queries import Answer
+from services.cabinet.sending import Sending
+from services.cabinet.vault.store import VaultUnavailableError
+from services.cabinet.vault.vault import Reader
+from streaming.errors import BusUnavailableError, StoreUnavailableError
+
+FORM_BYTES_MAX = 16 * 1024
+FORMS_A_MINUTE = 10
+"""So many forms of a family are taken a minute: each may enter a person, or ask for a place."""
+
+Word = Annotated[str, Query(max_length=20, pattern=r"^[a-z]*$")]
+Code = Annotated[str, Query(max_length=8, pattern=r"^[0-9]*$")]
+Text = Annotated[str, Query(max_length=80)]
+ChildId = Annotated[str, Query(max_length=40, pattern=r"^[a-z0-9-]*$")]
+Page = Annotated[int, Query(ge=0, le=100)]
+Own = Annotated[Visitor, needs(Resource.CLUBS, Action.READ, guardian="guardian_id")]
+Entering = Annotated[
+    Visitor,
+    needs(Resource.CLUBS, Action.WRITE, form_bytes_max=FORM_BYTES_MAX, guardian="guardian_id"),
+]
+
+
+def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -> APIRouter:
+    """Return the pages that stand in for the Navigator."""
+    pages = APIRouter(prefix="/families/{guardian_id}", include_in_schema=False)
+    forms = Limit(FORMS_A_MINUTE)
+
+    async def send(event: Mapping[str, Any], then: str, who: Visitor) -> Response:
+        try:
+            await sending.send([event])
+        except ProblemError as error:
+            if error.status in (429, 503):
+                return site.unavailable()
+            return site.problem("Форма устарела. Откройте страницу заново.", who=who)
+        except (BusUnavailableError, StoreUnavailableError):
+            return site.unavailable()
+        return RedirectResponse(then, 303)
+
+    async def names_of(children: list[Answer], guardian_id: str) -> dict[str, str]:
+        known = await people.find(
+            {each["child_id"]: guardian_id for each in children},
+            Reader(by=guardian_id, why="clubs"),
+        )
+        return {id_: person.given_name for id_, person in known.items()}
+
+    # --- a child -------------------------------------------------------------------------------
+
+    @pages.get("/children/new")
+    async def new_child(guardian_id: Id, who: Own) -> Response:
+        content: dict[str, Any] = {
+            "guardian_id": guardian_id,
+            "payers": await queries.payer_codes(),
+            "today": await queries.business_day(),
+            "token": secrets.token_hex(shown.TOKEN_LENGTH // 2),
+            "can_enter": people.can_enter,
+        }
+        return site.page("child_new.html", who=who, **content)
+
+    @pages.post("/children")
+    async def enter_child(request: Request, guardian_id: Id, who: Entering) -> Response:
+        forms.take(guardian_id)
+        if not people.can_enter:
+            raise NotHereError
+        children = await queries.own_children(guardian_id)
+        body = form_of(request).decode(errors="replace")
+        try:
+            payers, today = await queries.payer_codes(), await queries.business_day()
+            entered = shown.read_child(body, guardian_id, payers, today)
+            await refuse_known(entered, children, guardian_id)
+            # Sent again it is the same person: what was kept the first time stays.
+            if all(each["child_id"] != entered.child_id for each in children):
+                reader = Reader(by=guardian_id, why="registration")
+                await people.enter(entered.child_id, entered.person, reader)
+        except FormError as error:
+            return site.problem(str(error), who=who)
+        except VaultUnavailableError:
+            return site.unavailable()
+        event = shown.child_event(entered, guardian_id, _now())
+        then = f"/families/{guardian_id}/clubs?child={entered.child_id}"
+        return await send(event, then, who)
+
+    async def refuse_known(
+        entered: shown.Entered, children: list[Answer], guardian_id: str
+    ) -> None:
+        """Raise FormError for a child that is there already, and for too many."""
+        others = [each for each in children if each["child_id"] != entered.child_id]
+        if len(others) >= shown.CHILDREN_MAX:
+            raise FormError("Детей записано слишком много. Обратитесь в муниципалитет.")
+        same_day = [each for each in others if each["birth_date"] == entered.birth_date.isoformat()]
+        known = await people.find(
+            {each["child_id"]: guardian_id for each in same_day},
+            Reader(by=guardian_id, why="registration"),
+        )
+        if any(person.full_name == entered.person.full_name for person in known.values()):
+            raise FormError("Этот ребёнок уже записан.")
+
+    # --- groups --------------------------------------------------------------------------------
+
+    @pages.get("/clubs")
+    async def clubs(
+        guardian_id: Id,
+        who: Own,
+        child: ChildId = "",
+        home: Code = "",
+        direction: Word = "",
+        q: Text = "",
+        free: Word = "",
+        page: Page = 0,
+    ) -> Response:
+        children = await queries.own_children(guardian_id)
+        chosen = _chosen(children, child)
+        homes = await queries.homes()
+        usual = chosen["payer"] if chosen is not None else ""
+        home = home or (usual if usual in homes else (homes[0] if homes else ""))
+        wanted = shown.Wanted(
+            home=home, direction=direction, title=q.strip(), free=bool(free), page=page
+        )
+        groups = await queries.groups_in(home) if home in homes else []
+        content = shown.clubs_page(groups, wanted, chosen, await queries.business_day())
+        return site.page(
+            "clubs.html",
+            who=who,
+            guardian_id=guardian_id,
+            children=children,
+            names=await names_of(children, guardian_id),
+            child=chosen,
+            awaited=child if child and chosen is None else "",
+            homes=homes,
+            **content,
+        )
+
+    @pages.get("/clubs/{home}/{group_id}")
+    async def club(
+        guardian_id: Id,
+        home: Id,
+        group_id: Id,
+        who: Own,
+        child: ChildId = "",
+        sent: ChildId = "",
+        changed: Word = "",
+    ) -> Response:
+        group = await queries.group_at(home, group_id)
+        if group is None:
+            raise NotHereError
+        children = await queries.own_children(guardian_id)
+        chosen = _chosen(children, child)
+        applied = [] if chosen is None else await queries.applied(chosen, group)
+        offered = None if chosen is None else await queries.offer(chosen, group)
+        content = shown.club_page(group, chosen, offered, applied, await queries.business_day())
+        ids = {each["enrollment_id"] for each in applied}
+        return site.page(
+            "club.html",
+            who=who,
+            guardian_id=guardian_id,
+            names=await names_of(children, guardian_id),
+            token=secrets.token_hex(shown.TOKEN_LENGTH // 2),
+            awaited=bool(sent) and sent not in ids,
+            changed=bool(changed),
+            here=f"/families/{guardian_id}/clubs/{home}/{group_id}",
+            sent=sent,
+            **content,
+        )
+
+    @pages.post("/clubs/{home}/{group_id}")
+    async def apply(
+        request: Request,
+        guardian_id: Id,
+        home: Id,
+        group_id: Id,
+        who: Entering,
+        child: ChildId = "",
+    ) -> Response:
+        forms.take(guardian_id)
+        group = await queries.group_at(home, group_id)
+        own = [
+            each for each in await queries.own_children(guardian_id) if each["child_id"] == child
+        ]
+        if group is None or not own:
+            raise NotHereError
+        here = f"{path_of(request)}?"
+        try:
+            applying = shown.read_application(form_of(request).decode(errors="replace"))
+        except FormError as error:
+            return site.problem(str(error), who=who)
+        applied = await queries.applied(own[0], group)
+        if any(each["state"] not in shown.OVER for each in applied):
+            return RedirectResponse(here + urlencode({"child": child}), 303)
+        offered = (await queries.offer(own[0], group))["offer"]
+        if offered is None or offered["parent_kopecks"] > applying.share_kopecks:
+            # What was agreed to would not do any more: it is to be read anew.
+            return RedirectResponse(here + urlencode({"child": child, "changed": "yes"}), 303)
+        event = shown.application_event(own[0], group, applying, _now())
+        then = here + urlencode({"child": child, "sent": event["subject"]})
+        return await send(event, then, who)
+
+    return pages
+
+
+def _chosen(children: list[Answer], child_id: str) -> Answer | None:
+    """Return the child that is asked for, or the first; None where that is not there yet."""
+    if not child_id:
+        return children[0] if children else None
+    return next((each for each in children if each["child_id"] == child_id), None)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

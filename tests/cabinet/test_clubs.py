@@ -1,0 +1,628 @@
+"""Where there is no Navigator: a child, a group, an application; and what a place would cost."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.sources import Sources, load_sources
+from contracts.vocabulary import Kopecks
+from services.billing.domain.shares import Course as BillingCourse
+from services.billing.domain.shares import shares
+from services.cabinet import app as cabinet_app
+from services.cabinet import sending
+from services.cabinet.app import make_app
+from services.cabinet.club_queries import ClubQueries
+from services.cabinet.offer import Course, offer, span_of
+from services.cabinet.pages import clubs_routes
+from services.cabinet.pages.clubs import Wanted, clubs_page
+from services.cabinet.projections import cabinet
+from services.cabinet.vault.vault import Reader, Vault
+from services.enrollment.domain import dates
+from streaming.errors import SettingError
+from streaming.follower import Follower
+from streaming.host import Host
+from streaming.memory_store import MemoryStore
+from streaming.settings import load_settings
+from streaming.telemetry import Telemetry
+from tests.cabinet import story
+from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
+from tests.cabinet.test_vault import open_vault
+from tests.cabinet.test_with_services import enrolled_world
+from tests.support.world import World, day, event
+
+FAMILY = f"/families/{story.GUARDIAN}"
+CLUBS = f"{FAMILY}/clubs"
+CHESS = f"{CLUBS}/{PAYER}/grp-001"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+TOKEN = "0123456789abcdef0123456789abcdef"
+CONSENTS = ["application", "terms", "personal-data"]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No services run beside the page: there is nothing to wait for."""
+    monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
+
+
+@pytest.fixture
+async def journals() -> Journals:
+    """A cabinet that knows the whole story, and that the payer pays its provider."""
+    told = await Journals().start()
+    await story.tell_all(told)
+    frame = {
+        "provider_id": story.PROVIDER,
+        "period": "2020",
+        "state": "signed",
+        "limit_kopecks": None,
+        "revision": 1,
+    }
+    await told.noted("enrollment", "payers.frame-agreement-set", frame)
+    await told.follow()
+    return told
+
+
+@pytest.fixture
+async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
+    """An empty vault."""
+    async with open_vault(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(journals: Journals, vault: Vault) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a cabinet that stands in for the Navigator."""
+    async with client_of(app_of(journals, vault=vault, stand_in=True)) as opened:
+        yield opened
+
+
+async def sent(journals: Journals, source: str = "families") -> list[dict[str, Any]]:
+    """Return the events that pages sent as a source."""
+    bus: Any = journals.bus
+    return [
+        json.loads(record.value)
+        for number in range(journals.partitions)
+        for record in bus.log.log(f"{source}.events.v1", number).records
+    ]
+
+
+def child(**changes: Any) -> str:
+    """Return the form that enters a child."""
+    fields = {
+        "token": TOKEN,
+        "family-name": "Кедрова",
+        "given-name": "Ника",
+        "patronymic": "",
+        "birth-date": "2012-05-06",
+        "payer": PAYER,
+    } | changes
+    return urlencode({k: v for k, v in fields.items() if v is not None})
+
+
+def application(share: int = 0, **changes: Any) -> str:
+    """Return the form of an application."""
+    fields = {"token": TOKEN, "share": share, "consent": CONSENTS} | changes
+    return urlencode({k: v for k, v in fields.items() if v is not None}, doseq=True)
+
+
+# --- a child -----------------------------------------------------------------------------------
+
+
+async def test_a_childs_name_goes_to_the_vault_and_its_id_alone_to_the_bus(
+    journals: Journals, vault: Vault, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+
+    (told,) = await sent(journals)
+    child_id = told["subject"]
+    assert answer.headers["location"] == f"{CLUBS}?child={child_id}"
+    assert (told["source"], told["type"]) == ("/families", "navigator.child-registered.v1")
+    assert told["partitionkey"] == PAYER
+    assert told["data"] == {
+        "child_id": child_id,
+        "birth_date": "2012-05-06",
+        "guardian_ids": [story.GUARDIAN],
+        "benefits": [],
+        "revision": 1,
+    }
+    assert "Кедрова" not in json.dumps(told, ensure_ascii=False)
+    known = await vault.read([child_id], Reader(by="x", why="support"))
+    assert known[child_id].name == "Кедрова Ника"
+
+
+async def test_a_form_that_arrives_twice_is_one_child(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    for _ in range(2):
+        await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    first, second = await sent(journals)
+    await journals.noted("enrollment", "navigator.child-registered", first["data"])
+    await journals.follow()
+
+    again = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+
+    assert again.status_code == 303
+    assert {first["id"], second["id"]} == {each["id"] for each in await sent(journals)}
+
+
+async def test_nobody_can_enter_a_child_under_an_id_of_another_family(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    other = "/families/guardian-00900/children"
+    await client.post(other, content=child(child_id=story.ELDER), headers=FORM)
+
+    ids = {each["subject"] for each in await sent(journals)}
+
+    assert len(ids) == 2
+    assert story.ELDER not in ids
+
+
+async def test_a_child_that_is_there_is_not_entered_again_by_another_form(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    (told,) = await sent(journals)
+    await journals.noted("enrollment", "navigator.child-registered", told["data"])
+    await journals.follow()
+
+    answer = await client.post(f"{FAMILY}/children", content=child(token="f" * 32), headers=FORM)
+
+    assert "Этот ребёнок уже записан." in answer.text
+    assert len(await sent(journals)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(child(**{"given-name": " "}), id="no name"),
+        pytest.param(child(**{"family-name": "<b>"}), id="no letters"),
+        pytest.param(child(**{"birth-date": "вчера"}), id="no day"),
+        pytest.param(child(**{"birth-date": "2020-09-15"}), id="not born yet"),
+        pytest.param(child(**{"birth-date": "2002-09-14"}), id="grown up"),
+        pytest.param(child(payer="99999999"), id="a municipality that is none"),
+        pytest.param(child(token="short"), id="no token"),
+        pytest.param("&".join(f"a{n}=1" for n in range(200)), id="too many fields"),
+    ],
+)
+async def test_what_is_no_child_is_not_taken_and_the_page_says_why(
+    journals: Journals, client: httpx.AsyncClient, body: str
+) -> None:
+    answer = await client.post(f"{FAMILY}/children", content=body, headers=FORM)
+
+    assert answer.status_code == 422
+    assert "data-problem" in answer.text
+    assert await sent(journals) == []
+
+
+async def test_a_day_before_the_birthday_one_is_still_a_child(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    body = child(**{"birth-date": "2002-09-15"})
+
+    assert (await client.post(f"{FAMILY}/children", content=body, headers=FORM)).status_code == 303
+
+
+async def test_a_new_family_begins_with_its_first_child(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    start = await client.get("/families/guardian-new")
+    page = await client.get(start.headers["location"])
+
+    assert start.headers["location"] == "/families/guardian-new/children/new"
+    assert 'name="birth-date"' in page.text
+
+
+async def test_without_a_vault_nobody_is_entered(journals: Journals) -> None:
+    async with client_of(app_of(journals, stand_in=True)) as client:
+        page = await client.get(f"{FAMILY}/children/new")
+        answer = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+
+    assert "имена хранить негде" in page.text
+    assert answer.status_code == 404
+    assert await sent(journals) == []
+
+
+async def test_who_sends_form_after_form_is_asked_to_wait(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    answers = [
+        await client.post(f"{FAMILY}/children", content=child(token=f"{n:032x}"), headers=FORM)
+        for n in range(clubs_routes.FORMS_A_MINUTE + 1)
+    ]
+
+    assert answers[-1].status_code == 429
+    assert len(await sent(journals)) == clubs_routes.FORMS_A_MINUTE
+
+
+# --- the catalogue -----------------------------------------------------------------------------
+
+
+async def test_the_catalogue_shows_groups_of_the_childs_age_with_free_places(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get(f"{CLUBS}?child={story.YOUNGER}")).text
+
+    assert "Шахматы для начинающих" in page
+    assert "Дом творчества «Кедр»" in page
+    assert "Свободно 11 из 12" in page
+    assert "Мест нет, ждут 1" in page
+    # From ten years on; the child is seven.
+    assert "Акварель" not in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        pytest.param({}, {"grp-000", "grp-001", "grp-002", "grp-003"}, id="all"),
+        pytest.param({"direction": "sport"}, {"grp-002"}, id="a direction"),
+        pytest.param({"title": "ШАХ"}, {"grp-001"}, id="a part of the title, in any case"),
+        pytest.param({"title": "кедр"}, {"grp-000", "grp-001", "grp-002", "grp-003"}, id="whose"),
+        pytest.param({"free": True}, {"grp-000", "grp-001", "grp-003"}, id="with free places"),
+        pytest.param({"title": "балет"}, set(), id="nothing"),
+    ],
+)
+async def test_groups_are_found_by(
+    journals: Journals, asked: dict[str, Any], found: set[str]
+) -> None:
+    queries = ClubQueries(journals.store, journals.partitions)
+    groups = await queries.groups_in(PAYER)
+
+    shown = clubs_page(groups, Wanted(home=PAYER, **asked), None, "2020-09-14")
+
+    assert {each["id"] for each in shown["groups"]} == found
+
+
+async def test_a_group_that_ended_is_not_offered_and_one_without_places_comes_last(
+    journals: Journals,
+) -> None:
+    groups = await ClubQueries(journals.store, journals.partitions).groups_in(PAYER)
+
+    during = clubs_page(groups, Wanted(home=PAYER), None, "2021-05-30")
+    after = clubs_page(groups, Wanted(home=PAYER), None, "2021-05-31")
+
+    assert during["groups"][-1]["id"] == "grp-002"
+    assert after["groups"] == []
+
+
+async def test_a_child_that_is_not_there_yet_is_awaited_and_nobody_elses_is_shown(
+    client: httpx.AsyncClient,
+) -> None:
+    new = (await client.get(f"{CLUBS}?child=child-none")).text
+    others = (await client.get(f"{CLUBS}?child=child-00900")).text
+
+    assert "Записываем ребёнка." in new
+    assert new.replace("child-none", "child-00900") == others
+
+
+# --- an application ----------------------------------------------------------------------------
+
+
+async def test_an_application_carries_what_the_parent_read_and_agreed_to(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    page = (await client.get(f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}")).text
+    share = int(re.findall(r'name="share" value="(\d+)"', page)[0])
+
+    answer = await client.post(
+        f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}",
+        content=application(share, consent=[*CONSENTS, "parent-share"], wait="yes"),
+        headers=FORM,
+    )
+
+    (told,) = await sent(journals)
+    assert answer.headers["location"].endswith(f"sent={told['subject']}")
+    assert told["type"] == "navigator.application-submitted.v1"
+    assert told["data"] | {"enrollment_id": ""} == {
+        "enrollment_id": "",
+        "child_id": story.ELDER,
+        "guardian_id": story.GUARDIAN,
+        "group_id": "grp-002",
+        "group_home": PAYER,
+        "parent_share_max_kopecks": share,
+        "consents": [*CONSENTS, "parent-share"],
+        "waitlist_ok": True,
+    }
+    waits = (await client.get(answer.headers["location"])).text
+    assert "Отправляем заявление." in waits
+
+
+async def test_who_has_applied_reads_the_state_and_applies_no_second_time(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    page = (await client.get(f"{CHESS}?child={story.ELDER}")).text
+    answer = await client.post(
+        f"{CHESS}?child={story.ELDER}", content=application(10**12), headers=FORM
+    )
+
+    assert "Место держится" in page
+    assert "Подать заявление" not in page
+    assert answer.status_code == 422
+    agreed = application(10**12, consent=[*CONSENTS, "parent-share"])
+    again = await client.post(f"{CHESS}?child={story.ELDER}", content=agreed, headers=FORM)
+    assert again.status_code == 303
+    assert await sent(journals) == []
+
+
+async def test_who_read_a_lower_share_reads_the_new_one_first(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
+    lower = application(1, consent=[*CONSENTS, "parent-share"])
+
+    answer = await client.post(where, content=lower, headers=FORM)
+    page = (await client.get(answer.headers["location"])).text
+
+    assert "условия изменились" in page
+    assert await sent(journals) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(application(consent=["application", "terms"]), id="without a consent"),
+        pytest.param(application(100), id="without a consent to the share"),
+        pytest.param(application(share=-1), id="no share"),
+        pytest.param(application(10**13), id="a share out of reach"),
+        pytest.param(application(token="x" * 32), id="no token"),
+    ],
+)
+async def test_what_is_no_application_is_not_sent(
+    journals: Journals, client: httpx.AsyncClient, body: str
+) -> None:
+    where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
+
+    answer = await client.post(where, content=body, headers=FORM)
+
+    assert answer.status_code == 422
+    assert await sent(journals) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(f"{CHESS}?child=child-00900", id="a child of others"),
+        pytest.param(f"{CHESS}?child=child-none", id="no child"),
+        pytest.param(f"{CLUBS}/{PAYER}/grp-999?child={story.ELDER}", id="no group"),
+        pytest.param(f"{CLUBS}/{OTHER_PAYER}/grp-001?child={story.ELDER}", id="elsewhere"),
+    ],
+)
+async def test_nobody_applies_for_what_is_not_there_or_not_theirs(
+    journals: Journals, client: httpx.AsyncClient, path: str
+) -> None:
+    answer = await client.post(path, content=application(), headers=FORM)
+
+    assert answer.status_code == 404
+    assert await sent(journals) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen"),
+    [
+        pytest.param({"registry": "general"}, "сертификатом не платят", id="registry"),
+        pytest.param({"enrollment_open": False}, "Запись в эту группу закрыта", id="closed"),
+        pytest.param({"provider_id": "prov-009"}, "не принимает детей", id="suspended"),
+        pytest.param({"age_min": 12}, "другого возраста", id="age"),
+        pytest.param({"starts_on": "2021-02-01"}, "уже не будет", id="no period"),
+    ],
+)
+async def test_where_there_can_be_no_place_the_page_says_why(
+    journals: Journals, client: httpx.AsyncClient, changes: dict[str, Any], seen: str
+) -> None:
+    other = {"provider_id": "prov-009", "title": "Клуб", "state": "suspended", "revision": 1}
+    await journals.noted("enrollment", "navigator.provider-registered", other)
+    published = story.group("grp-050", "Хор", **changes)
+    await journals.noted("enrollment", "navigator.group-published", published)
+    await journals.follow()
+
+    page = (await client.get(f"{CLUBS}/{PAYER}/grp-050?child={story.ELDER}")).text
+
+    assert seen in page
+    assert "Подать заявление" not in page
+
+
+async def test_where_nothing_stands_in_there_are_no_such_pages(journals: Journals) -> None:
+    async with client_of(app_of(journals)) as client:
+        answers = [await client.get(path) for path in (CLUBS, CHESS, f"{FAMILY}/children/new")]
+        family = await client.get(FAMILY)
+        nobody = await client.get("/families/guardian-new")
+
+    assert [each.status_code for each in answers] == [404, 404, 404]
+    assert "Найти кружок" not in family.text
+    assert nobody.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "sources", "expected"),
+    [
+        pytest.param({"sandbox": True}, load_sources(), True, id="in the sandbox"),
+        pytest.param({"sandbox": True, "stand_in": False}, load_sources(), False, id="not wanted"),
+        pytest.param({}, load_sources(), False, id="elsewhere"),
+        pytest.param({"stand_in": True}, load_sources(), True, id="wanted"),
+        pytest.param({"sandbox": True}, Sources(by_name={}), False, id="without the source"),
+    ],
+)
+def test_it_stands_in_where_it_is_wanted(
+    changes: dict[str, Any], sources: Sources, expected: bool
+) -> None:
+    settings = load_settings(changes, {})
+
+    assert cabinet_app._stands_in(settings, sources) is expected
+
+
+def test_a_wish_that_no_source_carries_stops_the_start() -> None:
+    with pytest.raises(SettingError, match="PFDO_SOURCES"):
+        cabinet_app._stands_in(load_settings({"stand_in": True}, {}), Sources(by_name={}))
+
+
+# --- what it costs -----------------------------------------------------------------------------
+
+DAYS = st.dates(date(2020, 1, 1), date(2021, 12, 31))
+SUMS = st.integers(0, 5_000_000)
+
+
+@given(DAYS, st.integers(0, 400), st.integers(1, 200), SUMS, SUMS, SUMS, DAYS, st.integers(0, 12))
+def test_the_share_is_billings_and_stands_for_each_day_the_place_is_held(
+    starts_on: date,
+    length: int,
+    lessons: int,
+    price: int,
+    normative: int,
+    balance: int,
+    today: date,
+    held: int,
+) -> None:
+    course = Course(
+        starts_on=starts_on,
+        ends_on=starts_on + timedelta(days=length),
+        lessons_total=lessons,
+        price_kopecks=price,
+        normative_kopecks=normative,
+    )
+    periods = {"2020": (date(2020, 1, 1), date(2020, 12, 31))}
+    span = span_of(course, periods, date(2010, 4, 17), today)
+    if span is None:
+        return
+    counted = offer(course, span, balance, held)
+    billing = BillingCourse(
+        starts_on=course.starts_on,
+        ends_on=course.ends_on,
+        lessons_total=lessons,
+        price_kopecks=Kopecks(price),
+        normative_kopecks=Kopecks(normative),
+    )
+
+    first = shares(billing, span.starts_on, span.ends_on, Kopecks(balance))
+    later = [
+        shares(billing, span.starts_on + timedelta(days=n), span.ends_on, Kopecks(balance))
+        for n in range(min(held, (span.ends_on - span.starts_on).days) + 1)
+    ]
+
+    assert counted.total_kopecks == first.total_kopecks
+    assert counted.certificate_kopecks == first.certificate_share_kopecks
+    assert counted.lessons == first.lessons
+    assert counted.parent_kopecks == max(each.parent_share_kopecks for each in later)
+
+
+@pytest.mark.parametrize("born", [date(2002, 12, 31), date(2004, 2, 29), date(2003, 1, 1)])
+def test_an_agreement_ends_before_the_eighteenth_birthday_as_enrollment_has_it(born: date) -> None:
+    course = Course(
+        starts_on=date(2020, 9, 1),
+        ends_on=date(2022, 5, 31),
+        lessons_total=72,
+        price_kopecks=1,
+        normative_kopecks=1,
+    )
+    periods = {"all": (date(2020, 1, 1), date(2022, 12, 31))}
+
+    span = span_of(course, periods, born, date(2020, 8, 31))
+
+    assert span is not None
+    assert span.ends_on == min(course.ends_on, dates.birthday(born, 18) - timedelta(days=1))
+
+
+class Town:
+    """A cabinet that stands in for the Navigator, beside the services that decide."""
+
+    def __init__(self, world: World, vault: Vault) -> None:
+        self.world = world
+        self.store = MemoryStore()
+        host = Host(world.bus, {}, Telemetry())
+        app = make_app(
+            self.store,
+            world.bus,
+            load_sources(),
+            host,
+            Telemetry(),
+            sandbox=True,
+            vault=vault,
+            stand_in=True,
+        )
+        self.client = client_of(app)
+        self._followers = [
+            Follower(cabinet, number, world.bus, self.store, Telemetry())
+            for number in range(world.partitions)
+        ]
+
+    async def catch_up(self) -> None:
+        """Let the services decide and the cabinet follow."""
+        await self.world.settle()
+        for follower in self._followers:
+            await follower.take_over()
+            while await follower.step(wait_seconds=0.0):
+                pass
+
+    async def publish(self, *events: dict[str, Any]) -> None:
+        """Publish events of others, one after the other."""
+        for each in events:
+            await self.world.publish(each)
+            await self.catch_up()
+
+
+@pytest.mark.parametrize(
+    ("price", "normative", "auto_accept", "accepted_on"),
+    [
+        # W1 and W3 of docs/rules.md, but for what the other group of the child holds already.
+        pytest.param(600_000, 600_000, True, None, id="the certificate pays all"),
+        pytest.param(2_100_000, 1_800_000, True, None, id="more than the balance"),
+        pytest.param(700_001, 600_000, False, "2020-09-05", id="above the normative, days later"),
+        pytest.param(700_001, 600_000, False, "2020-09-10", id="on the last day of the hold"),
+    ],
+)
+async def test_from_the_first_form_to_the_agreement_nobody_pays_more_than_was_read(
+    tmp_path: Path, price: int, normative: int, auto_accept: bool, accepted_on: str | None
+) -> None:
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(tmp_path))
+        town = Town(await enrolled_world(0), vault)
+        other = story.group(
+            "grp-070",
+            "Театр",
+            price_kopecks=price,
+            normative_kopecks=normative,
+            auto_accept=auto_accept,
+        )
+        category = story.category(places_max=9, revision=2)
+        await town.publish(
+            event("navigator.group-published", PAYER, "grp-070", other),
+            event("payers.category-set", PAYER, "general", category),
+        )
+        family = "/families/guardian-00777"
+
+        entered = await town.client.post(f"{family}/children", content=child(), headers=FORM)
+        await town.catch_up()
+        child_id = entered.headers["location"].rpartition("=")[2]
+        where = f"{family}/clubs/{PAYER}/grp-070?child={child_id}"
+        page = (await town.client.get(where)).text
+        share = int(re.findall(r'name="share" value="(\d+)"', page)[0])
+        consents = [*CONSENTS, "parent-share"] if share else CONSENTS
+        body = application(share, consent=consents)
+        applied = await town.client.post(where, content=body, headers=FORM)
+        await town.catch_up()
+        state = (await town.client.get(applied.headers["location"])).text
+        if accepted_on is not None:
+            assert "Место держится" in state
+            enrollment_id = applied.headers["location"].rpartition("=")[2]
+            accepted = {"enrollment_id": enrollment_id}
+            await town.publish(
+                day(accepted_on),
+                event("navigator.application-accepted", PAYER, enrollment_id, accepted),
+            )
+        page = (await town.client.get(applied.headers["location"])).text
+
+        assert "Договор действует" in page
+        paid = town.world.journal("billing", "funds-reserved")[-1]["data"]["parent_share_kopecks"]
+        # One day or more that pass leave fewer lessons to pay for.
+        assert paid == share if accepted_on is None else paid <= share
+        assert town.world.journal("billing", "funds-refused") == []
+        await town.client.aclose()
