@@ -24,6 +24,7 @@ from services.cabinet.access.oidc import (
     ServerUnavailableError,
 )
 from services.cabinet.access.policy import Grant, Principal, Role
+from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import (
     IDLE_SECONDS_MAX,
     WHOLE_SECONDS_MAX,
@@ -496,7 +497,6 @@ async def test_who_finds_what_is_theirs_is_not_put_off(stranger: httpx.AsyncClie
 async def test_tokens_are_not_tried_for_ever_and_who_has_the_vault_may_miss(
     journals: Journals, tmp_path: Path, issuer: Issuer
 ) -> None:
-    from services.cabinet.access.recognition import Access
     from tests.cabinet.test_vault import open_vault
 
     access = Access.new(
@@ -608,6 +608,33 @@ async def server(issuer: Issuer) -> AsyncIterator[OpenIdConnect]:
     await connected.start()
     yield connected
     await connected.stop()
+
+
+@pytest.mark.parametrize("offered", [None, 7, "javascript:alert(1)", "/logout"])
+async def test_a_server_that_cannot_be_left_is_not_offered_to_be(
+    journals: Journals, issuer: Issuer, server: OpenIdConnect, offered: object
+) -> None:
+    issuer.told["end_session_endpoint"] = offered
+    access = Access.new(Sessions(MemorySessions(), KEY_OF_SESSIONS), sandbox=False, server=server)
+
+    async with client_of(app_of(journals, sandbox=False, access=access), auth=None) as client:
+        left = await client.get("/logout")
+        further = await client.get("/logout/server")
+
+    assert "Вы вышли" in left.text
+    assert "/logout/server" not in left.text
+    assert further.status_code == 404
+
+
+async def test_a_server_is_left_with_the_way_back_and_nothing_of_the_person(
+    issuer: Issuer, server: OpenIdConnect
+) -> None:
+    issuer.told["end_session_endpoint"] = f"{issuer.url}/leave?theme=plain"
+
+    assert await server.leaving_address() == (
+        f"{issuer.url}/leave?theme=plain&client_id=cabinet"
+        "&post_logout_redirect_uri=http%3A%2F%2F127.0.0.1%2F"
+    )
 
 
 # Times are in seconds from when the token is made.

@@ -551,6 +551,8 @@ def open_things() -> list[str]:
         "GET /login",
         "GET /login/back",
         "GET /login/start",
+        "GET /logout",
+        "GET /logout/server",
         "GET /metrics",
         "GET /push-worker.js",
         "GET /verify/{code}",

@@ -410,9 +410,16 @@ async def test_a_real_browser_goes_to_the_server_and_comes_back(
         shown = await page.locator("main").inner_text()
         cookies = {each["name"]: each for each in await context.cookies(server.cabinet_url)}
         await page.get_by_role("button", name="Выйти").click()
-        await page.get_by_role("heading", name="Войдите").wait_for()
+        await page.get_by_role("heading", name="Вы вышли из кабинета").wait_for()
         await page.goto(f"{server.cabinet_url}{FAMILY}")
         after = await page.locator("main").inner_text()
+        await page.goto(f"{server.cabinet_url}/logout")
+        await page.get_by_role("link", name="Выйти и там").click()
+        await page.get_by_role("button", name="Yes, sign me out").click()
+        await page.wait_for_url(f"{server.cabinet_url}/")
+        # Nobody comes in without saying to the server who it is.
+        await page.get_by_role("link", name="Войти").click()
+        await page.get_by_label("login").wait_for()
 
     assert "1\u00a0956,04\u00a0₽" in shown
     assert cookies["__Host-pfdo"]["httpOnly"]

@@ -1,8 +1,8 @@
 """OpenID Connect: people log in by authorization code with PKCE, machines show JWTs.
 
 Specifications: OpenID Connect Core 1.0 (3.1), RFC 7636 (PKCE, S256), RFC 9207 (issuer in the
-answer), RFC 9068 (JWT access tokens). Tokens of people are read once, when they log in, and kept
-nowhere.
+answer), RFC 9068 (JWT access tokens), RP-Initiated Logout 1.0. Tokens of people are read once, when
+they log in, and kept nowhere.
 """
 
 import asyncio
@@ -80,6 +80,7 @@ class _Server:
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
+    end_session_endpoint: str | None
     says_issuer: bool
     takes_basic: bool
 
@@ -124,6 +125,22 @@ class OpenIdConnect:
         }
         joined = "&" if urlsplit(server.authorization_endpoint).query else "?"
         return f"{server.authorization_endpoint}{joined}{urlencode(asked)}"
+
+    async def leaving_address(self) -> str | None:
+        """Return where a person leaves the server too; None if it does not offer that.
+
+        It asks the person, since we show no identity token: we keep none. Raises
+        ServerUnavailableError.
+        """
+        server = await self._known_server()
+        if server.end_session_endpoint is None:
+            return None
+        asked = {
+            "client_id": self._log_in.client_id,
+            "post_logout_redirect_uri": f"{self._log_in.public_url}/",
+        }
+        joined = "&" if urlsplit(server.end_session_endpoint).query else "?"
+        return f"{server.end_session_endpoint}{joined}{urlencode(asked)}"
 
     async def person(self, attempt: Attempt, answer: Mapping[str, str]) -> Principal:
         """Return who logged in, by what the server sent back with the person.
@@ -213,18 +230,23 @@ class OpenIdConnect:
                 f"(status {status}). Set the name it gives itself."
             )
         endpoints = [told.get(name) for name in _ENDPOINTS]
-        secure = issuer.startswith("https:")
         for name, url in zip(_ENDPOINTS, endpoints, strict=True):
-            if not isinstance(url, str) or (secure and not url.startswith("https:")):
+            if not self._is_usable(url):
                 raise ServerUnavailableError(f"{issuer}: its {name} cannot be used")
+        leaving = told.get("end_session_endpoint")
         methods = told.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         return _Server(
             authorization_endpoint=str(endpoints[0]),
             token_endpoint=str(endpoints[1]),
             jwks_uri=str(endpoints[2]),
+            end_session_endpoint=str(leaving) if self._is_usable(leaving) else None,
             says_issuer=told.get("authorization_response_iss_parameter_supported") is True,
             takes_basic="client_secret_basic" in methods,
         )
+
+    def _is_usable(self, url: object) -> bool:
+        secure = self._log_in.issuer.startswith("https:")
+        return isinstance(url, str) and url.startswith("https:" if secure else ("http:", "https:"))
 
     async def _known_keys(self, kid: Any) -> KeySet:
         """Return the server's keys; they are asked for again if one is new to us."""

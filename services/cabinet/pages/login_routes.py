@@ -25,7 +25,7 @@ from services.cabinet.access.gate import (
     local_path,
     needs,
 )
-from services.cabinet.access.oidc import BACK, Attempt, RefusedError
+from services.cabinet.access.oidc import BACK, Attempt, RefusedError, ServerUnavailableError
 from services.cabinet.access.policy import Action, Grant, Principal, Resource, Role
 from services.cabinet.access.recognition import Access, Mode, address_of
 from services.cabinet.pages.site import Site
@@ -168,9 +168,27 @@ def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
     ) -> Response:
         del who
         await access.sessions.end(request.cookies.get(access.cookie, ""))
-        answer = RedirectResponse("/", 303, headers={"cache-control": "no-store"})
+        then = "/" if access.server is None else "/logout"
+        answer = RedirectResponse(then, 303, headers={"cache-control": "no-store"})
         answer.delete_cookie(access.cookie, path="/", secure=secure, httponly=True, samesite="lax")
         return answer
+
+    @pages.get("/logout", dependencies=[OPEN])
+    async def left() -> Response:
+        if access.server is None:
+            raise NotHereError
+        try:
+            server_knows = await access.server.leaving_address() is not None
+        except ServerUnavailableError:
+            server_knows = False
+        return site.page("left.html", server_knows=server_knows)
+
+    @pages.get("/logout/server", dependencies=[OPEN])
+    async def leave_server() -> Response:
+        address = None if access.server is None else await access.server.leaving_address()
+        if address is None:
+            raise NotHereError
+        return RedirectResponse(address, 303, headers={"cache-control": "no-store"})
 
     return pages
 

@@ -18,7 +18,12 @@ const provider = new Provider(ISSUER, {
   jwks: { keys: [key(`key-${Date.now()}`)] },
   cookies: { keys: ["only for tests"] },
   clients: [
-    { client_id: CLIENT_ID, client_secret: CLIENT_SECRET, redirect_uris: [CALLBACK] },
+    {
+      client_id: CLIENT_ID,
+      client_secret: CLIENT_SECRET,
+      redirect_uris: [CALLBACK],
+      post_logout_redirect_uris: [new URL("/", CALLBACK).href],
+    },
     { client_id: "another", client_secret: CLIENT_SECRET, redirect_uris: [CALLBACK] },
     ...Object.keys(MACHINES).map((id) => ({
       client_id: id,
