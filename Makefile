@@ -64,7 +64,7 @@ up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only t
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
 	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}; log in as a parent, a teacher or an official, all of them"
-	@echo "             invented (the sandbox), or at your log-in server: docs/operations.md#log-in"
+	@echo "             invented (the sandbox), or at your log-in server: docs/operations/secure.md#log-in"
 ifneq ($(filter observability,$(OVERLAYS)),)
 	@echo "Watching:    Grafana http://127.0.0.1:$${GRAFANA_PORT:-3000} (user admin, password in deploy/secrets/grafana-admin),"
 	@echo "             Prometheus http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"

@@ -115,8 +115,9 @@ def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
     assert text.startswith("# Pfdo")
     assert alert["alert"] in re.findall(r"\bPfdo\w+", beginning)
     assert all(part in text for part in ("\n## Look\n", "\n## Do\n", "\nIt is over when "))
-    listed = f"| `{alert['alert']}` ({alert['labels']['severity']}) | [runbooks/{runbook.name}]"
-    assert listed in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    link = f"[{runbook.name}](../runbooks/{runbook.name})"
+    listed = f"| `{alert['alert']}` ({alert['labels']['severity']}) | {link} |"
+    assert listed in (ROOT / "docs" / "operations" / "watch.md").read_text(encoding="utf-8")
     assert alert["labels"]["severity"] in {"critical", "warning"}
 
 
