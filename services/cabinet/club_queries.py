@@ -56,8 +56,8 @@ class ClubQueries(PreferenceQueries):
 
     async def homes(self) -> list[str]:
         """Return the municipalities that have groups, lowest code first."""
-        found = await self._everywhere(lambda part: part.members(GROUPS_IN))
-        return sorted({entry.partition("|")[0] for entries in found for entry in entries})
+        found = await self._everywhere(_homes)
+        return sorted(home for homes in found for home in homes)
 
     async def groups_in(self, home: str) -> list[Answer]:
         """Return the groups of a municipality with their providers."""
@@ -128,6 +128,16 @@ class ClubQueries(PreferenceQueries):
         later = 0 if group["auto_accept"] else _hold_days(overlays, day)
         counted = offer(course, span, balance, later)
         return {"hindrance": None, "offer": asdict(counted), "money": money}
+
+
+async def _homes(part: Part) -> list[str]:
+    """Return the municipalities with groups: from one to the next, whatever number each has."""
+    homes: list[str] = []
+    start = ""
+    while entries := await part.first(GROUPS_IN, start, None, 1):
+        homes.append(entries[0].partition("|")[0])
+        _, start = beginning(homes[-1])
+    return homes
 
 
 async def _children(part: Part, guardian_id: str) -> list[Answer]:

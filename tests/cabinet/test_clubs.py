@@ -283,6 +283,17 @@ async def test_groups_are_found_by(
     assert {each["id"] for each in shown["groups"]} == found
 
 
+async def test_each_municipality_with_groups_is_offered_once(journals: Journals) -> None:
+    for home in (OTHER_PAYER, "25702000"):
+        published = story.group("grp-060", "Танцы")
+        await journals.noted("enrollment", "navigator.group-published", published, payer=home)
+    await journals.follow()
+
+    homes = await ClubQueries(journals.store, journals.partitions).homes()
+
+    assert homes == sorted([PAYER, OTHER_PAYER, "25702000"])
+
+
 async def test_a_group_that_ended_is_not_offered_and_one_without_places_comes_last(
     journals: Journals,
 ) -> None:
