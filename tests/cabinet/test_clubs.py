@@ -525,6 +525,24 @@ def test_the_share_is_billings_and_stands_for_each_day_the_place_is_held(
     assert counted.parent_kopecks == max(each.parent_share_kopecks for each in later)
 
 
+@pytest.mark.parametrize(("held", "parent"), [(0, 1), (10, 2)])
+def test_a_kopeck_that_rounding_adds_while_the_place_is_held_is_agreed_to(
+    held: int, parent: int
+) -> None:
+    course = Course(
+        starts_on=date(2020, 9, 1),
+        ends_on=date(2021, 5, 31),
+        lessons_total=72,
+        price_kopecks=1_800_003,
+        normative_kopecks=1_800_000,
+    )
+    periods = {"2020": (date(2020, 1, 1), date(2020, 12, 31))}
+    span = span_of(course, periods, date(2010, 4, 17), date(2020, 8, 31))
+    assert span is not None
+
+    assert offer(course, span, 10_000_000, held).parent_kopecks == parent
+
+
 @pytest.mark.parametrize("born", [date(2002, 12, 31), date(2004, 2, 29), date(2003, 1, 1)])
 def test_an_agreement_ends_before_the_eighteenth_birthday_as_enrollment_has_it(born: date) -> None:
     course = Course(
