@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run setup test mutations chaos check bench bench-quick secrets up down backup restore sbom lock
+.PHONY: help run setup test mutations chaos drills check bench bench-quick secrets up down backup restore sbom lock
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
@@ -33,6 +33,9 @@ mutations: setup .venv/.tools ## Plant wrong decisions one by one; a test must c
 
 chaos: setup .venv/.tools ## The system under fire on a real Kafka and Redis, with a report (needs Docker)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+drills: setup .venv/.tools ## Kill each container of a deployment of its own, lose each Redis, compare the books (Docker)
+	@$(BIN)/python -m tests.deploy.drills $(ARGS)
 
 check: setup .venv/.tools ## Format, lint, types, import rules, contracts, rule tables, dead code, dependencies
 	@echo "check: format"        && $(BIN)/ruff format --check --quiet .
