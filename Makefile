@@ -1,5 +1,6 @@
 # What a person does with this project. `make` alone lists the targets.
-# PYTHON=/path/to/python3 chooses the interpreter of .venv; ARGS="…" is passed on to the program.
+# PYTHON=/path/to/python3 chooses the interpreter of .venv; ARGS="…" is passed on to the program;
+# WORKERS=4 runs as many files of tests at once, 0 runs them one after another in one process.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -8,6 +9,7 @@
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 UV ?= uv
 ARGS ?=
+WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them.
@@ -26,7 +28,7 @@ run: setup ## Start everything in one process, play an autumn, open the cabinet 
 setup: .venv/.installed ## Make .venv with the locked dependencies and .venv/bin/pfdo
 
 test: setup .venv/.tools ## Run every test; what needs Docker or Chromium is skipped without it, and says so
-	@$(BIN)/python -m pytest -rs $(ARGS)
+	@$(BIN)/python -m pytest -rs --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 mutations: setup .venv/.tools ## Plant wrong decisions one by one; a test must catch each (minutes)
 	@$(BIN)/python -m tests.mutations $(ARGS)
