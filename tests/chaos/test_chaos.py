@@ -1,6 +1,6 @@
 """A short mix of everything: real processes, a real Kafka, a real Redis for each service.
 
-By command, not with every test run: `PFDO_CHAOS=1 make test ARGS=tests/chaos/test_chaos.py`.
+In CI, and by command: `PFDO_CHAOS=1 make test ARGS=tests/chaos/test_chaos.py`.
 """
 
 import os
@@ -20,7 +20,7 @@ TOO_SLOW = ("I11 late", "I12 settled")
 @pytest.mark.timeout(900)
 async def test_whatever_strikes_the_promises_hold(tmp_path: Path) -> None:
     if os.environ.get("PFDO_CHAOS") != "1":
-        pytest.skip("takes minutes and a machine of its own: PFDO_CHAOS=1 asks for it")
+        pytest.skip("takes minutes: PFDO_CHAOS=1 asks for it")
     require_docker()
 
     report = await run(PLAN, tmp_path)
