@@ -567,6 +567,8 @@ class KafkaReader:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
+        # Nothing below waits if there is no time for it: then nobody could fetch.
+        await asyncio.sleep(0)
         ended_before: frozenset[str] | None = None
         stood: Mapping[str, int] | None = None
         while True:

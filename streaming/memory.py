@@ -219,6 +219,7 @@ class MemoryReader:
     ) -> Polled:
         """Return what waits; wait only if nothing does (the port says the rest)."""
         self._fault("poll", str(self._partition))
+        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         records = self._take(topics, records_max)

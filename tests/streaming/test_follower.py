@@ -1,9 +1,9 @@
 """Following journals into read models."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,10 +11,11 @@ from contracts.certificates import CertificateRefused
 from contracts.envelope import Envelope
 from contracts.payers import CertificateFreezeSet
 from contracts.registry import EVENTS
-from streaming.bus import Outgoing
+from streaming import memory
+from streaming.bus import Outgoing, Polled
 from streaming.errors import FencedError, HaltError
 from streaming.follower import Follower, Models, Projection
-from streaming.memory import MemoryBus
+from streaming.memory import MemoryBus, MemoryReader
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
 from tests.support.mini_service import mini_service
@@ -146,6 +147,36 @@ async def test_what_a_batch_asks_for_is_loaded_in_few_round_trips() -> None:
 
     assert len(await models_of(store)) == 2 * len(children)
     assert 0 < points.count("load") <= 5
+
+
+class SlowTopic(MemoryReader):
+    """The end of a second topic is not known yet, so that nothing can be taken."""
+
+    asked_seconds: ClassVar[list[float]] = []
+
+    async def poll(
+        self, topics: Collection[str], records_max: int, timeout_seconds: float
+    ) -> Polled:
+        self.asked_seconds.append(timeout_seconds)
+        polled = await super().poll(topics, records_max, 0.0)
+        return replace(polled, ended=polled.ended - {"billing.events.v1"})
+
+
+async def test_records_that_another_topic_holds_back_are_waited_for_and_not_asked_for_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await world_with_answers(2)
+    monkeypatch.setattr(memory, "MemoryReader", SlowTopic)
+    held_back = projection()
+    held_back.topics = (TOPIC, "billing.events.v1")
+    follower = Follower(held_back, 0, world.bus, MemoryStore(), Telemetry())
+    await follower.take_over()
+    await follower.step(0.25)
+
+    SlowTopic.asked_seconds.clear()
+    assert [await follower.step(0.25) for _ in range(3)] == [True] * 3
+
+    assert SlowTopic.asked_seconds == [0.25] * 3
 
 
 async def test_models_of_another_installation_are_dropped() -> None:
