@@ -68,9 +68,8 @@ class Reader(Protocol):
         """Return what waits in `topics` (a subset of the reader's), at most `records_max` in all.
 
         Comes back as soon as there is a record or a topic has newly turned out to be at its end,
-        or after `timeout_seconds`; lets others run even if that is 0. Raises BusUnavailableError
-        (close this reader then), and HaltError if the records at a position are no longer kept or
-        never were.
+        or after `timeout_seconds`. Raises BusUnavailableError (close this reader then), and
+        HaltError if the records at a position are no longer kept or never were.
         """
         ...
 

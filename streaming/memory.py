@@ -1,8 +1,8 @@
 """The bus in memory: for unit tests and the simulator. Deterministic, and with faults to order.
 
-What it cannot do: it forgets everything with the process, and nothing is ever slow. Transactions,
-crashes in between and a second owner are played on request: `gaps`, `fault`,
-`MemoryOwnership.force`.
+What it cannot do: it forgets everything with the process, and nothing is ever slow: a poll that
+does not wait lets nobody else run. Transactions, crashes in between and a second owner are played
+on request: `gaps`, `fault`, `MemoryOwnership.force`.
 """
 
 import asyncio
@@ -219,7 +219,6 @@ class MemoryReader:
     ) -> Polled:
         """Return what waits; wait only if nothing does (the port says the rest)."""
         self._fault("poll", str(self._partition))
-        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         records = self._take(topics, records_max)

@@ -418,7 +418,7 @@ async def test_every_type_a_source_may_send_has_a_topic(journals: Journals) -> N
         if source.may_send(model.type)
     }
 
-    assert sending == {"navigator", "payers", "attendance"}
+    assert sending == {"navigator", "payers", "attendance", "families"}
 
 
 def nothing_is_published(journals: Journals) -> bool:

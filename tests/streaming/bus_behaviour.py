@@ -67,26 +67,6 @@ class BusBehaviour(ABC):
         assert {(r.topic, r.partition) for r in records} == {(journal, 1)}
         assert all(abs(r.appended_at_ms - before_ms) < 60_000 for r in records)
 
-    async def test_a_poll_that_does_not_wait_lets_others_run(
-        self, bus: Bus, topics: tuple[str, str]
-    ) -> None:
-        reader = await bus.reader(0, dict.fromkeys(topics, 0))
-        turns = 0
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        running = asyncio.create_task(others())
-        for _ in range(50):
-            await reader.poll(topics, 10, 0.0)
-        running.cancel()
-        await reader.close()
-
-        assert turns >= 50
-
     async def test_rounds_are_read_in_the_order_in_which_they_were_appended(
         self, bus: Bus, topics: tuple[str, str], service: str
     ) -> None:

@@ -75,6 +75,25 @@ class TestKafkaBus(SharedBusBehaviour):
         return KafkaBus(self._bootstrap, PARTITIONS)
 
 
+async def test_a_poll_that_does_not_wait_lets_others_run(bus: KafkaBus, topic: str) -> None:
+    reader = await bus.reader(0, {topic: 0})
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    for _ in range(50):
+        await reader.poll([topic], 10, 0.0)
+    running.cancel()
+    await reader.close()
+
+    assert turns >= 50
+
+
 async def stranger(bootstrap: str, **options: object) -> AIOKafkaProducer:
     """Return a started producer of somebody else."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
