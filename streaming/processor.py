@@ -179,8 +179,11 @@ class Processor:
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)
         )
+        # A server that lost the end of its file may have done a part of a commit when it read it
+        # again: then what waits does not go on from where the store says it stands.
+        torn = bool(waiting) and not published and not self._is_next(waiting[0].value)
         # A store that stands at nothing may still hold remains of what it was.
-        if not agrees or (published and self.seq == 0):
+        if torn or not agrees or (published and self.seq == 0):
             await self.rebuild()
             return
         if not published:

@@ -12,6 +12,7 @@ from streaming.bus import Outgoing
 from streaming.errors import HaltError
 from streaming.follower import Follower
 from streaming.memory_store import MemoryStore
+from streaming.outbox import pack
 from streaming.processor import POSITION_FIELDS, Processor
 from streaming.redis_store import RedisStore
 from streaming.store import Store
@@ -89,6 +90,26 @@ async def test_a_store_whose_position_record_is_not_whole_is_folded_anew(
     await world.publish(child(2), request(1, 2, id="copy"), request(1, 3))
     await world.settle()
     assert world.decisions(NAME)["copy"] == ["duplicate"]
+    assert told(world)[-1] == "certificate-refused Ответ 3"
+    check_journal(world)
+
+
+async def test_a_store_whose_outbox_came_back_with_what_was_published_is_folded_anew() -> None:
+    """A Redis that lost the end of its file did so: it had pushed, and forgot the rest."""
+    world = await started(child(1), request(1), request(1, 2))
+    before, said = await world.state(NAME), told(world)
+    topic = f"{NAME}.events.v1"
+    *_, last = world.log.log(topic, home(world)).records
+    again = pack(Outgoing(topic, home(world), last.key, last.value, last.headers))
+    hurt(world, lambda kept: kept.outbox.append(again))
+    hurt(world, lambda kept: kept.values.pop(f"child/{P}/child-1"))
+    world.kill(NAME, home(world))
+    await world.settle()
+
+    assert await world.state(NAME) == before
+    assert told(world) == said
+    await world.publish(request(1, 3))
+    await world.settle()
     assert told(world)[-1] == "certificate-refused Ответ 3"
     check_journal(world)
 
