@@ -1,6 +1,7 @@
 """`python -m bench [quick]`: throughput beside a limit and the usual way, latency, mails.
 
 `python -m bench fanout [quick]`: only how fast debits become mails; needs no Kafka.
+`python -m bench pages [quick]`: only how fast parents get their page.
 """
 
 import json
@@ -20,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from bench import fanout, load, measure
+from bench import fanout, load, measure, pages
 from bench.surroundings import cpu_seconds, memory_mib, run, services, surroundings
 from streaming.installation import open_installation
 from streaming.settings import load_settings
@@ -29,6 +30,7 @@ RESULTS = Path("bench/results")
 CHILDREN = 200
 PARTITIONS = 1
 PORT = 18038
+SERVICES = "enrollment,certificates,billing,notifications"
 
 
 async def prepare(bootstrap: str, redis_url: str) -> None:
@@ -75,8 +77,7 @@ def measured(quick: bool, console: Console) -> dict[str, Any]:
         run(prepare(around.bootstrap, around.redis_url))
         sample = measure.encoded(list(islice(load.marks(CHILDREN), count)))
         run(measure.send(around.bootstrap, "bench-marks", 0, sample))
-        names = "enrollment,certificates,billing,notifications"
-        with services(names, PARTITIONS, PORT, around.settings()) as pid:
+        with services(SERVICES, PARTITIONS, PORT, around.settings()) as pid:
             console.print("Making the agreements …")
             run(begin(around.bootstrap))
             warm = measure.encoded(list(islice(marks, 2_000)))
@@ -91,6 +92,8 @@ def measured(quick: bool, console: Console) -> dict[str, Any]:
             values = measure.encoded(list(islice(marks, fanout.RATE * seconds)))
             result["paced_mails"] = run(fanout.paced(around, 0, values, children=CHILDREN))
             result["memory_mib"] = memory_mib(pid)
+            if not quick:
+                result["pages"] = pages.measured(around, marks, quick=quick, console=console)
             for _ in range(repeats):
                 values = measure.encoded(list(islice(marks, count)))
                 result["ours"].append(run(measure.ours(around.bootstrap, 0, values)))
@@ -102,6 +105,17 @@ def measured(quick: bool, console: Console) -> dict[str, Any]:
             )
     result["drained_mails"] = fanout.measured(quick=quick, console=console)
     return result
+
+
+def pages_alone(*, quick: bool, console: Console) -> dict[str, Any]:
+    """Run what pages need, and return the figures of pages alone."""
+    with surroundings() as around:
+        run(prepare(around.bootstrap, around.redis_url))
+        with services(SERVICES, PARTITIONS, PORT, around.settings()):
+            console.print("Making the agreements …")
+            run(begin(around.bootstrap))
+            marks = load.marks(CHILDREN)
+            return pages.measured(around, marks, quick=quick, console=console)
 
 
 def shown(result: dict[str, Any], console: Console) -> None:
@@ -135,8 +149,11 @@ def main() -> int:
     """Run the bench, print its tables, keep its figures; 1 if mails missed a goal."""
     if sys.argv[1:2] == ["fanout"]:
         return fanout.main(quick=sys.argv[2:3] == ["quick"])
-    quick = sys.argv[1:2] == ["quick"]
     console = Console()
+    if sys.argv[1:2] == ["pages"]:
+        pages.shown(pages_alone(quick=sys.argv[2:3] == ["quick"], console=console), console)
+        return 0
+    quick = sys.argv[1:2] == ["quick"]
     begun = time.monotonic()
     result = measured(quick, console)
     result |= {
@@ -149,6 +166,8 @@ def main() -> int:
         ).stdout.strip(),
     }
     shown(result, console)
+    if "pages" in result:
+        pages.shown(result["pages"], console)
     reached = fanout.shown(result["drained_mails"], result["paced_mails"], console)
     RESULTS.mkdir(parents=True, exist_ok=True)
     file = RESULTS / f"{'quick' if quick else 'full'}-{time.strftime('%Y%m%d-%H%M%S')}.json"
