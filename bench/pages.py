@@ -46,8 +46,8 @@ def logged_in(number: int) -> tuple[str, str]:
     return f"/families/{guardian}", cookie
 
 
-def wait_for_debits(path: str, cookie: str) -> None:
-    """Wait until a page shows a certificate with a debit: there is something to draw."""
+def wait_for_enrollment(path: str, cookie: str) -> None:
+    """Wait until a page shows the family's group: there is something to draw."""
     deadline = time.monotonic() + ANSWER_SECONDS_MAX
     asked = urllib.request.Request(
         f"http://127.0.0.1:{CABINET_PORT}{path}", headers={"cookie": cookie}
@@ -130,7 +130,7 @@ def measured(
         warm = measure.encoded(list(islice(marks, 1_000)))
         run(measure.send(around.bootstrap, measure.MARKS, 0, warm))
         sessions = [logged_in(number) for number in range(FAMILIES)]
-        wait_for_debits(*sessions[0])
+        wait_for_enrollment(*sessions[0])
         for rate in RATES:
             values = measure.encoded(list(islice(marks, MARKS_RATE * seconds)))
             before, begun = cpu_seconds(pid), time.monotonic()

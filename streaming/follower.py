@@ -247,8 +247,8 @@ class Follower:
             return True
         self._step_over(self._merge)
         # What is held back by a topic whose next record is on its way is waited for, all the same.
-        is_at_end = self._changed and self._merge.is_empty
-        await self._merge.fill(0.0 if is_at_end else wait_seconds)
+        commits_first = self._changed and self._merge.is_empty
+        await self._merge.fill(0.0 if commits_first else wait_seconds)
         if not self._merge.is_empty:
             return True
         self._step_over(self._merge)

@@ -175,15 +175,14 @@ class Processor:
         published: list[Record] = []
         if end > self._published.next:
             published = await self._head(self._published.next, end, len(waiting) + 1)
-        agrees = self._follows(published) and all(
+        # A Redis that lost the end of its file may have done a part of a commit when it read it
+        # again: then what waits does not go on from where the store says it stands.
+        agrees = self._follows(published or waiting) and all(
             record.value == outgoing.value
             for record, outgoing in zip(published, waiting, strict=False)
         )
-        # A server that lost the end of its file may have done a part of a commit when it read it
-        # again: then what waits does not go on from where the store says it stands.
-        torn = bool(waiting) and not published and not self._is_next(waiting[0].value)
         # A store that stands at nothing may still hold remains of what it was.
-        if torn or not agrees or (published and self.seq == 0):
+        if not agrees or (published and self.seq == 0):
             await self.rebuild()
             return
         if not published:
@@ -212,8 +211,8 @@ class Processor:
         if len(published) > len(waiting):
             await self._fold(self._published.next)
 
-    def _follows(self, published: Sequence[Record]) -> bool:
-        return not published or self._is_next(published[0].value)
+    def _follows(self, records: Sequence[Record] | Sequence[Outgoing]) -> bool:
+        return not records or self._is_next(records[0].value)
 
     def _is_next(self, value: bytes | None) -> bool:
         """Return whether a record of the journal is the one after all that is known of it."""

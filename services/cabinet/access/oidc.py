@@ -123,8 +123,7 @@ class OpenIdConnect:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        joined = "&" if urlsplit(server.authorization_endpoint).query else "?"
-        return f"{server.authorization_endpoint}{joined}{urlencode(asked)}"
+        return _asking(server.authorization_endpoint, asked)
 
     async def leaving_address(self) -> str | None:
         """Return where a person leaves the server too; None if it does not offer that.
@@ -139,8 +138,7 @@ class OpenIdConnect:
             "client_id": self._log_in.client_id,
             "post_logout_redirect_uri": f"{self._log_in.public_url}/",
         }
-        joined = "&" if urlsplit(server.end_session_endpoint).query else "?"
-        return f"{server.end_session_endpoint}{joined}{urlencode(asked)}"
+        return _asking(server.end_session_endpoint, asked)
 
     async def person(self, attempt: Attempt, answer: Mapping[str, str]) -> Principal:
         """Return who logged in, by what the server sent back with the person.
@@ -290,6 +288,12 @@ class OpenIdConnect:
         if not isinstance(told, dict):
             raise ServerUnavailableError(f"{url}: the answer is no JSON object")
         return answer.status_code, told
+
+
+def _asking(endpoint: str, asked: Mapping[str, str]) -> str:
+    """Return the address of an endpoint, which may have a query of its own, with ours."""
+    joined = "&" if urlsplit(endpoint).query else "?"
+    return f"{endpoint}{joined}{urlencode(asked)}"
 
 
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
