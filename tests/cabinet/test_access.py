@@ -50,15 +50,6 @@ KEY_OF_SESSIONS = b"k" * 40
 
 
 @pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
-@pytest.fixture
 async def stranger(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody in the sandbox who is nobody yet."""
     async with client_of(app_of(journals), auth=None) as client:

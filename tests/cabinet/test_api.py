@@ -26,15 +26,6 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
-@pytest.fixture
 async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
     """A client of that cabinet."""
     async with client_of(app_of(journals)) as opened:

@@ -41,15 +41,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
 @asynccontextmanager
 async def family_page(
     journals: Journals, size: tuple[int, int] = PHONE, *, scripts: bool = True, **more: Any

@@ -58,15 +58,6 @@ MACHINES: dict[str, dict[str, Any]] = {
 LIKE_A_TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.e30.AAAA"
 
 
-@pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
 @pytest.fixture(scope="module")
 def server(pytestconfig: pytest.Config) -> Iterator[Server]:
     """The real server."""

@@ -26,15 +26,6 @@ URL = "https://cabinet.example"
 GOOD = CODES.code_of(story.NUMBER)
 
 
-@pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
 def client_for(journals: Journals, sandbox: bool = True) -> httpx.AsyncClient:
     """Return a client of a cabinet that prints."""
     return client_of(app_of(journals, sandbox=sandbox, codes=CODES, public_url=URL))

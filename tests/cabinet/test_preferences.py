@@ -56,15 +56,6 @@ def form(revision: Any = 0, **changes: Any) -> str:
 
 
 @pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
-
-
-@pytest.fixture
 async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
     """A client of that cabinet, in the sandbox."""
     async with client_of(app_of(journals)) as opened:

@@ -1,6 +1,5 @@
 """What the cabinet answers: shapes, what is not there, and that all ways say the same."""
 
-import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
@@ -16,15 +15,6 @@ SHAPES: dict[str, type[BaseModel]] = {
     "payers": shapes.PayerShape,
     "invoices": shapes.InvoiceShape,
 }
-
-
-@pytest.fixture
-async def journals() -> Journals:
-    """A cabinet that knows the whole story."""
-    told = await Journals().start()
-    await story.tell_all(told)
-    await told.follow()
-    return told
 
 
 async def test_what_is_not_there_is_none(journals: Journals) -> None:
