@@ -267,6 +267,8 @@ class Processor:
         """
         ends = await self._bus.ends([self._journal_topic])
         end_offset = ends[(self._journal_topic, self.number)]
+        if start >= end_offset:
+            return
         reader = await self._bus.reader(self.number, {self._journal_topic: start})
         folded = 0
         moved_at = time.monotonic()

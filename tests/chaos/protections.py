@@ -46,6 +46,8 @@ FAULT = 0.04
 STEPS_MAX = 12
 ASLEEP = 0.1
 WAKING = 0.3
+SETTLING_STEPS_MAX = 1_000
+TAKEN_OVER_MAX = 20
 GONE_BACK = 0.08
 BETWEEN_QUESTIONS = frozenset({"outbox", "load"})
 """Where a store may go back in the middle of what an owner asks it."""
@@ -83,6 +85,7 @@ class _Run:
         self._may_sleep = False
         self._faults = faults
         self.world = World([mini_service()], partitions=2, seed=seed)
+        self.world.steps_max = SETTLING_STEPS_MAX
         self._store = self.world.stores[NAME]
         self._copy = self._store.snapshot()
 
@@ -113,13 +116,15 @@ class _Run:
 
     async def _settle(self) -> None:
         await self.world.settle()
-        while self._compares_while_idle:
+        for _ in range(TAKEN_OVER_MAX if self._compares_while_idle else 0):
             back = [p for p in range(2) if not await self._still_owner(p)]
             if not back:
                 return
             for number in back:
                 self.world.kill(NAME, number)
             await self.world.settle()
+        if self._compares_while_idle:
+            raise AssertionError("an owner that has just taken over does not own")
 
     async def _still_owner(self, number: int) -> bool:
         owner = self.world.owner(NAME, number)

@@ -49,6 +49,7 @@ class World:
         self.stores = {name: MemoryStore() for name in self.services}
         self.partitions = partitions
         self.cached_max = cached_max
+        self.steps_max = STEPS_MAX
         self.bus_fault: Callable[[str, str], None] | None = None
         self._owners: dict[tuple[str, int], Processor] = {}
 
@@ -125,7 +126,7 @@ class World:
         """Step all partitions in random order until nothing is left to do anywhere."""
         places = [(name, p) for name in self.services for p in range(self.partitions)]
         quiet = 0
-        for _ in range(STEPS_MAX):
+        for _ in range(self.steps_max):
             self.random.shuffle(places)
             worked = False
             for name, partition in places:
