@@ -2,6 +2,9 @@
 -- in front. They know no business word: values are opaque, numbers are whole and of 15 digits at
 -- most (Lua's are doubles). Everything is validated first, since an error undoes no earlier write.
 -- All keys of a partition carry its hash tag, so those of indexes, made here, are in its slot too.
+-- A Redis whose file was cut in the middle of a call may do the front half of that call at a later
+-- start. So each call that writes more than once counts itself in `begun` first and says with
+-- `ended` last how far it had counted: from half a call on, these two differ, until all is cleared.
 
 local DIGITS_MAX = 15
 local WRITES_MAX = 2000
@@ -25,6 +28,10 @@ local function refusal(epoch_key, epoch, seq)
     return {'behind', seq}
   end
   return nil
+end
+
+local function begin(position_key)
+  return redis.call('HINCRBY', position_key, 'begun', 1)
 end
 
 local function standing(keys)
@@ -65,10 +72,13 @@ redis.register_function('clear_' .. VERSION, function(keys, args)
   if refused then
     return refused
   end
-  for _, name in ipairs(redis.call('SMEMBERS', keys[5])) do
+  local names = redis.call('SMEMBERS', keys[5])
+  begin(keys[2])
+  for _, name in ipairs(names) do
     redis.call('UNLINK', keys[5] .. ':' .. name)
   end
-  for place = 2, 5 do
+  -- The position, which says that this has begun, last.
+  for place = 5, 2, -1 do
     redis.call('UNLINK', keys[place])
   end
   return {'committed', '0'}
@@ -140,12 +150,13 @@ redis.register_function('commit_' .. VERSION, function(keys, args)
   end
   local epoch, trim = number[1], number[3]
 
-  local seq = redis.call('HGET', keys[2], 'seq') or '0'
+  local stands = redis.call('HMGET', keys[2], 'seq', 'begun', 'ended')
+  local seq = stands[1] or '0'
   local refused = refusal(keys[1], epoch, seq)
   if refused then
     return refused
   end
-  if whole(seq) ~= number[2] then
+  if whole(seq) ~= number[2] or stands[2] ~= stands[3] then
     return {'behind', seq}
   end
 
@@ -181,6 +192,7 @@ redis.register_function('commit_' .. VERSION, function(keys, args)
   check_types(keys[5], args, removals, number[7])
   check_types(keys[5], args, additions, number[8])
 
+  local begun = begin(keys[2])
   if trim > 0 then
     redis.call('LTRIM', keys[3], trim, -1)
   end
@@ -190,5 +202,6 @@ redis.register_function('commit_' .. VERSION, function(keys, args)
   add_members(keys[5], args, additions, number[8])
   in_steps('RPUSH', keys[3], args, entries, #args)
   in_steps('HSET', keys[2], args, fields, writes - 1)
+  redis.call('HSET', keys[2], 'ended', begun)
   return {'committed', tostring(redis.call('HINCRBY', keys[2], 'seq', 1))}
 end)

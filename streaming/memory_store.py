@@ -48,6 +48,7 @@ class _Kept:
     values: dict[str, bytes] = field(default_factory=dict)
     indexes: dict[str, list[str]] = field(default_factory=dict)
     outbox: list[bytes] = field(default_factory=list)
+    is_whole: bool = True
 
 
 @dataclass
@@ -127,7 +128,7 @@ class MemoryStore:
         refusal = self._refusal(partition, epoch, kept.seq)
         if refusal is not None:
             return refusal
-        if kept.seq != commit.expected_seq:
+        if kept.seq != commit.expected_seq or not kept.is_whole:
             return Behind(kept.seq)
         if commit.trim > len(kept.outbox):
             raise ValueError(f"cannot trim {commit.trim} of {len(kept.outbox)} entries")
@@ -183,6 +184,7 @@ class MemoryStore:
             seq=kept.seq,
             fields=dict(kept.fields),
             outbox=len(kept.outbox),
+            is_whole=kept.is_whole,
         )
 
     def _refusal(self, partition: int, epoch: int, seq: int) -> Behind | Fenced | None:

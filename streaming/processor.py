@@ -146,7 +146,8 @@ class Processor:
     def _stand_at(self, standing: Standing) -> bool:
         """Stand where the store says. Return False if a part of what it must say is missing."""
         fields = standing.fields
-        is_whole = not fields or all(name in fields for name in POSITION_FIELDS)
+        has_all = not fields or all(name in fields for name in POSITION_FIELDS)
+        is_whole = standing.is_whole and has_all
         try:
             published = Published(*orjson.loads(fields.get("published", b"[]")))
             end = _end(fields.get("journal"))
@@ -516,7 +517,8 @@ class Processor:
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it; ask while it is quiet."""
         standing = await self._store.standing(self.number, self.service.state_version)
-        return (standing.epoch, standing.seq) == (self.epoch, self.seq)
+        stands_there = (standing.epoch, standing.seq) == (self.epoch, self.seq)
+        return stands_there and standing.is_whole
 
     async def is_fenced(self) -> bool:
         """Return whether a newer owner has the partition."""

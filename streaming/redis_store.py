@@ -1,9 +1,10 @@
 """The store on Redis or Valkey: every commit is one function call, everything else one round trip.
 
-Of a partition `<prefix>:{<service>:<partition>}` there are, by version: `position` (hash: `seq` and
-the owner's fields), `state` (hash), `outbox` (list), `indexes` (set of names) and one sorted set
-for each index; `epoch` is shared by the versions. Nothing has a time to live. The server must not
-forget what it acknowledged; which settings that takes is checked at start (promises.md, section 5).
+Of a partition `<prefix>:{<service>:<partition>}` there are, by version: `position` (hash: `seq`,
+`begun`, `ended` and the owner's fields), `state` (hash), `outbox` (list), `indexes` (set of names)
+and one sorted set for each index; `epoch` is shared by the versions. Nothing has a time to live.
+The server must not forget what it acknowledged; which settings that takes is checked at start
+(promises.md, section 5).
 """
 
 import time
@@ -242,6 +243,7 @@ def _standing(answer: Any) -> Standing:
     return Standing(
         epoch=int(epoch),
         seq=int(pairs.pop(b"seq", 0)),
+        is_whole=pairs.pop(b"begun", b"") == pairs.pop(b"ended", b""),
         fields={name.decode().removeprefix(_FIELD): content for name, content in pairs.items()},
         outbox=outbox,
     )

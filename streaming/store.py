@@ -20,12 +20,14 @@ class Standing:
 
     `epoch` grows with every taking over, `seq` with every commit. `fields` are the owner's own
     (positions, end of the journal, fingerprint, …), opaque here. `outbox` is how many entries wait.
+    Not `is_whole` says that a part of a commit was done: it takes no more until it is cleared.
     """
 
     epoch: int
     seq: int
     fields: Mapping[str, bytes]
     outbox: int
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class Committed:
 class Behind:
     """Nothing was written: the store is not where its owner left it, the partition is at `seq`.
 
-    Also the answer of a store that forgot the owner's epoch (wiped, or an older copy of itself).
+    Also the answer of a store that forgot the owner's epoch (wiped, or an older copy of itself),
+    and of one that is not whole.
     """
 
     seq: int

@@ -5,7 +5,8 @@
 prints how many of so many seeded runs go wrong with each protection of `docs/promises.md`, section
 2, removed. A run is one small service with three input topics in memory; copies, contradictions and
 what comes too early; crashes at any point of bus and store, lost replies, paused owners that wake
-up, stores that go back under their owner or lose everything, inputs gone by retention. It is wrong
+up, stores that go back under their owner, lose everything or do the front half of a commit once
+more when they are read from their file; inputs gone by retention. It is wrong
 if it ends otherwise than on a calm day, or if its journal is broken.
 """
 
@@ -33,7 +34,7 @@ from streaming.memory import MemoryWriter
 from streaming.memory_store import MemoryStore
 from streaming.natural_keys import Known
 from streaming.processor import Processor
-from streaming.store import Commit
+from streaming.store import Answer, Commit
 from streaming.telemetry import configure_logs
 from tests.support.mini_service import mini_service
 from tests.support.world import SURROUNDINGS, Crash, World, day, event
@@ -59,8 +60,13 @@ def how_it_goes_wrong(seed: int, removed: str) -> str | None:
     """Return in words how a run without a protection differs from a calm day, or None."""
     said = story(seed)
     calm = asyncio.run(_Run(seed, said, faults=False).ended())
-    compares = removed != COMPARING_WHILE_IDLE
-    run = _Run(seed, said, faults=True, compares_while_idle=compares)
+    run = _Run(
+        seed,
+        said,
+        faults=True,
+        compares_while_idle=removed != COMPARING_WHILE_IDLE,
+        tells_halves=removed != TELLING_HALVES,
+    )
     try:
         with REMOVED[removed]():
             ended = asyncio.run(run.ended())
@@ -72,9 +78,38 @@ def how_it_goes_wrong(seed: int, removed: str) -> str | None:
     return None
 
 
+class _TearingStore(MemoryStore):
+    """A store that may do the front half of a commit again, as a Redis of a cut file does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tells = True
+        self._attempted: dict[tuple[int, int], Commit] = {}
+
+    async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:
+        self._attempted[partition, version] = commit
+        return await super().commit(partition, version, epoch, commit)
+
+    def tear(self, chance: random.Random) -> None:
+        """Do again what the last commit that was tried for some partition began with."""
+        for place, commit in self._attempted.items():
+            kept = self._now.kept.get(place)
+            if kept is None or chance.random() < 0.5:
+                continue
+            kept.values |= dict(itertools.islice(commit.writes.items(), chance.randrange(4)))
+            kept.outbox += commit.outbox[: chance.randrange(4)]
+            kept.is_whole = not self.tells
+
+
 class _Run:
     def __init__(
-        self, seed: int, story: list[Event], *, faults: bool, compares_while_idle: bool = True
+        self,
+        seed: int,
+        story: list[Event],
+        *,
+        faults: bool,
+        compares_while_idle: bool = True,
+        tells_halves: bool = True,
     ) -> None:
         self._story = story
         self._chance = random.Random(f"faults {seed}")
@@ -86,7 +121,9 @@ class _Run:
         self._faults = faults
         self.world = World([mini_service()], partitions=2, seed=seed)
         self.world.steps_max = SETTLING_STEPS_MAX
-        self._store = self.world.stores[NAME]
+        self._store = _TearingStore()
+        self._store.tells = tells_halves
+        self.world.stores[NAME] = self._store
         self._copy = self._store.snapshot()
 
     async def ended(self) -> dict[str, Any]:
@@ -186,6 +223,8 @@ class _Run:
             self._store.restore(self._copy)
         elif what < 0.3:
             self._copy = self._store.snapshot()
+        elif what < 0.35:
+            self._store.tear(self._chance)
 
     def _pause_owner(self) -> None:
         number = self._chance.randrange(2)
@@ -413,6 +452,7 @@ def _no_comparison_with_the_journal() -> AbstractContextManager[Any]:
 
 
 COMPARING_WHILE_IDLE = "comparing the store's position while idle"
+TELLING_HALVES = "a store tells that it did half a commit"
 NOTHING = "nothing"
 REMOVED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     NOTHING: nullcontext,
@@ -428,6 +468,7 @@ REMOVED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "fence on the journal": _no_fence_on_the_journal,
     "epoch in the store": _no_epoch_in_the_store,
     "an answer of the store says where it stands": _no_look_at_where_an_answer_stands,
+    TELLING_HALVES: nullcontext,
     "store and journal made to agree": _no_comparison_with_the_journal,
 }
 """The protections of `docs/promises.md`, section 2, and how each is taken out."""

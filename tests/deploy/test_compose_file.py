@@ -118,7 +118,7 @@ def test_all_of_ours_know_the_same_sources() -> None:
         (given,) = container["configs"]
         assert given["source"] == "sources", name
         assert container["environment"]["PFDO_SOURCES"] == given["target"], name
-    assert COMPOSE["configs"] == {"sources": {"file": "./sources.yaml"}}
+    assert COMPOSE["configs"]["sources"] == {"file": "./sources.yaml"}
 
 
 @pytest.mark.parametrize("name", OURS)

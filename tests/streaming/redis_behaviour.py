@@ -100,6 +100,20 @@ class RedisBehaviour(StoreBehaviour):
         ]
         assert [await self._admin.ttl(key) for key in keys] == [-1] * len(keys)
 
+    async def test_what_began_and_did_not_end_is_told_and_takes_no_commit_until_it_is_cleared(
+        self, store: RedisStore
+    ) -> None:
+        epoch = await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        assert (await store.standing(P, V)).is_whole
+        await self._admin.hincrby("pfdo:{billing:7}:v1:position", "begun", 1)
+
+        assert await store.commit(P, V, epoch, Commit(expected_seq=1)) == Behind(1)
+        standing = await store.take_over(P, V)
+        assert (standing.is_whole, standing.seq, set(standing.fields)) == (False, 1, set())
+        assert await store.clear(P, V, standing.epoch) == Committed(0)
+        assert (await store.standing(P, V)).is_whole
+        assert await store.commit(P, V, standing.epoch, Commit(expected_seq=0)) == Committed(1)
+
     async def test_a_full_memory_means_waiting_not_half_a_commit(self, store: RedisStore) -> None:
         epoch = await self.commits(store)
         await self._admin.config_set("maxmemory", "1")

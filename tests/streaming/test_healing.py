@@ -94,6 +94,24 @@ async def test_a_store_whose_position_record_is_not_whole_is_folded_anew(
     check_journal(world)
 
 
+async def test_a_store_that_did_half_a_commit_again_is_folded_anew_while_its_owner_lives() -> None:
+    world = await started(child(1), request(1), request(1, 2))
+    calm = await started(child(1), request(1), request(1, 2), request(1, 3))
+    said = told(world)
+    hurt(world, lambda kept: kept.values.pop(f"child/{P}/child-1"))
+    hurt(world, lambda kept: setattr(kept, "is_whole", False))
+    owner = world.owner(NAME, home(world))
+    assert owner is not None
+    assert not await owner.still_owner()
+
+    await world.publish(request(1, 3))
+    await world.settle()
+
+    assert told(world) == [*said, "certificate-refused Ответ 3"]
+    assert await world.state(NAME) == await calm.state(NAME)
+    check_journal(world)
+
+
 async def test_a_store_whose_outbox_came_back_with_what_was_published_is_folded_anew() -> None:
     """A Redis that lost the end of its file did so: it had pushed, and forgot the rest."""
     world = await started(child(1), request(1), request(1, 2))
