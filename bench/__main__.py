@@ -2,6 +2,7 @@
 
 `python -m bench fanout [quick]`: only how fast debits become mails; needs no Kafka.
 `python -m bench pages [quick]`: only how fast parents get their page.
+`python -m bench rebuild [quick]`: only how fast a state is folded from a long journal.
 """
 
 import json
@@ -21,7 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.table import Table
 
-from bench import fanout, load, measure, pages
+from bench import fanout, load, measure, pages, rebuild
 from bench.surroundings import cpu_seconds, memory_mib, run, services, surroundings
 from streaming.installation import open_installation
 from streaming.settings import load_settings
@@ -153,6 +154,9 @@ def main() -> int:
     if sys.argv[1:2] == ["pages"]:
         pages.shown(pages_alone(quick=sys.argv[2:3] == ["quick"], console=console), console)
         return 0
+    if sys.argv[1:2] == ["rebuild"]:
+        reached = rebuild.shown(rebuild.measured(quick=sys.argv[2:3] == ["quick"]), console)
+        return 0 if reached else 1
     quick = sys.argv[1:2] == ["quick"]
     begun = time.monotonic()
     result = measured(quick, console)

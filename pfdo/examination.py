@@ -75,15 +75,19 @@ async def _of_bus(installation: Installation) -> list[dict[str, Any]]:
 
 async def _of_services(installation: Installation) -> list[dict[str, Any]]:
     from pfdo.settling import lag, readers_of
-    from pfdo.system import SERVICES, running_now
+    from pfdo.system import running_now
 
+    # In one process the cabinet and the senders come and go with the services.
+    everybody = installation.settings.uses_kafka
+    readers = readers_of(installation, cabinet=everybody)
+    names = [reader.name for reader in readers]
     try:
-        running = await running_now(installation.settings)
-        left = await lag(installation, readers_of(installation, cabinet=False))
+        running = await running_now(installation.settings, names)
+        left = await lag(installation, readers)
     except (BusUnavailableError, StoreUnavailableError, SettingError) as error:
         remedy = "start Redis, or correct its settings as the message says"
         return [_finding("stores", str(error), ok=False, remedy=remedy)]
-    silent = [name for name in SERVICES if name not in running]
+    silent = [name for name in names if name not in running]
     findings = [
         _finding(
             "services",

@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -70,18 +70,21 @@ def _can_be_had(path: Path) -> bool:
     return True
 
 
-async def running_now(settings: Settings) -> frozenset[str]:
-    """Return the services that run on this installation, in any process."""
+async def running_now(settings: Settings, names: Collection[str] = SERVICES) -> frozenset[str]:
+    """Return which services run on this installation, in any process.
+
+    On Kafka it can be told of the cabinet and the senders too.
+    """
     if not settings.uses_kafka:
-        return RunLocks(settings.data).held() & set(SERVICES)
-    return await _with_members(settings)
+        return RunLocks(settings.data).held() & set(names)
+    return await _with_members(settings, names)
 
 
-async def _with_members(settings: Settings) -> frozenset[str]:
+async def _with_members(settings: Settings, names: Collection[str]) -> frozenset[str]:
     from streaming.kafka import group_members
     from streaming.kafka_security import security_of
 
-    groups = {f"pfdo-{name}": name for name in SERVICES}
+    groups = {f"pfdo-{name}": name for name in names}
     members = await group_members(
         str(settings.kafka_bootstrap), list(groups), security_of(settings)
     )

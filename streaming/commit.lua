@@ -42,13 +42,6 @@ local function standing(keys)
   }
 end
 
--- KEYS epoch, position, outbox
-redis.register_function{
-  function_name = 'standing_' .. VERSION,
-  callback = standing,
-  flags = {'no-writes'},
-}
-
 -- KEYS epoch, position, outbox. ARGV milliseconds of the caller's clock: so no epoch comes back
 -- after a wipe.
 redis.register_function('take_over_' .. VERSION, function(keys, args)

@@ -43,6 +43,9 @@ HEAD_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.5
 BLOCKED_POLL_SECONDS = 0.02
 """How long to wait at a time where something is known to come, or the end to become known."""
+LOOSE_ENDS_SECONDS = 0.02
+"""How quiet it must be before the position record is brought up to date by a commit of its own: the
+next batch would do it too."""
 
 
 class UndecidableError(Exception):
@@ -364,7 +367,9 @@ class Processor:
         self._step_over(merge)
         if self.partition.is_holding:
             wait_seconds = self._keep_patience(wait_seconds)
-        await merge.fill(0.0 if self._has_loose_ends else wait_seconds)
+        if self._has_loose_ends:
+            wait_seconds = min(wait_seconds, LOOSE_ENDS_SECONDS)
+        await merge.fill(wait_seconds)
         if not merge.is_empty:
             return True
         self._step_over(merge)

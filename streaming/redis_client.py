@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -77,6 +78,12 @@ class FunctionLibrary:
             await _sent(client, "FUNCTION", "LOAD", "REPLACE", self._code)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    commands: Sequence[Sequence[Argument]]
+    answers: asyncio.Future[list[Any]]
+
+
 class RedisClient:
     """A client of one server, given by its URL, or of an embedded one, which it keeps running.
 
@@ -104,6 +111,8 @@ class RedisClient:
         self._turns = asyncio.Semaphore(connections_max)
         self._client: Redis | None = None
         self._lost = False
+        self._questions: list[_Question] = []
+        self._trips: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Connect and load the functions. Raises SettingError if the server cannot be used."""
@@ -158,14 +167,48 @@ class RedisClient:
             raise self._translated(error) from error
 
     async def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send several reading commands in one round trip and return their answers."""
+        """Send several reading commands in one round trip and return their answers.
+
+        Whatever is asked in the same turn of the event loop shares the round trip: a page asks
+        dozens of small questions, and each trip costs more than its answers.
+        """
+        question = _Question(commands, asyncio.get_running_loop().create_future())
+        self._questions.append(question)
+        if len(self._questions) == 1:
+            trip = asyncio.create_task(self._ask())
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+        answers = await question.answers
+        for answer in answers:
+            if isinstance(answer, exceptions.RedisError):
+                raise self._translated(answer) from answer
+        return answers
+
+    async def _ask(self) -> None:
+        """Send what was asked since the last turn, and hand out the answers."""
+        questions, self._questions = self._questions, []
+        try:
+            answers = iter(await self._asked([c for each in questions for c in each.commands]))
+        except BaseException as error:
+            for question in questions:
+                if not question.answers.done():
+                    question.answers.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for question in questions:
+            own = list(islice(answers, len(question.commands)))
+            if not question.answers.done():
+                question.answers.set_result(own)
+
+    async def _asked(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         client = await self._ready()
         pipeline = client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
         try:
             async with self._turns:
-                return await pipeline.execute()
+                return await pipeline.execute(raise_on_error=False)
         except exceptions.RedisError as error:
             raise self._translated(error) from error
 

@@ -8,7 +8,7 @@ The server must not forget what it acknowledged; which settings that takes is ch
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from streaming.store import (
     Count,
     Fenced,
     Loaded,
+    Looked,
     Outbox,
     Range,
     Standing,
@@ -96,8 +97,9 @@ class RedisStore:
 
     async def standing(self, partition: int, version: int) -> Standing:
         """Return the standing without changing anything."""
-        keys = self._keys(partition, version)[:3]
-        return _standing(await self._client.call("standing", keys, []))
+        epoch, position, outbox, *_ = self._keys(partition, version)
+        questions = [("GET", epoch), ("LLEN", outbox), ("HGETALL", position)]
+        return _standing(await self._client.execute_all(questions))
 
     async def load(
         self,
@@ -107,9 +109,40 @@ class RedisStore:
         ranges: Sequence[Range] = (),
         counts: Sequence[Count] = (),
     ) -> Loaded:
-        """Answer all questions in one round trip."""
-        epoch, position, _, state, indexes = self._keys(partition, version)
-        commands: list[Sequence[Argument]] = [("GET", epoch), ("HGET", position, "seq")]
+        """Answer all questions of an owner in one round trip."""
+        epoch, position, *_ = self._keys(partition, version)
+        questions = self._questions(partition, version, keys, ranges, counts)
+        answers = await self._client.execute_all(
+            [("GET", epoch), ("HGET", position, "seq"), *questions]
+        )
+        return Loaded(
+            *_looked(answers[2:], keys, ranges, counts),
+            epoch=int(answers[0] or 0),
+            seq=int(answers[1] or 0),
+        )
+
+    async def look(
+        self,
+        partition: int,
+        version: int,
+        keys: Sequence[str] = (),
+        ranges: Sequence[Range] = (),
+        counts: Sequence[Count] = (),
+    ) -> Looked:
+        """Answer all questions of somebody who shows and decides nothing, in one round trip."""
+        questions = self._questions(partition, version, keys, ranges, counts)
+        return Looked(*_looked(await self._client.execute_all(questions), keys, ranges, counts))
+
+    def _questions(
+        self,
+        partition: int,
+        version: int,
+        keys: Sequence[str],
+        ranges: Sequence[Range],
+        counts: Sequence[Count],
+    ) -> list[Sequence[Argument]]:
+        *_, state, indexes = self._keys(partition, version)
+        commands: list[Sequence[Argument]] = []
         if keys:
             commands.append(("HMGET", state, *keys))
         for each in ranges:
@@ -119,14 +152,7 @@ class RedisStore:
         for count in counts:
             start, end = _bounds(count.start, count.end)
             commands.append(("ZLEXCOUNT", f"{indexes}:{count.index}", start, end))
-        answers = iter(await self._client.execute_all(commands))
-        return Loaded(
-            epoch=int(next(answers) or 0),
-            seq=int(next(answers) or 0),
-            values=next(answers) if keys else [],
-            ranges=[[member.decode() for member in next(answers)] for _ in ranges],
-            counts=[next(answers) for _ in counts],
-        )
+        return commands
 
     async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:
         """Apply a commit if `epoch` owns the partition and stands at `expected_seq`."""
@@ -201,6 +227,15 @@ class RedisStore:
             )
 
 
+def _looked(
+    answers: Iterable[Any], keys: Sequence[str], ranges: Sequence[Range], counts: Sequence[Count]
+) -> tuple[list[bytes | None], list[list[str]], list[int]]:
+    answers = iter(answers)
+    values = next(answers) if keys else []
+    members = [[member.decode() for member in next(answers)] for _ in ranges]
+    return values, members, [next(answers) for _ in counts]
+
+
 def _bounds(start: str, end: str | None) -> tuple[str, str]:
     return f"[{start}", "+" if end is None else f"({end}"
 
@@ -241,7 +276,7 @@ def _standing(answer: Any) -> Standing:
     epoch, outbox, record = answer
     pairs = dict(zip(record[::2], record[1::2], strict=True))
     return Standing(
-        epoch=int(epoch),
+        epoch=int(epoch or 0),
         seq=int(pairs.pop(b"seq", 0)),
         is_whole=pairs.pop(b"begun", b"") == pairs.pop(b"ended", b""),
         fields={name.decode().removeprefix(_FIELD): content for name, content in pairs.items()},

@@ -50,16 +50,21 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Answers in the order of the questions; a key that is not there answers None.
-
-    `epoch` and `seq` are where the partition stood when it answered: what an owner reads elsewhere
-    than where it stands itself is not its state.
-    """
+class Looked:
+    """Answers in the order of the questions; a key that is not there answers None."""
 
     values: Sequence[bytes | None]
     ranges: Sequence[Sequence[str]]
     counts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Looked):
+    """Answers, and where the partition stood when it gave them.
+
+    What an owner reads elsewhere than where it stands itself is not its state.
+    """
+
     epoch: int
     seq: int
 
@@ -183,7 +188,18 @@ class Store(Protocol):
         ranges: Sequence[Range] = (),
         counts: Sequence[Count] = (),
     ) -> Loaded:
-        """Answer all questions in one round trip."""
+        """Answer all questions of an owner in one round trip."""
+        ...
+
+    async def look(
+        self,
+        partition: int,
+        version: int,
+        keys: Sequence[str] = (),
+        ranges: Sequence[Range] = (),
+        counts: Sequence[Count] = (),
+    ) -> Looked:
+        """Answer all questions of somebody who shows and decides nothing, in one round trip."""
         ...
 
     async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:

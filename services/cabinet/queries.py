@@ -106,7 +106,7 @@ class Part:
         if not ids:
             return []
         keys = [f"{self._codec.name(kind)}/{id_}" for id_ in ids]
-        loaded = await self._store.load(self.number, cabinet.state_version, keys)
+        loaded = await self._store.look(self.number, cabinet.state_version, keys)
         return [
             None if value is None else self._codec.decode(key, value)
             for key, value in zip(keys, loaded.values, strict=True)
@@ -131,14 +131,14 @@ class Part:
     async def first(self, index: str, start: str, end: str | None, members_max: int) -> list[str]:
         """Return the first entries of an index from `start` to before `end`."""
         asked = Range(index, start, end, members_max)
-        loaded = await self._store.load(self.number, cabinet.state_version, (), [asked])
+        loaded = await self._store.look(self.number, cabinet.state_version, (), [asked])
         return list(loaded.ranges[0])
 
     async def counts(self, asked: Sequence[Count]) -> list[int]:
         """Return how many entries there are, in one round trip."""
         if not asked:
             return []
-        loaded = await self._store.load(self.number, cabinet.state_version, (), (), asked)
+        loaded = await self._store.look(self.number, cabinet.state_version, (), (), asked)
         return list(loaded.counts)
 
     async def standing(self) -> Answer:
@@ -315,11 +315,13 @@ class Queries:
         and the guardian's messages.
         """
         standings = await self.as_of()
-        parts = await self._everywhere(lambda part: self._children(part, guardian_id))
+        parts, messages = await asyncio.gather(
+            self._everywhere(lambda part: self._children(part, guardian_id)),
+            self._everywhere(lambda part: _messages(part, guardian_id)),
+        )
         children = [child for found in parts for child in found]
         if not children:
             return None
-        messages = await self._everywhere(lambda part: _messages(part, guardian_id))
         partitions = sorted({self.partition_of(child["payer"]) for child in children})
         days = [standings[number]["business_day"] for number in partitions]
         return {
@@ -339,29 +341,18 @@ class Queries:
     async def _certificates(
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[str, Answer]:
-        standing = await part.standing()
-        certificates = await part.all(Certificate, [under(payer, id_) for id_, payer in places])
-        answers: dict[str, Answer] = {}
-        for (child_id, payer), certificate in zip(places, certificates, strict=True):
-            if certificate is None:
-                continue
-            periods, enrollments, movements = await asyncio.gather(
-                _periods(part, payer, child_id, standing["business_day"]),
-                part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
-                _history(part, payer, child_id),
+        standing, certificates = await asyncio.gather(
+            part.standing(),
+            part.all(Certificate, [under(payer, id_) for id_, payer in places]),
+        )
+        answers = await asyncio.gather(
+            *(
+                _certificate(part, payer, child_id, certificate, standing["business_day"])
+                for (child_id, payer), certificate in zip(places, certificates, strict=True)
+                if certificate is not None
             )
-            answers[child_id] = {
-                "certificate_number": certificate.number,
-                "child_id": child_id,
-                "payer": payer,
-                "state": _state(certificate),
-                "periods": periods,
-                "enrollments": [_last(entry) for entry in enrollments],
-                "movements": [
-                    _movement(each) for each in movements.values() if each.kind in _MONEY_MOVED
-                ],
-            }
-        return answers
+        )
+        return {answer["child_id"]: answer for answer in answers}
 
     # --- enrollments and groups ----------------------------------------------------------------
 
@@ -477,18 +468,27 @@ class Queries:
         places = [(child_id, payer) for _, payer, child_id in map(_split, entries)]
         if not places:
             return []
-        children = await part.all(Child, [under(payer, id_) for id_, payer in places])
-        certificates = await self._certificates(part, places)
+        # All at once: what is asked in the same moment travels together.
+        children, certificates, enrollments, histories = await asyncio.gather(
+            part.all(Child, [under(payer, id_) for id_, payer in places]),
+            self._certificates(part, places),
+            asyncio.gather(*(self._of_child(part, payer, id_) for id_, payer in places)),
+            asyncio.gather(
+                *(_family_history(part, payer, id_, guardian_id) for id_, payer in places)
+            ),
+        )
         return [
             {
                 "child_id": child_id,
                 "payer": payer,
                 "birth_date": None if child is None else child.birth_date.isoformat(),
                 "certificate": certificates.get(child_id),
-                "enrollments": await self._of_child(part, payer, child_id),
-                "history": await _family_history(part, payer, child_id, guardian_id),
+                "enrollments": enrolled,
+                "history": history,
             }
-            for (child_id, payer), child in zip(places, children, strict=True)
+            for (child_id, payer), child, enrolled, history in zip(
+                places, children, enrollments, histories, strict=True
+            )
         ]
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
@@ -598,6 +598,25 @@ def _state(certificate: Certificate) -> str:
     if certificate.closed:
         return "CLOSED"
     return "FROZEN" if certificate.frozen else "ACTIVE"
+
+
+async def _certificate(
+    part: Part, payer: str, child_id: str, certificate: Certificate, day: str | None
+) -> Answer:
+    periods, enrollments, movements = await asyncio.gather(
+        _periods(part, payer, child_id, day),
+        part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
+        _history(part, payer, child_id),
+    )
+    return {
+        "certificate_number": certificate.number,
+        "child_id": child_id,
+        "payer": payer,
+        "state": _state(certificate),
+        "periods": periods,
+        "enrollments": [_last(entry) for entry in enrollments],
+        "movements": [_movement(each) for each in movements.values() if each.kind in _MONEY_MOVED],
+    }
 
 
 async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -15,6 +15,7 @@ from streaming.store import (
     Committed,
     Count,
     Fenced,
+    Looked,
     Range,
     Store,
 )
@@ -49,6 +50,20 @@ class StoreBehaviour(ABC):
         members = list(loaded.ranges[0])
         assert len(members) == min(counted.counts[0], asked.members_max)
         return members
+
+    async def test_who_only_looks_sees_what_an_owner_loads(self, store: Store) -> None:
+        added = [("i", "a"), ("i", "b"), ("j", "c")]
+        await self.commits(store, Commit(expected_seq=0, writes={"k": b"1"}, index_adds=added))
+        questions: Any = (["k", "gone"], [Range("i"), Range("j", "d")], [Count("i", "b")])
+
+        looked, loaded = await store.look(P, V, *questions), await store.load(P, V, *questions)
+
+        assert looked == Looked([b"1", None], [["a", "b"], []], [1])
+        assert (loaded.values, loaded.ranges, loaded.counts) == (
+            looked.values,
+            looked.ranges,
+            looked.counts,
+        )
 
     async def test_a_new_partition_has_nothing(self, store: Store) -> None:
         standing = await store.standing(P, V)
