@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,7 +23,6 @@ from streaming.installation import open_installation
 from streaming.memory_store import MemoryStore
 from streaming.settings import load_settings
 from tests.pfdo.worlds import SMALL, installation_of, small_file, world
-from tests.support.containers import ApacheKafka, Redis, require_docker
 from tests.support.installation import Installation
 from tests.support.outcome import AUTUMN
 from tests.support.world import Crash, World
@@ -493,19 +491,6 @@ def test_what_cannot_be_done_says_why(
 
     assert done.returncode == code
     assert said in done.stderr.decode()
-
-
-@pytest.fixture
-def on_kafka(tmp_path: Path) -> Iterator[Installation]:
-    """An installation on a Kafka and a Redis of its own."""
-    require_docker()
-    with ApacheKafka() as kafka, Redis() as redis:
-        settings: Mapping[str, str] = {
-            "PFDO_KAFKA_BOOTSTRAP": kafka.bootstrap,
-            "PFDO_REDIS_URL": redis.url,
-            "PFDO_PARTITIONS": "3",
-        }
-        yield Installation(tmp_path / "data", settings)
 
 
 @pytest.mark.containers

@@ -1,5 +1,6 @@
 """What runs, what is started beside it, and what is left when it is told to stop."""
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pfdo.system import RunLocks
+from pfdo.system import SERVICES, RunLocks
 from tests.pfdo.worlds import SMALL
 from tests.support.containers import free_port
 from tests.support.installation import Installation
@@ -79,6 +80,23 @@ def test_play_starts_the_services_that_do_not_run(fresh: Installation) -> None:
     assert process.returncode == 0, output.decode()
     assert fresh.json("show", "enrollment", "enr-first")["lessons_charged"] == 1
     assert fresh.json("settle")["settled"] is True
+
+
+@pytest.mark.containers
+def test_doctor_names_who_does_not_run_beside_the_services(on_kafka: Installation) -> None:
+    process = on_kafka.start("run", "--services", ",".join(SERVICES))
+
+    def found() -> dict[str, str]:
+        findings = json.loads(on_kafka.pfdo("doctor", "--json").stdout)
+        return {each["what"]: each["found"] for each in findings}
+
+    try:
+        wait_for(
+            lambda: found().get("services") == "senders, cabinet: none runs", "naming who is away"
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS_MAX)
 
 
 def test_run_plays_a_file_tells_what_happened_and_a_second_time_that_nothing_did(
