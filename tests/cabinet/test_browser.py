@@ -34,6 +34,9 @@ PHONE = (390, 844)
 SMALL = (320, 640)
 """A text twice as large on a desk is as narrow (WCAG 2.2, 1.4.10)."""
 DESK = (1280, 900)
+PAGE_BYTES_MAX = 100 * 1024
+PAINT = "first-contentful-paint"
+PAINTED_MS_MAX = 1_000
 
 pytestmark = [
     pytest.mark.browser,
@@ -100,6 +103,27 @@ async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
         assert await page.locator(f"#older-{story.ELDER}").get_attribute("open") is not None
         assert "Осталось 29\u00a0занятий" in await page.locator(f"#{story.ELDER}").inner_text()
         assert "Обновлено" in await page.locator("[data-status]").inner_text()
+
+
+async def test_the_page_is_light_and_soon_painted(journals: Journals) -> None:
+    async with family_page(journals) as page:
+        paints = []
+        for _ in range(3):
+            await page.reload()
+            await page.wait_for_function(f"performance.getEntriesByName('{PAINT}').length > 0")
+            paints.append(
+                await page.evaluate(f"performance.getEntriesByName('{PAINT}')[0].startTime")
+            )
+        sizes: dict[str, int] = await page.evaluate(
+            "Object.fromEntries([...performance.getEntriesByType('navigation'),"
+            " ...performance.getEntriesByType('resource')]"
+            ".map((one) => [one.name, one.decodedBodySize]))"
+        )
+
+    assert any(name.endswith(".css") and size > 0 for name, size in sizes.items()), sizes
+    assert sum(sizes.values()) <= PAGE_BYTES_MAX, sizes
+    # A machine that does other things may be slow once, but not each time.
+    assert min(paints) < PAINTED_MS_MAX, paints
 
 
 async def test_the_page_is_whole_without_javascript(journals: Journals) -> None:
