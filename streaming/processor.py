@@ -96,6 +96,8 @@ class Processor:
         self._identity = ""
         self._idle_stored: bool | None = None
         self._positions_changed = False
+        self._unkept = 0
+        """How many records were decided, or stepped over, since the last commit."""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._merge: Merge | None = None
@@ -162,6 +164,7 @@ class Processor:
         self._untrimmed = standing.outbox
         self._idle_stored = None
         self._positions_changed = False
+        self._unkept = 0
         self._reads.clear()
         self.partition.resume(end, positions)
         return is_whole
@@ -359,7 +362,9 @@ class Processor:
             raise RuntimeError("take over first")
         await self._writer.ensure_readable()
         decided = await self._decide_batch(merge)
-        if decided or self._outstanding:
+        # What only moved positions can be read again: it need not be kept each time.
+        self._unkept += decided
+        if self._outstanding or self._unkept >= BATCH_RECORDS_MAX:
             await self._commit(is_idle=self.is_idle)
         if decided:
             self._held_since = None
@@ -494,6 +499,7 @@ class Processor:
         self._untrimmed = 0
         self._idle_stored = is_idle
         self._positions_changed = False
+        self._unkept = 0
         outgoing = partition.committed()
         if outgoing:
             self._untrimmed = len(outgoing)

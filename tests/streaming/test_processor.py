@@ -18,13 +18,15 @@ from streaming.errors import (
 from streaming.journal import record_hash
 from streaming.memory_store import Point, Snapshot
 from streaming.parking import PARKED_PER_KEY_MAX
-from streaming.processor import Processor, UndecidableError, _is_one_decision
+from streaming.positions import unpack_positions
+from streaming.processor import BATCH_RECORDS_MAX, Processor, UndecidableError, _is_one_decision
 from streaming.routing import partition_of
 from tests.support.mini_service import mini_service
 from tests.support.world import Crash, World, day, event
 
 P = "25701000"
 NAME = "certificates"
+ANOTHER = "enrollment.events.v1"
 
 
 def child(number: int | str, revision: int = 1, born: str = "2010-01-01") -> dict[str, Any]:
@@ -326,20 +328,58 @@ async def test_another_reader_leaves_what_it_cannot_read_to_its_decider() -> Non
     assert told(world) == ["input-noted", "certificate-refused Ответ 1"]
 
 
-async def test_a_journal_with_a_hole_stops_its_reader() -> None:
-    world = await started(child(1))
-    partition = home(world)
-    numbered = {"journalseq": 1, "id": "enrollment:0:1", "source": "/services/enrollment"}
+async def another_says(world: World, *numbers: int) -> None:
+    """Append facts to another service's journal that the one here has nothing to do with."""
     record = event(
         "enrollment.group-changed",
         P,
         "grp-1",
         {"group_id": "grp-1", "capacity": 1, "taken": 0, "waiting": 0},
     )
-    topic = "enrollment.events.v1"
-    for seq in (1, 3):
-        value = json.dumps(record | numbered | {"journalseq": seq, "id": f"e:0:{seq}"}).encode()
-        await world.bus.publish([Outgoing(topic, partition, P.encode(), value)])
+    for seq in numbers:
+        numbered = {"journalseq": seq, "id": f"e:0:{seq}", "source": "/services/enrollment"}
+        value = json.dumps(record | numbered).encode()
+        await world.bus.publish([Outgoing(ANOTHER, home(world), P.encode(), value)])
+
+
+async def test_what_is_stepped_over_is_kept_once_it_is_quiet_or_much() -> None:
+    world = await started(child(1))
+    commits = 0
+
+    def count(point: Point) -> None:
+        nonlocal commits
+        commits += point == "commit.before"
+
+    owner = world.owner(NAME, home(world))
+    assert owner is not None
+    world.stores[NAME].fault = count
+    for number in range(1, 6):
+        await another_says(world, number)
+        assert await owner.step(0.0)
+    assert commits == 0
+
+    assert not await owner.step(0.0)
+    assert commits == 1
+    standing = await world.stores[NAME].standing(home(world), 1)
+    assert unpack_positions(standing.fields["positions"])[ANOTHER].journalseq == 5
+
+    await another_says(world, *range(6, 6 + BATCH_RECORDS_MAX))
+    await owner.step(0.0)
+    assert commits == 2
+    # What was not kept is read again, and changes nothing.
+    await another_says(world, 6 + BATCH_RECORDS_MAX)
+    await owner.step(0.0)
+    world.kill(NAME, home(world))
+    await world.publish(request(1))
+    await world.settle()
+    assert told(world) == ["input-noted", "certificate-refused Ответ 1"]
+    check_journal(world)
+
+
+async def test_a_journal_with_a_hole_stops_its_reader() -> None:
+    world = await started(child(1))
+    partition = home(world)
+    await another_says(world, 1, 3)
 
     owner = world.start_owner(NAME, partition)
     await owner.take_over()
