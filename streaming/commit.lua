@@ -195,6 +195,8 @@ redis.register_function('commit_' .. VERSION, function(keys, args)
   add_members(keys[5], args, additions, number[8])
   in_steps('RPUSH', keys[3], args, entries, #args)
   in_steps('HSET', keys[2], args, fields, writes - 1)
+  local committed = redis.call('HINCRBY', keys[2], 'seq', 1)
+  -- The last of all: where it is missing, anything before it may be.
   redis.call('HSET', keys[2], 'ended', begun)
-  return {'committed', tostring(redis.call('HINCRBY', keys[2], 'seq', 1))}
+  return {'committed', tostring(committed)}
 end)

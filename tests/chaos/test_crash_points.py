@@ -140,13 +140,59 @@ class DyingWorld(World):
         return worked
 
 
-@pytest.mark.parametrize(
+async def cut_in_the_middle(server: RedisServer, store: RedisStore, before: int, end: int) -> None:
+    """Lose the end of the file from a byte on; `before` is where the call begins that loses it."""
+    await server.kill()
+    assert before < end < server.append_only_file.stat().st_size
+    os.truncate(server.append_only_file, end)
+    await server.start()
+    assert (await store.standing(0, 1)).seq == 1
+
+
+ON_BOTH = pytest.mark.parametrize(
     "in_container",
     [
         pytest.param(False, id="embedded"),
         pytest.param(True, id="real", marks=pytest.mark.containers),
     ],
 )
+
+
+@ON_BOTH
+async def test_a_half_that_another_partitions_call_completes_is_whole_or_says_it_is_not(
+    tmp_path: Path, in_container: bool
+) -> None:
+    """The last writes of a call are those it counts by: cut between any two of them."""
+    server = RedisServer("cut", tmp_path, in_container=in_container)
+    try:
+        await server.start()
+        for lost in range(1, 150, 4):
+            store = RedisStore(
+                f"redis://127.0.0.1:{server.port}/0", service="cut", prefix=f"end-{lost}"
+            )
+            await store.start()
+            epoch, another = [(await store.take_over(p, 1)).epoch for p in (0, 1)]
+            await store.commit(0, 1, epoch, Commit(expected_seq=0, writes={"key": b"old"}))
+            before = server.append_only_file.stat().st_size
+            half = Commit(expected_seq=1, writes={"key": b"new"}, outbox=[b"entry"])
+            await store.commit(0, 1, epoch, half)
+            size = server.append_only_file.stat().st_size
+            await cut_in_the_middle(server, store, before, size - lost)
+            assert await store.commit(1, 1, another, Commit(expected_seq=0)) == Committed(1)
+            await server.kill()
+            await server.start()
+
+            standing = await store.standing(0, 1)
+            state = await store.dump(0, 1)
+            if standing.is_whole:
+                done = {1: b"old", 2: b"new"}[standing.seq]
+                assert (state, standing.outbox) == ({"key/key": done}, standing.seq - 1)
+            await store.stop()
+    finally:
+        server.remove()
+
+
+@ON_BOTH
 async def test_a_file_cut_anywhere_in_a_call_gives_a_whole_store_or_one_that_says_it_is_not(
     tmp_path: Path, in_container: bool
 ) -> None:
@@ -167,10 +213,8 @@ async def test_a_file_cut_anywhere_in_a_call_gives_a_whole_store_or_one_that_say
             before = server.append_only_file.stat().st_size
             await store.commit(0, 1, epoch, half)
             size = server.append_only_file.stat().st_size
-            await server.kill()
-            os.truncate(server.append_only_file, before + (size - before) * (cut + 1) // 13)
-            await server.start()
-            assert (await store.standing(0, 1)).seq == 1
+            end = before + (size - before) * (cut + 1) // 13
+            await cut_in_the_middle(server, store, before, end)
             later = Commit(expected_seq=1, writes={"later": b"1"})
             assert await store.commit(0, 1, epoch, later) == Committed(2)
             await server.kill()
