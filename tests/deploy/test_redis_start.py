@@ -111,6 +111,32 @@ def test_a_whole_file_is_left_alone(redis: Started) -> None:
     assert sorted(redis.client.keys()) == ["half", "more"]
 
 
+def test_a_single_write_that_is_cut_is_left_to_redis(redis: Started) -> None:
+    redis.client.set("before", "1")
+    redis.client.set("cut", "1")
+    redis.kill()
+    os.truncate(redis.file, redis.file.stat().st_size - 3)
+
+    assert redis.start()
+
+    assert "half written" not in redis.said
+    assert redis.client.keys() == ["before"]
+
+
+def test_damage_with_single_writes_behind_it_throws_none_of_them_away(redis: Started) -> None:
+    redis.client.set("before", "1")
+    whole = redis.file.stat().st_size
+    redis.client.set("behind", "1")
+    redis.kill()
+    damaged = bytearray(redis.file.read_bytes())
+    damaged[whole - 12 : whole - 4] = bytes(8)
+    redis.file.write_bytes(damaged)
+
+    assert not redis.start()
+
+    assert redis.file.read_bytes() == damaged
+
+
 def test_damage_with_whole_calls_behind_it_is_for_a_person_to_look_at(redis: Started) -> None:
     redis.client.set("before", "1")
     whole = redis.file.stat().st_size
