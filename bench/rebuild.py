@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -95,15 +95,12 @@ async def _moved(world: Any, installation: Installation, *, kept: int) -> int:
     moved = [
         Outgoing(JOURNAL, partition, record.key, record.value, record.headers)
         for partition in range(PARTITIONS)
-        for record in _without_last(world.log.log(JOURNAL, partition).records, kept)
+        for records in [world.log.log(JOURNAL, partition).records]
+        for record in records[: len(records) - kept]
     ]
     for start in range(0, len(moved), ROUND_RECORDS):
         await installation.bus.publish(moved[start : start + ROUND_RECORDS])
     return len(moved)
-
-
-def _without_last(records: Sequence[Any], kept: int) -> Sequence[Any]:
-    return records[: len(records) - kept]
 
 
 def _forget(world: Any, topics: Iterable[str]) -> None:

@@ -77,12 +77,14 @@ async def _of_services(installation: Installation) -> list[dict[str, Any]]:
     from pfdo.settling import lag, readers_of
     from pfdo.system import running_now
 
-    # In one process the cabinet and the senders come and go with the services.
-    everybody = installation.settings.uses_kafka
-    readers = readers_of(installation, cabinet=everybody)
+    settings = installation.settings
+    # In one process the cabinet and the senders come and go with the services; elsewhere they are
+    # looked at if we know where the cabinet keeps its state.
+    beside = settings.uses_kafka and settings.redis_url_of("cabinet") is not None
+    readers = readers_of(installation, cabinet=beside)
     names = [reader.name for reader in readers]
     try:
-        running = await running_now(installation.settings, names)
+        running = await running_now(settings, names)
         left = await lag(installation, readers)
     except (BusUnavailableError, StoreUnavailableError, SettingError) as error:
         remedy = "start Redis, or correct its settings as the message says"
@@ -106,7 +108,7 @@ async def _of_services(installation: Installation) -> list[dict[str, Any]]:
         for name, number in left.items()
     ]
     if running:
-        findings += await asyncio.to_thread(_halted, installation.settings)
+        findings += await asyncio.to_thread(_halted, settings)
     return findings
 
 

@@ -108,10 +108,14 @@ class MemoryStore:
         counts: Sequence[Count] = (),
     ) -> Loaded:
         """Answer all questions of an owner at once."""
-        await self._at("load")
-        kept = self._kept(partition, version)
-        looked = _looked(kept, keys, ranges, counts)
-        return Loaded(*looked, epoch=self._now.epochs.get(partition, 0), seq=kept.seq)
+        looked = await self.look(partition, version, keys, ranges, counts)
+        return Loaded(
+            looked.values,
+            looked.ranges,
+            looked.counts,
+            epoch=self._now.epochs.get(partition, 0),
+            seq=self._kept(partition, version).seq,
+        )
 
     async def look(
         self,
@@ -123,7 +127,15 @@ class MemoryStore:
     ) -> Looked:
         """Answer all questions of somebody who shows and decides nothing, at once."""
         await self._at("load")
-        return Looked(*_looked(self._kept(partition, version), keys, ranges, counts))
+        kept = self._kept(partition, version)
+        return Looked(
+            values=[kept.values.get(key) for key in keys],
+            ranges=[
+                _between(kept, each.index, each.start, each.end)[: each.members_max]
+                for each in ranges
+            ],
+            counts=[len(_between(kept, each.index, each.start, each.end)) for each in counts],
+        )
 
     async def commit(self, partition: int, version: int, epoch: int, commit: Commit) -> Answer:
         """Apply a commit if `epoch` owns the partition and stands at `expected_seq`."""
@@ -219,16 +231,6 @@ def _apply(kept: _Kept, commit: Commit) -> None:
             insort(members, member)
     del kept.outbox[: commit.trim]
     kept.outbox.extend(commit.outbox)
-
-
-def _looked(
-    kept: _Kept, keys: Sequence[str], ranges: Sequence[Range], counts: Sequence[Count]
-) -> tuple[list[bytes | None], list[list[str]], list[int]]:
-    return (
-        [kept.values.get(key) for key in keys],
-        [_between(kept, each.index, each.start, each.end)[: each.members_max] for each in ranges],
-        [len(_between(kept, each.index, each.start, each.end)) for each in counts],
-    )
 
 
 def _between(kept: _Kept, index: str, start: str, end: str | None) -> list[str]:

@@ -95,9 +95,8 @@ class Processor:
         self._untrimmed = 0
         self._identity = ""
         self._idle_stored: bool | None = None
-        self._positions_changed = False
         self._unkept = 0
-        """How many records were decided, or stepped over, since the last commit."""
+        """How many times positions have moved since the last commit."""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._merge: Merge | None = None
@@ -163,7 +162,6 @@ class Processor:
         self._published = published
         self._untrimmed = standing.outbox
         self._idle_stored = None
-        self._positions_changed = False
         self._unkept = 0
         self._reads.clear()
         self.partition.resume(end, positions)
@@ -363,7 +361,6 @@ class Processor:
         await self._writer.ensure_readable()
         decided = await self._decide_batch(merge)
         # What only moved positions can be read again: it need not be kept each time.
-        self._unkept += decided
         if self._outstanding or self._unkept >= BATCH_RECORDS_MAX:
             await self._commit(is_idle=self.is_idle)
         if decided:
@@ -385,8 +382,7 @@ class Processor:
     def _step_over(self, merge: Merge) -> None:
         """Move positions over what is no record: with everything read, they stand at the ends."""
         for topic, offset in merge.read_up_to().items():
-            if self.partition.skip_to(topic, offset):
-                self._positions_changed = True
+            self._unkept += self.partition.skip_to(topic, offset)
 
     def _keep_patience(self, wait_seconds: float) -> float:
         """Return how long to wait for a record while due work asks for patience."""
@@ -406,9 +402,7 @@ class Processor:
     @property
     def _has_loose_ends(self) -> bool:
         """Return whether the position record should be brought up to date while it is quiet."""
-        return (
-            self._untrimmed > 0 or self._positions_changed or self._idle_stored is not self.is_idle
-        )
+        return self._untrimmed > 0 or self._unkept > 0 or self._idle_stored is not self.is_idle
 
     async def _decide_batch(self, merge: Merge) -> int:
         partition = self.partition
@@ -426,7 +420,7 @@ class Processor:
             read = self._reads[0]
             await self._attempt(lambda read=read: partition.decide(read), read.record)  # type: ignore[misc]
             self._reads.popleft()
-            self._positions_changed = True
+            self._unkept += 1
             decided += 1
         return decided
 
@@ -498,7 +492,6 @@ class Processor:
                 self.seq = seq
         self._untrimmed = 0
         self._idle_stored = is_idle
-        self._positions_changed = False
         self._unkept = 0
         outgoing = partition.committed()
         if outgoing:

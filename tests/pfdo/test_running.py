@@ -94,6 +94,11 @@ def test_doctor_names_who_does_not_run_beside_the_services(on_kafka: Installatio
         wait_for(
             lambda: found().get("services") == "senders, cabinet: none runs", "naming who is away"
         )
+        redis_url = on_kafka.environment.pop("PFDO_REDIS_URL")
+        for name in SERVICES:
+            on_kafka.environment[f"PFDO_{name.upper()}_REDIS_URL"] = redis_url
+        assert "lag of cabinet" not in found()
+        assert found()["services"] == "running"
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=SECONDS_MAX)
