@@ -43,7 +43,7 @@ HEAD_SECONDS_MAX = 10.0
 POLL_SECONDS = 0.5
 BLOCKED_POLL_SECONDS = 0.02
 """How long to wait at a time where something is known to come, or the end to become known."""
-LOOSE_ENDS_SECONDS = 0.02
+LOOSE_ENDS_SECONDS = 0.005
 """How quiet it must be before the position record is brought up to date by a commit of its own: the
 next batch would do it too."""
 
