@@ -186,9 +186,11 @@ async def _all_run(installation: Any) -> AsyncIterator[bool]:
                 )
                 await until_ready(host, task)
 
+        is_over = asyncio.Event()
+
         async def watch() -> None:
             # Who was killed is a member of its group until its session is over.
-            while True:
+            while not is_over.is_set():
                 await asyncio.sleep(WATCH_SECONDS)
                 with suppress(BusUnavailableError, StoreUnavailableError):
                     await start_missing(await running_now(installation.settings))
@@ -202,6 +204,8 @@ async def _all_run(installation: Any) -> AsyncIterator[bool]:
         try:
             yield False
         finally:
+            # aiokafka can swallow the cancellation where it closes a client.
+            is_over.set()
             watching.cancel()
             await asyncio.wait([watching])
 

@@ -1024,7 +1024,7 @@ async def group_members(
     except _TROUBLE as error:
         raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
     finally:
-        await admin.close()
+        await _within(STOP_SECONDS_MAX, admin.close())
     return members
 
 

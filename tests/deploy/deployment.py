@@ -148,8 +148,9 @@ class Deployment:
         return f"{self.project}-tools"
 
     def tools(self, *arguments: str) -> list[str]:
-        """Return the command that calls `pfdo` inside."""
-        return ["docker", "exec", self._tools, "pfdo", *arguments]
+        """Return the command that calls `pfdo` inside; one that hangs says where, and is killed."""
+        limit = ("timeout", "--signal=QUIT", "--kill-after=5", str(CALL_SECONDS_MAX - 30))
+        return ["docker", "exec", self._tools, *limit, "pfdo", *arguments]
 
     def pfdo(self, *arguments: str) -> str:
         return self.call(*self.tools(*arguments))
