@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from faststream import FastStream
 from faststream.kafka import KafkaBroker
@@ -90,7 +91,7 @@ async def sent_at_a_rate(
             wait = begun + number / rate - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            sent_at[json.loads(value)["id"]] = time.perf_counter()
+            sent_at[orjson.loads(value)["id"]] = time.perf_counter()
             await producer.send(MARKS, value, key=PAYER.encode(), partition=partition)
     finally:
         await producer.stop()
@@ -105,7 +106,7 @@ async def charges(consumer: AIOKafkaConsumer, count: int) -> AsyncIterator[tuple
         now = time.perf_counter()
         for records in batches.values():
             for record in records:
-                envelope = json.loads(record.value)
+                envelope = orjson.loads(record.value)
                 told = envelope["data"].get("input")
                 if envelope["type"] == "billing.lesson-charged.v1" and told:
                     read += 1

@@ -90,6 +90,7 @@ def run(
         SettingError,
         StoreUnavailableError,
     )
+    from streaming.event_loop import run as run_loop
     from streaming.task_dump import dump_on_quit
     from streaming.telemetry import configure_logs
 
@@ -104,7 +105,7 @@ def run(
     configure_logs(log_level)
 
     try:
-        return asyncio.run(called())
+        return run_loop(called())
     except SettingError as error:
         stop(str(error), WRONG)
     except (BusUnavailableError, StoreUnavailableError) as error:

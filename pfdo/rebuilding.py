@@ -11,8 +11,9 @@ import gc
 import logging
 import multiprocessing
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +21,23 @@ import orjson
 
 from contracts.registry import EVENTS
 from contracts.topics import journal_of
+from pfdo.comparing import Comparison, Side
 from pfdo.options import Advance
 from pfdo.system import services_of
+from streaming.applying import codec_of
 from streaming.bus import Record
+from streaming.event_loop import run
 from streaming.installation import Installation, open_installation
-from streaming.journal import JournalEnd
 from streaming.listening import listening_of
-from streaming.loading import load
-from streaming.memory_store import MemoryStore
 from streaming.outbox import unpack
 from streaming.partition import Partition
 from streaming.processor import OUTBOX_ENTRIES_MAX, Processor
 from streaming.quarantine import QUARANTINE
-from streaming.reading import Listening
 from streaming.service import Service
 from streaming.settings import Settings
-from streaming.store import Committed, Standing, Store
+from streaming.spilled_memory import SpilledMemory
+from streaming.store import Standing, Store
 from streaming.telemetry import Telemetry, configure_logs
-from streaming.view import Missing
 from streaming.whole import up_to
 
 LOOKS_MAX = 20
@@ -68,10 +68,9 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """A state as it stood at a number of its journal, and what of that is not published yet."""
+    """The number of its journal a state stood at, and what of that is not published yet."""
 
     seq: int
-    state: Mapping[str, bytes]
     unpublished: tuple[Record, ...]
 
 
@@ -102,31 +101,50 @@ class Rebuilding:
 
         Raises HaltError for a journal whose records do not follow one another.
         """
+        with (
+            Comparison() as states,
+            closing(SpilledMemory(codec_of(self._service))) as memory,
+        ):
+            fold = Partition(
+                self._service,
+                partition,
+                self._bus.partitions,
+                self._listening,
+                memory=memory,
+            )
+            return await self._compared(states, memory, fold, advance)
+
+    async def _compared(
+        self, states: Comparison, memory: SpilledMemory, fold: Partition, advance: Advance
+    ) -> Rebuilt:
+        partition = fold.number
         ends = await self._bus.ends([self._topic])
-        live = await self._live(partition)
+        live = await self._live(partition, states)
         if live is None:
             return Rebuilt(partition=partition, facts=0, equal=None)
-        fold = _Fold(self._service, partition, self._bus.partitions, self._listening)
+        last_event = ""
         async for records in self._journal(partition):
             # What was published since is folded as far as the live state has it.
             known = [r for r in records if r.offset < ends[self._topic, partition]]
             later = records[len(known) :]
-            known += later[: max(0, live.seq - fold.seq - len(known))]
-            await fold.records(known)
+            known += later[: max(0, live.seq - fold.end.seq - len(known))]
+            last_event = _fold(fold, known) or last_event
             advance(len(known))
             if len(known) < len(records):
                 break
-        await fold.records([r for r in live.unpublished if _number(r) > fold.seq])
-        folded = await fold.state()
-        differences = _differences(folded, live.state)
-        if fold.seq != live.seq:
-            differences = [f"it stands at {live.seq}, the journal at {fold.seq}", *differences]
+        unpublished = [r for r in live.unpublished if _number(r) > fold.end.seq]
+        last_event = _fold(fold, unpublished) or last_event
+        for step in memory.dump():
+            states.fill(Side.FOLDED, step)
+        differences = _differences(states)
+        if fold.end.seq != live.seq:
+            differences = [f"it stands at {live.seq}, the journal at {fold.end.seq}", *differences]
         return Rebuilt(
             partition=partition,
-            facts=fold.seq,
+            facts=fold.end.seq,
             equal=not differences,
             differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
-            last_event=fold.last_event,
+            last_event=last_event,
         )
 
     async def replace(self, partition: int, advance: Advance = lambda _count: None) -> Rebuilt:
@@ -143,31 +161,37 @@ class Rebuilding:
             Telemetry(),
             cached_max=self._installation.settings.cached_max,
         )
-        version = self._service.state_version
-        try:
-            await processor.take_over()
-            before = await self._store.dump(partition, version)
-            await _watched(processor, advance)
-        finally:
-            await processor.close()
-        differences = _differences(await self._store.dump(partition, version), before)
+        with Comparison() as states:
+            try:
+                await processor.take_over()
+                await self._look(partition, states, Side.LIVE)
+                await _watched(processor, advance)
+            finally:
+                await processor.close()
+            await self._look(partition, states, Side.FOLDED)
+            differences = _differences(states)
         return Rebuilt(
             partition=partition,
             facts=processor.partition.end.seq,
             equal=not differences,
-            differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
+            differences=tuple(differences),
         )
 
-    async def _live(self, partition: int) -> _Live | None:
-        """Return the state between two looks at its position that see the same one."""
+    async def _look(self, partition: int, states: Comparison, side: Side) -> None:
+        states.empty(side)
+        async for step in self._store.dump(partition, self._service.state_version):
+            states.fill(side, step)
+
+    async def _live(self, partition: int, states: Comparison) -> _Live | None:
+        """Look at the state until its position was the same before and after."""
         version = self._service.state_version
         for _ in range(LOOKS_MAX):
             before = await self._store.standing(partition, version)
-            state = await self._store.dump(partition, version)
+            await self._look(partition, states, Side.LIVE)
             outbox = await self._store.outbox(partition, version, OUTBOX_ENTRIES_MAX)
             after = await self._store.standing(partition, version)
             if (before.seq, before.epoch) == (after.seq, after.epoch):
-                return _Live(_seq(after), state, self._unpublished(partition, outbox.entries))
+                return _Live(_seq(after), self._unpublished(partition, outbox.entries))
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
         return None
 
@@ -201,59 +225,14 @@ async def _watched(processor: Processor, advance: Advance) -> None:
         folding.cancel()
 
 
-class _Fold:
-    """A journal folded into a store in memory."""
-
-    def __init__(
-        self, service: Service, number: int, partitions: int, listening: Sequence[Listening]
-    ) -> None:
-        self._version = service.state_version
-        self._number = number
-        self._store = MemoryStore()
-        self._partition = Partition(service, number, partitions, listening)
-        self._partition.resume(JournalEnd(), {})
-        self._epoch = 0
-        self._commits = 0
-        self.last_event = ""
-
-    @property
-    def seq(self) -> int:
-        """Return the number of the last record folded."""
-        return self._partition.end.seq
-
-    async def records(self, records: Sequence[Record]) -> None:
-        """Fold the next records."""
-        owns = [self._partition.read_own(record) for record in records]
-        await self._load(keys=self._partition.prefetch_own(owns))
-        for own in owns:
-            while True:
-                try:
-                    self._partition.fold(own)
-                    break
-                except Missing as missing:
-                    await self._load(missing=[missing])
-            if self._partition.is_full:
-                await self._commit()
-        if owns:
-            self.last_event = str(owns[-1].envelope["id"])
-
-    async def _load(self, *, keys: Sequence[str] = (), missing: Sequence[Missing] = ()) -> None:
-        memory = self._partition.memory
-        await load(memory, self._store, self._number, self._version, keys=keys, missing=missing)
-
-    async def state(self) -> Mapping[str, bytes]:
-        """Return everything the fold gave."""
-        await self._commit()
-        return await self._store.dump(self._number, self._version)
-
-    async def _commit(self) -> None:
-        if self._epoch == 0:
-            self._epoch = (await self._store.take_over(self._number, self._version)).epoch
-        commit = self._partition.commit(self._commits, {}, 0)
-        answer = await self._store.commit(self._number, self._version, self._epoch, commit)
-        assert isinstance(answer, Committed), "nobody else knows this store"
-        self._commits = answer.seq
-        self._partition.committed()
+def _fold(partition: Partition, records: Iterable[Record]) -> str:
+    """Fold the next records; return the id of the last event."""
+    last_event = ""
+    for record in records:
+        own = partition.read_own(record, is_prefetched=False)
+        partition.fold(own)
+        last_event = str(own.envelope["id"])
+    return last_event
 
 
 def _number(record: Record) -> int:
@@ -265,11 +244,9 @@ def _seq(standing: Standing) -> int:
     return 0 if stored is None else int(orjson.loads(stored)[0])
 
 
-def _differences(folded: Mapping[str, bytes], live: Mapping[str, bytes]) -> list[str]:
-    """Return the keys that differ; what an operator wished to set aside is in no journal."""
-    keys = sorted(folded.keys() | live.keys())
-    wish = f"index/{QUARANTINE}/"
-    return [k for k in keys if folded.get(k) != live.get(k) and not k.startswith(wish)]
+def _differences(states: Comparison) -> list[str]:
+    """Return the first keys that differ; what an operator wished to set aside is in no journal."""
+    return states.differences(DIFFERENCES_SHOWN_MAX, [f"index/{QUARANTINE}/"])
 
 
 # --- one process for each core -----------------------------------------------------------------
@@ -321,7 +298,7 @@ def _begin_worker(told: "multiprocessing.Queue[int]") -> None:
 
 
 def _fold_partition(settings: Settings, service: str, partition: int, dry_run: bool) -> Rebuilt:
-    return asyncio.run(_folded(settings, service, partition, dry_run=dry_run))
+    return run(_folded(settings, service, partition, dry_run=dry_run))
 
 
 async def _folded(settings: Settings, service: str, partition: int, *, dry_run: bool) -> Rebuilt:

@@ -66,12 +66,17 @@ class Applied(State):
     """What is known of the input; of a later fact of its decision at least its cause."""
 
 
+def codec_of(service: Service) -> Codec:
+    """Return how the state of a service is written."""
+    return Codec({**INTERNAL_KINDS, **service.kinds})
+
+
 class Applying:
     """The state of one partition, changed by its journal."""
 
-    def __init__(self, service: Service, cached_max: int) -> None:
+    def __init__(self, service: Service, memory: Memory) -> None:
         self.service = service
-        self.memory = Memory(Codec({**INTERNAL_KINDS, **service.kinds}), cached_max)
+        self.memory = memory
         self.queues = Queues(service.due_work)
         self.maybe_ready = True
         self._calendar = service.calendar.type
@@ -213,8 +218,8 @@ class Applying:
         self.memory.index(READY, here, present=False)
 
     def _fact(self, fact_type: type[Any], entry: Entry) -> object:
-        data = {key: value for key, value in entry.data.items() if key != "input"}
-        fact: object = adapter_of(fact_type).validate_python(data)
+        # What is no field of the fact, as the input it comes from, is left out.
+        fact: object = adapter_of(fact_type).validate_python(entry.data)
         return fact
 
     # --- what a state asks for (streaming.view.Runtime) -------------------------------------

@@ -29,7 +29,7 @@ from streaming.store import (
     Store,
 )
 from streaming.telemetry import Telemetry
-from streaming.view import Codec, Memory, Missing
+from streaming.view import CACHED_MAX, Codec, Memory, Missing
 
 BATCH_RECORDS_MAX = 500
 POLL_SECONDS = 0.5
@@ -176,7 +176,7 @@ class Follower:
         store: Store,
         telemetry: Telemetry,
         *,
-        cached_max: int = 50_000,
+        cached_max: int = CACHED_MAX,
     ) -> None:
         self._projection = projection
         self.number = number

@@ -4,7 +4,7 @@ What it cannot do: outlive its process, or be shared by two of them.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -173,8 +173,8 @@ class MemoryStore:
         await self._at("clear.after")
         return Committed(0)
 
-    async def dump(self, partition: int, version: int) -> Mapping[str, bytes]:
-        """Return everything a fold must give again."""
+    async def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield everything a fold must give again, in one step."""
         await self._at("dump")
         kept = self._kept(partition, version)
         values = {f"key/{key}": value for key, value in kept.values.items()}
@@ -183,7 +183,7 @@ class MemoryStore:
             for index, members in kept.indexes.items()
             for member in members
         }
-        return values | members
+        yield values | members
 
     async def _at(self, point: Point) -> None:
         if self.fault is not None:

@@ -15,7 +15,7 @@ import orjson
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
 from contracts.envelope import EventData
 from streaming import journal
-from streaming.applying import Applying
+from streaming.applying import Applying, codec_of
 from streaming.bus import Outgoing, Record
 from streaming.decoding import Decoded, Defect
 from streaming.due import (
@@ -61,7 +61,7 @@ from streaming.service import (
     WaitForDay,
 )
 from streaming.store import Commit, Count, Range
-from streaming.view import EVERYBODY, Cause, Scope, View
+from streaming.view import EVERYBODY, Cause, Memory, Scope, View
 
 BATCH_CHANGES_MAX = 1_000
 """A batch is committed when it changed that much, half of what a commit may hold."""
@@ -139,15 +139,15 @@ class Partition:
         partitions: int,
         listening: Iterable[Listening],
         *,
-        cached_max: int = 50_000,
+        memory: Memory | None = None,
     ) -> None:
         self.service = service
         self.number = number
         self._partitions = partitions
         self.listening = {listened.topic: listened for listened in listening}
         self._reading = Reading(service, number, partitions, self.listening)
-        self._applying = Applying(service, cached_max)
-        self.memory = self._applying.memory
+        self.memory = memory or Memory(codec_of(service))
+        self._applying = Applying(service, self.memory)
         self.end = JournalEnd()
         self.positions: dict[str, Position] = {}
         self.outgoing: list[Outgoing] = []
@@ -756,11 +756,14 @@ class Partition:
 
     # --- folding ---------------------------------------------------------------------------
 
-    def read_own(self, record: Record) -> Own:
-        """Return a record of the own journal, read to be folded. Raises HaltError."""
+    def read_own(self, record: Record, *, is_prefetched: bool = True) -> Own:
+        """Return a record of the own journal, read to be folded. Raises HaltError.
+
+        The event of its input is read for `prefetch_own`; who needs it later can read it then.
+        """
         try:
             envelope = orjson.loads(record.value or b"")
-            told = envelope["data"].get("input")
+            told: Any = envelope["data"].get("input") if is_prefetched else None
             model = self.service.events.get(told["type"]) if told and "data" in told else None
             event = None if model is None else model.model_validate(told["data"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from uvicorn import Server
 from contracts.registry import EVENTS
 from streaming import health
 from streaming.errors import StreamingError
+from streaming.event_loop import run
 from streaming.follower import Follower, Projection
 from streaming.host import Host, Owner
 from streaming.installation import Installation, open_installation
@@ -19,6 +21,9 @@ from streaming.processor import Processor
 from streaming.service import Service
 from streaming.settings import Settings, load_settings
 from streaming.telemetry import Telemetry, configure_logs
+
+COLLECTIONS = (700, 10, 100)
+"""After how many new objects, and how many passes over younger ones, garbage is looked for."""
 
 
 async def make_host(
@@ -86,8 +91,20 @@ async def running(host: Host) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
+def spare_collections() -> None:
+    """Keep the garbage collector from what is loaded by now, and from looking at everything often.
+
+    A full pass stops every partition of the process: 100 to 160 ms over what the code itself takes,
+    several times a minute under load. What decisions leave behind holds no cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
+
+
 async def until_signal(task: asyncio.Task[None]) -> None:
     """Wait for SIGTERM, SIGINT or the end of the task, whose error is raised."""
+    spare_collections()
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,7 +144,7 @@ def main(service: Service) -> int:
     """Run one service as a process of its own. Return its exit code."""
     configure_logs()
     try:
-        asyncio.run(serve_service(service, load_settings()))
+        run(serve_service(service, load_settings()))
     except StreamingError as error:
         Telemetry().log.error("cannot run", service=service.name, error=str(error))
         return 3

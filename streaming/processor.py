@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import orjson
 
+from streaming.applying import codec_of
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import LATER_INDEX_STEP, JournalEnd
@@ -26,7 +27,7 @@ from streaming.reading import Listening, Read
 from streaming.service import Service
 from streaming.store import Behind, Committed, Fenced, Standing, Store
 from streaming.telemetry import Telemetry
-from streaming.view import Missing
+from streaming.view import CACHED_MAX, Memory, Missing
 
 Result = TypeVar("Result")
 
@@ -77,16 +78,15 @@ class Processor:
         listening: Iterable[Listening],
         telemetry: Telemetry,
         *,
-        cached_max: int = 50_000,
+        cached_max: int = CACHED_MAX,
     ) -> None:
         self.service = service
         self.number = number
         self._bus = bus
         self._store = store
         self._telemetry = telemetry
-        self.partition = Partition(
-            service, number, bus.partitions, listening, cached_max=cached_max
-        )
+        memory = Memory(codec_of(service), cached_max)
+        self.partition = Partition(service, number, bus.partitions, listening, memory=memory)
         self._journal_topic = f"{service.name}.events.v1"
         self.patience_seconds = PATIENCE_SECONDS
         self.epoch = 0

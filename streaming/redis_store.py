@@ -8,7 +8,7 @@ The server must not forget what it acknowledged; which settings that takes is ch
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,15 +174,14 @@ class RedisStore:
         """Drop all state of this version of the partition, keeping the epoch."""
         return _answer(await self._client.call("clear", self._keys(partition, version), [epoch]))
 
-    async def dump(self, partition: int, version: int) -> Mapping[str, bytes]:
-        """Return everything a fold must give again, read in steps."""
+    async def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield everything a fold must give again, in steps."""
         *_, state, indexes = self._keys(partition, version)
-        dumped: dict[str, bytes] = {}
         cursor = 0
         while True:
             answer = await self._client.execute("HSCAN", state, cursor, "COUNT", _DUMP_STEP)
             cursor, pairs = int(answer[0]), iter(answer[1])
-            dumped |= {f"key/{key.decode()}": next(pairs) for key in pairs}
+            yield {f"key/{key.decode()}": next(pairs) for key in pairs}
             if cursor == 0:
                 break
         for name in sorted(await self._client.execute("SMEMBERS", indexes)):
@@ -190,9 +189,8 @@ class RedisStore:
             while members := await self._client.execute(
                 "ZRANGE", f"{indexes}:{index}", start, "+", "BYLEX", "LIMIT", 0, _DUMP_STEP
             ):
-                dumped |= {f"index/{index}/{member.decode()}": b"" for member in members}
+                yield {f"index/{index}/{member.decode()}": b"" for member in members}
                 start = b"(" + members[-1]
-        return dumped
 
     def _keys(self, partition: int, version: int) -> tuple[str, str, str, str, str]:
         """Return the keys of epoch, position, outbox, state and indexes, as `commit.lua` wants."""

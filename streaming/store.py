@@ -5,7 +5,7 @@ Two forms: `redis_store.py` (Redis or Valkey, by the functions of `commit.lua`) 
 A store holds one service's partitions; all it holds can be folded again from the journal.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -222,10 +222,10 @@ class Store(Protocol):
         """
         ...
 
-    async def dump(self, partition: int, version: int) -> Mapping[str, bytes]:
-        """Return everything a fold must give again, for comparison.
+    def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:
+        """Yield everything a fold must give again, in steps, for comparison.
 
-        Values by `key/<key>`, empty values by `index/<name>/<member>`. Reads in steps; not for
-        the hot path.
+        Values by `key/<key>`, empty values by `index/<name>/<member>`. While others write, a step
+        may repeat or miss what they touch.
         """
         ...

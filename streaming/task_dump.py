@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
 from typing import Any, TextIO
 
-DEPTH_MAX = 100
+_DEPTH_MAX = 100
 """Two tasks may wait for each other."""
 _KINDS: Mapping[type, str] = {CoroutineType: "cr", AsyncGeneratorType: "ag", GeneratorType: "gi"}
 
@@ -30,7 +30,7 @@ def dump(to: TextIO) -> None:
 
 def _waits_at(awaited: Any) -> Iterator[tuple[CodeType, int]]:
     """Yield a line of each coroutine, generator and task, from the outermost to the innermost."""
-    for _ in range(DEPTH_MAX):
+    for _ in range(_DEPTH_MAX):
         if awaited is None:
             return
         kind = _KINDS.get(type(awaited))

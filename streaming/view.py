@@ -19,6 +19,8 @@ from streaming.store import Count, Loaded, Range
 
 Aggregate = TypeVar("Aggregate")
 
+CACHED_MAX = 50_000
+"""Aggregates in memory, unless told otherwise."""
 AGGREGATE_BYTES_MAX = 16 * 1024
 """No aggregate grows with the number of children, groups or days (ARCHITECTURE.md)."""
 
@@ -119,7 +121,7 @@ class Changes:
 class Memory:
     """What is known of a partition's state: a bounded cache, the batch, and the decision on top."""
 
-    def __init__(self, codec: Codec, cached_max: int) -> None:
+    def __init__(self, codec: Codec, cached_max: int = CACHED_MAX) -> None:
         self.codec = codec
         self._cached_max = cached_max
         self._cache: OrderedDict[str, Any] = OrderedDict()

@@ -6,7 +6,7 @@ Indexes (of a payer): `charged/<enrollment>` lessons with a standing charge by d
 first one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,7 @@ from contracts.enrollment import (
     EnrollmentEnded,
 )
 from contracts.payers import FrameAgreementSet, PeriodOpened, PolicySet, RulesPublished
+from contracts.replacing import replace
 from contracts.vocabulary import (
     CertificateNumber,
     CertificateState,

@@ -1,10 +1,10 @@
 """The cabinet as a process of its own: read models, pages and API."""
 
-import asyncio
 import sys
 
 from services.cabinet.app import PROJECTION, create_app, serving
 from streaming.errors import StreamingError
+from streaming.event_loop import run
 from streaming.installation import open_installation
 from streaming.process import make_host, running, until_signal
 from streaming.settings import Settings, load_settings
@@ -27,7 +27,7 @@ def main() -> int:
     """Run the cabinet. Return its exit code."""
     configure_logs()
     try:
-        asyncio.run(serve(load_settings()))
+        run(serve(load_settings()))
     except StreamingError as error:
         Telemetry().log.error("cannot run", service=PROJECTION.name, error=str(error))
         return 3

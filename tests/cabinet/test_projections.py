@@ -15,6 +15,7 @@ from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of, purse
 from tests.cabinet.story import CLIMBING, ELDER, GUARDIAN, PROVIDER, ROBOTS, YOUNGER, why
+from tests.support.dumped import dumped
 
 Tell = Callable[[Journals], Awaitable[Any]]
 
@@ -546,8 +547,8 @@ async def test_the_order_between_journals_changes_nothing(seed: int) -> None:
             pass
 
     for number in range(3):
-        expected = await journals.store.dump(number, cabinet.state_version)
-        assert await store.dump(number, cabinet.state_version) == expected
+        expected = await dumped(journals.store, number, cabinet.state_version)
+        assert await dumped(store, number, cabinet.state_version) == expected
     assert await journals.queries.group("grp-002") == {
         "group_id": "grp-002",
         "capacity": 1,

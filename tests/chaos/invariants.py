@@ -32,6 +32,7 @@ from tests.chaos.campaign import LINE_HEADER, Course, spoken
 from tests.chaos.installation import Struck
 from tests.chaos.processes import ROOT
 from tests.chaos.story import Line, Segment
+from tests.support.dumped import dumped
 from tests.support.second_opinion import audited, differences
 
 PFDO_SECONDS_MAX = 600
@@ -332,8 +333,8 @@ async def _folds(struck: Struck) -> list[str]:
             version = service.state_version
             told += _unequal(
                 f"I08 {service.name}/{partition}",
-                await live.dump(partition, version),
-                await folded.dump(partition, version),
+                await dumped(live, partition, version),
+                await dumped(folded, partition, version),
             )
     live, folded = await installation.store(PROJECTION.name), MemoryStore()
     for partition in range(struck.partitions):

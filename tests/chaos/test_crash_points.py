@@ -20,6 +20,7 @@ from streaming.telemetry import configure_logs
 from streaming.valkey import EmbeddedValkey
 from tests.chaos.protections import NAME, check_journals, story
 from tests.chaos.servers import RedisServer
+from tests.support.dumped import dumped
 from tests.support.mini_service import mini_service
 from tests.support.world import Crash, World, day
 
@@ -183,7 +184,7 @@ async def test_a_half_that_another_partitions_call_completes_is_whole_or_says_it
             await server.start()
 
             standing = await store.standing(0, 1)
-            state = await store.dump(0, 1)
+            state = await dumped(store, 0, 1)
             if standing.is_whole:
                 done = {1: b"old", 2: b"new"}[standing.seq]
                 assert (state, standing.outbox) == ({"key/key": done}, standing.seq - 1)
@@ -223,7 +224,7 @@ async def test_a_file_cut_anywhere_in_a_call_gives_a_whole_store_or_one_that_say
             standing = await store.standing(0, 1)
             if standing.is_whole:
                 state = {"key/key-0": b"old", "key/later": b"1"}
-                assert (await store.dump(0, 1), standing.outbox) == (state, 0)
+                assert (await dumped(store, 0, 1), standing.outbox) == (state, 0)
             else:
                 answer = await store.commit(0, 1, epoch, Commit(expected_seq=standing.seq))
                 assert answer == Behind(standing.seq)

@@ -12,6 +12,7 @@ from streaming.redis_store import RedisStore
 from streaming.store import Behind, Commit, Committed
 from tests.streaming.cutting_proxy import CuttingProxy
 from tests.streaming.store_behaviour import P, StoreBehaviour, V
+from tests.support.dumped import dumped
 
 
 class RedisBehaviour(StoreBehaviour):
@@ -74,7 +75,7 @@ class RedisBehaviour(StoreBehaviour):
 
         assert await self.functions() == before
         assert (await other.standing(P, V)).epoch == 0
-        assert await other.dump(P, V) == {}
+        assert await dumped(other, P, V) == {}
         await other.stop()
 
     async def test_nothing_has_a_time_to_live(self, store: RedisStore) -> None:
@@ -124,7 +125,7 @@ class RedisBehaviour(StoreBehaviour):
             await self._admin.config_set("maxmemory", "0")
 
         assert (await store.standing(P, V)).seq == 0
-        assert await store.dump(P, V) == {}
+        assert await dumped(store, P, V) == {}
 
     async def test_a_key_of_a_stranger_means_no_write_at_all(self, store: RedisStore) -> None:
         epoch = await self.commits(store)

@@ -19,6 +19,7 @@ from streaming.store import (
     Range,
     Store,
 )
+from tests.support.dumped import dumped
 
 P = 7
 V = 1
@@ -72,7 +73,7 @@ class StoreBehaviour(ABC):
         assert (standing.epoch, standing.seq, standing.fields, standing.outbox) == (0, 0, {}, 0)
         assert (loaded.values, loaded.ranges, loaded.counts) == ([None], [[]], [0])
         assert (await store.outbox(P, V, 10)).entries == []
-        assert await store.dump(P, V) == {}
+        assert await dumped(store, P, V) == {}
 
     async def test_a_commit_is_seen_as_a_whole(self, store: Store) -> None:
         epoch = await self.commits(
@@ -105,7 +106,7 @@ class StoreBehaviour(ABC):
         ahead = await store.commit(P, V, epoch, Commit(expected_seq=2, writes={"a": b"3"}))
 
         assert again == ahead == Behind(1)
-        assert await store.dump(P, V) == {"key/a": b"1"}
+        assert await dumped(store, P, V) == {"key/a": b"1"}
 
     async def test_an_older_owner_is_fenced_and_changes_nothing(self, store: Store) -> None:
         old = await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
@@ -130,7 +131,7 @@ class StoreBehaviour(ABC):
         assert answer == cleared == Fenced(new)
         standing = await store.standing(P, V)
         assert (standing.seq, standing.fields, standing.outbox) == (1, {}, 0)
-        assert await store.dump(P, V) == {"key/a": b"1"}
+        assert await dumped(store, P, V) == {"key/a": b"1"}
 
     async def test_taking_over_keeps_what_is_there(self, store: Store) -> None:
         await self.commits(store, Commit(expected_seq=0, fields={"f": b"1"}, outbox=[b"o"]))
@@ -198,7 +199,7 @@ class StoreBehaviour(ABC):
                 )
 
         assert (await store.outbox(P, V, 10)).entries == [b"1"]
-        assert await store.dump(P, V) == {}
+        assert await dumped(store, P, V) == {}
 
     async def test_ranges_stand_on_both_sides_of_their_bounds(self, store: Store) -> None:
         await self.commits(
@@ -240,7 +241,7 @@ class StoreBehaviour(ABC):
             ),
         )
 
-        assert await store.dump(P, V) == {"key/b": b"1"}
+        assert await dumped(store, P, V) == {"key/b": b"1"}
         assert await self.members(store, Range("i")) == []
 
     async def test_what_is_both_removed_and_added_is_there(self, store: Store) -> None:
@@ -256,7 +257,7 @@ class StoreBehaviour(ABC):
             ),
         )
 
-        assert await store.dump(P, V) == {"key/a": b"2", "index/i/m": b""}
+        assert await dumped(store, P, V) == {"key/a": b"2", "index/i/m": b""}
 
     async def test_partitions_and_versions_are_apart_but_the_epoch_is_one(
         self, store: Store
@@ -271,7 +272,7 @@ class StoreBehaviour(ABC):
 
         assert (other_version.seq, other_version.fields, other_version.outbox) == (0, {}, 0)
         assert (other_partition.seq, other_partition.outbox) == (0, 0)
-        assert await store.dump(P, V + 1) == await store.dump(P + 1, V) == {}
+        assert await dumped(store, P, V + 1) == await dumped(store, P + 1, V) == {}
         assert await store.commit(P, V, epoch, Commit(expected_seq=1)) == Fenced(
             other_version.epoch
         )
@@ -292,10 +293,10 @@ class StoreBehaviour(ABC):
 
         standing = await store.standing(P, V)
         assert (standing.epoch, standing.seq, standing.fields) == (epoch, 0, {})
-        assert await store.dump(P, V) == {}
+        assert await dumped(store, P, V) == {}
         assert (await store.outbox(P, V, 10)).entries == []
         assert await self.members(store, Range("i")) == []
-        assert len(await store.dump(P, V + 1)) == 3
+        assert len(await dumped(store, P, V + 1)) == 3
         assert await store.commit(P, V, epoch, full) == Committed(1)
 
     async def test_two_ways_to_the_same_state_dump_the_same(self, store: Store) -> None:
@@ -308,8 +309,8 @@ class StoreBehaviour(ABC):
         straight = Commit(expected_seq=0, writes={"a": b"2"}, index_adds=[("i", "y")])
         assert await store.commit(P, V + 1, epoch, straight) == Committed(1)
 
-        assert await store.dump(P, V) == await store.dump(P, V + 1)
-        assert await store.dump(P, V) == {"key/a": b"2", "index/i/y": b""}
+        assert await dumped(store, P, V) == await dumped(store, P, V + 1)
+        assert await dumped(store, P, V) == {"key/a": b"2", "index/i/y": b""}
 
     async def test_a_commit_may_be_as_big_as_the_limits(self, store: Store) -> None:
         half = WRITES_MAX // 2
@@ -330,7 +331,7 @@ class StoreBehaviour(ABC):
             Commit(expected_seq=0, outbox=[bytes(COMMIT_BYTES_MAX)]),
         )
 
-        assert await store.dump(P, V) == {"index/i/00000": b""}
+        assert await dumped(store, P, V) == {"index/i/00000": b""}
         assert (await store.standing(P, V)).outbox == 501
         assert (await store.standing(P, V)).epoch == epoch
 
@@ -370,7 +371,7 @@ class StoreBehaviour(ABC):
 
         assert (await store.standing(P, V)).seq == 0
         assert (await store.standing(P, V)).outbox == 0
-        assert await store.dump(P, V) == {}
+        assert await dumped(store, P, V) == {}
 
     async def test_an_owner_is_behind_after_a_wipe_and_no_epoch_comes_back(
         self, store: Store
@@ -399,4 +400,4 @@ class StoreBehaviour(ABC):
 
         expected = {f"key/k{n}": str(n).encode() for n in range(3_000)}
         expected |= {f"index/i/m{n}": b"" for n in range(3_000)}
-        assert await store.dump(P, V) == expected
+        assert await dumped(store, P, V) == expected

@@ -18,6 +18,7 @@ from streaming.follower import Follower, Models, Projection
 from streaming.memory import MemoryBus, MemoryReader
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
+from tests.support.dumped import dumped
 from tests.support.mini_service import mini_service
 from tests.support.world import World, day, event
 
@@ -97,7 +98,7 @@ async def read_on(follower: Follower) -> None:
 
 
 async def models_of(store: MemoryStore) -> Mapping[str, Any]:
-    kept = await store.dump(0, 1)
+    kept = await dumped(store, 0, 1)
     return {key: json.loads(value) if value else None for key, value in kept.items()}
 
 

@@ -30,6 +30,7 @@ from tests.streaming.test_processor import (
     taken_over_and_read,
     told,
 )
+from tests.support.dumped import dumped
 from tests.support.mini_service import mini_service
 from tests.support.world import World, day
 
@@ -252,7 +253,7 @@ async def test_a_fold_in_little_memory_gives_what_one_in_much_memory_gives(
         )
         await owner.take_over()
         assert len(owner.partition.memory._cache) <= cached_max
-        folded.append(await store.dump(partition, VERSION))
+        folded.append(await dumped(store, partition, VERSION))
         await owner.close()
         await store.stop()
 

@@ -15,6 +15,7 @@ from streaming.valkey import EmbeddedValkey
 from tests.streaming.embedded_servers import kill_server, nothing_left_in
 from tests.streaming.redis_behaviour import RedisBehaviour
 from tests.streaming.store_behaviour import P, V
+from tests.support.dumped import dumped
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ async def test_what_was_committed_outlives_a_killed_server(tmp_path: Path) -> No
         await store.commit(P, V, epoch, Commit(expected_seq=20, writes={"lost": b"1"}))
     standing = await store.standing(P, V)
     assert (standing.epoch, standing.seq, standing.outbox) == (epoch, 20, 20)
-    assert len(await store.dump(P, V)) == 20
+    assert len(await dumped(store, P, V)) == 20
     assert await store.commit(P, V, epoch, Commit(expected_seq=20)) == Committed(21)
     await store.stop()
 
@@ -99,7 +100,7 @@ async def test_a_kill_in_the_middle_of_commits_loses_none_and_halves_none(tmp_pa
     assert standing.seq in (seq, seq + 1)
     assert standing.fields == {"n": str(standing.seq).encode()}
     assert standing.outbox == 3 * standing.seq
-    assert len(await store.dump(P, V)) == 200 * standing.seq
+    assert len(await dumped(store, P, V)) == 200 * standing.seq
     await store.stop()
 
 
@@ -116,7 +117,7 @@ async def test_a_deleted_directory_is_a_fresh_store(tmp_path: Path) -> None:
     await store.start()
     standing = await store.take_over(P, V)
 
-    assert (standing.seq, await store.dump(P, V)) == (0, {})
+    assert (standing.seq, await dumped(store, P, V)) == (0, {})
     assert standing.epoch > old
     await store.stop()
 

@@ -17,6 +17,7 @@ from streaming.processor import Processor
 from streaming.routing import partition_of
 from streaming.service import Service
 from streaming.telemetry import Telemetry
+from tests.support.dumped import dumped
 
 STEPS_MAX = 100_000
 SURROUNDINGS = (StoreUnavailableError, BusUnavailableError, BehindError, FencedError)
@@ -192,7 +193,7 @@ class World:
     async def state(self, name: str) -> dict[int, Mapping[str, bytes]]:
         """Return what the store of a service holds, by partition."""
         version = self.services[name].state_version
-        return {p: await self.stores[name].dump(p, version) for p in range(self.partitions)}
+        return {p: await dumped(self.stores[name], p, version) for p in range(self.partitions)}
 
 
 def event(

@@ -4,9 +4,10 @@
 nominal depends on is kept.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
+from contracts.replacing import replace
 from contracts.vocabulary import (
     CertificateNumber,
     ChildId,

@@ -3,8 +3,9 @@
 `docs/rules.md`, section 5: reserved and paid together may not exceed its limit.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from contracts.replacing import replace
 from contracts.vocabulary import Kopecks, PeriodId, ProviderId
 from services.billing.domain.purse import NO_KOPECKS
 

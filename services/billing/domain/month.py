@@ -3,8 +3,9 @@
 `docs/rules.md`, section 7.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from contracts.replacing import replace
 from contracts.vocabulary import EnrollmentId, Kopecks, Mark, Month
 from services.billing.domain.purse import NO_KOPECKS
 

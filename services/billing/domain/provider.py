@@ -1,8 +1,9 @@
 """A provider as the payer owes it, and its invoices. `docs/rules.md`, section 8."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
+from contracts.replacing import replace
 from contracts.vocabulary import (
     CertificateNumber,
     EnrollmentId,

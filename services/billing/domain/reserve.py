@@ -3,10 +3,11 @@
 `docs/rules.md`, sections 5 to 8.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from contracts.replacing import replace
 from contracts.vocabulary import (
     CertificateNumber,
     ChildId,

@@ -5,8 +5,9 @@ nothing lies in the future. So two sums are enough: of the latest month anything
 all before.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from contracts.replacing import replace
 from contracts.vocabulary import Month, SignedKopecks
 
 

@@ -1,0 +1,141 @@
+"""A state that is folded without a store: what is not in memory lies in a temporary file.
+
+Memory is bounded however long the journal is, and nothing is asked twice: what a fold looks for is
+here, or was never there. The file is SQLite's, whose order of text is that of its bytes, as the
+store's is.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from streaming.store import Count, Range
+from streaming.view import CACHED_MAX, Codec, Memory, Missing
+
+CHANGES_MAX = 20_000
+"""How many changes are kept back until they are written: what changes often is written once."""
+DUMP_STEP = 5_000
+
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -65536;
+PRAGMA temp_store = FILE;
+CREATE TABLE aggregate (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE member (name TEXT, member TEXT, PRIMARY KEY (name, member)) WITHOUT ROWID;
+"""
+
+
+class SpilledMemory(Memory):
+    """All that a fold knows: a bounded cache, changes kept back, and a file under both."""
+
+    def __init__(self, codec: Codec, cached_max: int = CACHED_MAX) -> None:
+        super().__init__(codec, cached_max)
+        self._changed_keys: set[str] = set()
+        self._changed_members: dict[tuple[str, str], bool] = {}
+        # An unnamed database is a file of its own that goes when it is closed.
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._file.close()
+
+    def get(self, key: str) -> Any:
+        """Return the value under `key` or None."""
+        if key in self.current.values:
+            return self.current.values[key]
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        row = self._file.execute("SELECT data FROM aggregate WHERE key = ?", (key,)).fetchone()
+        value = self._cache[key] = None if row is None else self.codec.decode(key, row[0])
+        return value
+
+    def knows(self, key: str) -> bool:
+        """Return True: nothing has to be loaded before."""
+        del key
+        return True
+
+    def range(self, asked: Range) -> list[str]:
+        """Return members of an index with the running changes."""
+        while True:
+            try:
+                return super().range(asked)
+            except Missing as missing:
+                self._look(missing)
+
+    def count(self, asked: Count) -> int:
+        """Return how many members an index has, with the running changes."""
+        while True:
+            try:
+                return super().count(asked)
+            except Missing as missing:
+                self._look(missing)
+
+    def keep(self) -> None:
+        """The current decision stands."""
+        values, members = self.current.values, self.current.members
+        self._cache.update(values)
+        self._changed_keys.update(values)
+        if members:
+            self._ranges.clear()
+            self._counts.clear()
+            for name, changed in members.items():
+                for member, present in changed.items():
+                    self._changed_members[name, member] = present
+        self.discard()
+        if len(self._changed_keys) + len(self._changed_members) >= CHANGES_MAX:
+            self._spill()
+
+    def dump(self) -> Iterator[Mapping[str, bytes]]:
+        """Yield everything in steps, named as the store's dump names it."""
+        self._spill()
+        for name, question in (
+            ("key/", "SELECT key, data FROM aggregate"),
+            ("index/", "SELECT name || '/' || member, x'' FROM member"),
+        ):
+            rows = self._file.execute(question)
+            while step := rows.fetchmany(DUMP_STEP):
+                yield {name + of: data for of, data in step}
+
+    def _look(self, missing: Missing) -> None:
+        self._spill()
+        for range_ in missing.ranges:
+            self._ranges[range_] = self._between(range_, range_.members_max)
+        for count in missing.counts:
+            self._counts[count] = len(self._between(count, -1))
+
+    def _between(self, asked: Range | Count, members_max: int) -> list[str]:
+        rows = self._file.execute(
+            "SELECT member FROM member WHERE name = ?1 AND member >= ?2"
+            " AND (?3 IS NULL OR member < ?3) ORDER BY member LIMIT ?4",
+            (asked.index, asked.start, asked.end, members_max),
+        )
+        return [member for (member,) in rows]
+
+    def _spill(self) -> None:
+        """Write what was kept back, and drop from memory what was not looked at for longest."""
+        write = self._file.executemany
+        written = sorted((key, self._cache[key]) for key in self._changed_keys)
+        encode = self.codec.encode
+        self._file.execute("BEGIN")
+        write(
+            "INSERT OR REPLACE INTO aggregate VALUES (?, ?)",
+            ((key, encode(key, value)) for key, value in written if value is not None),
+        )
+        write(
+            "DELETE FROM aggregate WHERE key = ?",
+            ((key,) for key, value in written if value is None),
+        )
+        members = sorted(self._changed_members.items())
+        write("INSERT OR IGNORE INTO member VALUES (?, ?)", (at for at, here in members if here))
+        write(
+            "DELETE FROM member WHERE name = ? AND member = ?",
+            (at for at, here in members if not here),
+        )
+        self._file.execute("COMMIT")
+        self._changed_keys.clear()
+        self._changed_members.clear()
+        while len(self._cache) > self._cached_max:
+            self._cache.popitem(last=False)

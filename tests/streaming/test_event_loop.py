@@ -1,0 +1,42 @@
+"""What our processes run on."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from streaming.event_loop import run
+
+FROZEN = """
+import gc
+from streaming.process import COLLECTIONS, spare_collections
+before = len(gc.get_objects())
+spare_collections()
+print(gc.get_freeze_count() > before / 2, gc.get_threshold() == COLLECTIONS, gc.isenabled())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
+def test_it_runs_on_uvloop_and_returns_what_came_of_it() -> None:
+    async def loop_of() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert run(loop_of()) == "uvloop"
+
+
+def test_an_error_comes_out() -> None:
+    async def fails() -> None:
+        raise LookupError("as it is")
+
+    with pytest.raises(LookupError, match="as it is"):
+        run(fails())
+
+
+def test_what_is_loaded_is_no_longer_looked_through() -> None:
+    # In a process of its own: it would stay so.
+    told = subprocess.run(
+        [sys.executable, "-c", FROZEN], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert told.stdout.split() == ["True", "True", "True"]
