@@ -84,5 +84,7 @@ mkdir -p "$folder/senders"
 chmod 755 "$folder/senders"
 password paper-key
 password oidc-session-key
+# Authorities of other systems' certificates, if theirs are not among the public ones.
+[ -e "$folder/authorities.pem" ] || put authorities.pem </dev/null
 # In its place goes what your log-in server gives to the cabinet.
 password oidc-client-secret

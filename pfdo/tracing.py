@@ -24,6 +24,7 @@ import httpx
 from contracts.registry import EVENTS
 from contracts.topics import Topic, TopicKind, all_topics
 from pfdo.records import Place, place_of
+from streaming.authorities import trusting
 from streaming.bus import Record
 from streaming.installation import Installation
 from streaming.telemetry import InstallationTelemetry
@@ -174,6 +175,7 @@ class Traces:
         self._bus = installation.bus
         self._spans = telemetry.spans
         self._url = f"{endpoint.rstrip('/')}/v1/traces"
+        self._trust = trusting(installation.settings.ca)
         topics = [
             topic
             for topic in all_topics(installation.sources)
@@ -216,7 +218,9 @@ class Traces:
         if not self._waiting:
             return
         headers = {"content-type": "application/json"}
-        async with httpx.AsyncClient(timeout=ANSWER_SECONDS_MAX, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            verify=self._trust, timeout=ANSWER_SECONDS_MAX, trust_env=False
+        ) as client:
             while self._waiting:
                 spans = self._waiting[:SPANS_MAX]
                 try:

@@ -153,6 +153,13 @@ class Settings(BaseSettings):
     health_port: int | None = Field(
         default=None, ge=0, le=65535, description="Port of /health and /metrics of a service"
     )
+    ca: str = Field(
+        default="",
+        repr=False,
+        description="Authorities, beside the public ones, that certificates of other systems may "
+        "come from: log-in server, cabinet, relays, gateways, collector; PEM (better from a file, "
+        "see above)",
+    )
     otlp_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^?#\s]+$",

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,14 @@ Inputs = list[tuple[str, str, str]]
 
 ASK_THE_VAULT = """
 import asyncio
-from services.notifications.senders.assembly import _addresses
+from services.notifications.senders.assembly import addresses_of
 from services.notifications.senders.settings import load_sender_settings
-address = asyncio.run(_addresses(load_sender_settings(), sandbox=True).find("{person}"))
+from streaming.authorities import trusting
+from streaming.settings import load_settings
+settings = load_settings()
+senders = load_sender_settings()
+book = addresses_of(senders, trusting(settings.ca), sandbox=settings.sandbox)
+address = asyncio.run(book.find("{person}"))
 print(address and address.email)
 """
 
@@ -108,12 +113,20 @@ class Deployment:
     port: int
     kafka_port: int
     files: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What an operator adds in deploy/.env."""
 
     @property
     def environment(self) -> dict[str, str]:
-        return clean_environment(
-            PFDO_PORT=str(self.port), KAFKA_PORT=str(self.kafka_port), PROJECT=self.project
-        )
+        ports = {"PFDO_PORT": str(self.port), "KAFKA_PORT": str(self.kafka_port)}
+        return clean_environment(PROJECT=self.project, **ports, **self.settings)
+
+    @property
+    def gateway(self) -> str:
+        """Return the address at which containers reach this machine."""
+        network = f"{self.project}_default"
+        template = "{{(index .IPAM.Config 0).Gateway}}"
+        return self.call("docker", "network", "inspect", network, "-f", template).strip()
 
     @property
     def bootstrap(self) -> str:

@@ -1,5 +1,6 @@
 """The compose deployment, started: what runs in one process and what runs here come to the same."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import streaming.kafka
@@ -18,10 +20,12 @@ from contracts.access import Operation, Resource, principals, rights
 from contracts.sources import load_sources
 from contracts.topics import all_topics
 from pfdo.system import SERVICES
+from streaming.authorities import trusting
 from streaming.bus import Outgoing
 from streaming.errors import BusUnavailableError
 from streaming.kafka import KafkaBus
 from streaming.kafka_security import PLAIN_TEXT, KafkaSecurity
+from tests.cabinet.test_oidc import Cookies, log_in
 from tests.deploy.deployment import (
     BACKUP,
     CALL_SECONDS_MAX,
@@ -38,7 +42,9 @@ from tests.deploy.deployment import (
 )
 from tests.deploy.drills import USERS, Drill, Outcome, struck
 from tests.deploy.kafka_rights import rights_of
+from tests.deploy.log_in import with_log_in
 from tests.support.containers import require_docker
+from tests.support.oidc import CLIENT_SECRET, installed
 
 STRANGER_SECONDS_MAX = 5
 LETTERS = {Operation.READ: "r", Operation.WRITE: "w"}
@@ -266,6 +272,55 @@ def test_the_deployment_comes_to_what_one_process_comes_to(
     settled = json.loads(deployment.pfdo("settle", "--json"))
     assert settled["settled"], settled
     assert json.loads(deployment.pfdo("verify", "--against-state", "--json"))["ok"]
+
+
+async def test_with_a_log_in_people_and_machines_see_what_is_theirs(
+    deployment: Deployment, autumn: Autumn, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """What docs/operations/secure.md says, against a real server behind TLS."""
+    assert pytestconfig.cache is not None
+    events = [json.loads(line) for line in autumn.first if line]
+    applied = [e["data"] for e in events if e["type"].endswith("application-submitted.v1")]
+    mother, other, *_ = dict.fromkeys(each["guardian_id"] for each in applied)
+    mark = next(line for line in autumn.first if "attendance.lesson-marked.v1" in line)
+    people = {"mother": {"roles": ["guardian"], "family": mother}}
+    machines = {"journal": {"roles": ["source"], "source": "attendance"}}
+    node = installed(pytestconfig.cache)
+    async with with_log_in(deployment, node, people, machines, tmp_path) as real:
+        await asyncio.to_thread(real.deployment.up)
+
+        trust = trusting(real.authority)
+        address = real.server.cabinet_url
+        async with httpx.AsyncClient(
+            base_url=address, auth=Cookies(), verify=trust, timeout=10
+        ) as browser:
+            sent_away = await browser.get(f"/families/{mother}")
+            await log_in(browser, "mother", f"/families/{mother}")
+            own = await browser.get(f"/families/{mother}")
+            others = await browser.get(f"/families/{other}")
+        async with httpx.AsyncClient(base_url=address, verify=trust, timeout=10) as machine:
+            given = await machine.post(
+                f"{real.server.issuer}/token",
+                data={"grant_type": "client_credentials"},
+                auth=("journal", CLIENT_SECRET),
+            )
+            taken, refused = [
+                await machine.post(
+                    "/api/v1/events",
+                    content=mark.encode(),
+                    headers={"content-type": "application/cloudevents+json", **shown},
+                )
+                for shown in ({"authorization": f"Bearer {given.json()['access_token']}"}, {})
+            ]
+        found = await asyncio.to_thread(real.deployment.address_of, GUARDIAN)
+
+    assert sent_away.headers["location"].startswith("/login?")
+    assert own.status_code == 200
+    assert "Сертификат" in own.text
+    assert others.status_code == 404
+    assert (taken.status_code, refused.status_code) == (202, 401)
+    # The senders ask the vault over TLS too.
+    assert found == EMAIL
 
 
 @pytest.mark.parametrize("way", ["python", "java", "http"])

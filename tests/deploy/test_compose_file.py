@@ -155,6 +155,7 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
         "paper-key": {"cabinet"},
         "oidc-client-secret": {"cabinet"},
         "oidc-session-key": {"cabinet"},
+        "authorities.pem": {"cabinet", "senders"},
     }
 
 
@@ -171,6 +172,7 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
     assert set(made) == {*COMPOSE["secrets"], *WATCHING["secrets"], "kafka-journal-bratsk"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     MasterKeys.parse(made["vault-keys"])
+    assert made.pop("authorities.pem") == ""
     passwords = {
         name: text for name, text in made.items() if not name.startswith(("acl-", "vault-keys"))
     }
@@ -248,6 +250,7 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
         "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages",
         "PFDO_SENDERS_VAULT_URL": "http://cabinet:8038",
         "PFDO_SENDERS_VAULT_TOKEN_FILE": "/run/secrets/vault-token",
+        "PFDO_CA_FILE": "/run/secrets/authorities.pem",
         "PFDO_SANDBOX": "1",
     }
 

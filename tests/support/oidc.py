@@ -37,11 +37,14 @@ class Server:
 
     issuer: str
     cabinet_port: int
+    cabinet_host: str = "http://127.0.0.1"
+    tls_file: str = ""
+    """Its key and certificate, if it is spoken to over TLS."""
 
     @property
     def cabinet_url(self) -> str:
         """Return the address of the cabinet."""
-        return f"http://127.0.0.1:{self.cabinet_port}"
+        return f"{self.cabinet_host}:{self.cabinet_port}"
 
     def settings(self, folder: Path) -> dict[str, str]:
         """Return the environment of the cabinet, with its secrets as files."""
@@ -106,6 +109,7 @@ def running_server(
         "PEOPLE": json.dumps(people),
         "MACHINES": json.dumps(machines),
         "SECONDS": str(token_seconds),
+        "TLS_FILE": server.tls_file,
     }
     with subprocess.Popen(["node", "server.mjs"], cwd=folder, env=environment) as process:
         try:

@@ -103,7 +103,9 @@ class OpenIdConnect:
 
     async def start(self) -> None:
         """Make ready. Nothing is asked yet: the server may start after us."""
-        self._client = httpx.AsyncClient(timeout=ASK_SECONDS_MAX, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            verify=self._log_in.trust, timeout=ASK_SECONDS_MAX, follow_redirects=False
+        )
 
     async def stop(self) -> None:
         """Let go of connections."""

@@ -4,8 +4,9 @@ All of what a log-in takes, or nothing of it: half a log-in stops the start.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from ssl import SSLContext
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.cabinet.access.claims import ClaimNames
 from services.cabinet.access.policy import Role
+from streaming.authorities import trusting
 from streaming.errors import SettingError
 from streaming.settings import OIDC_PREFIX, Settings, read_settings
 
@@ -87,6 +89,8 @@ class LogIn:
     session_key: bytes
     public_url: str
     names: ClaimNames
+    trust: SSLContext = field(default_factory=lambda: trusting(""), repr=False)
+    """Whose certificates are believed of that server."""
 
 
 def load_log_in(settings: Settings, environment: Mapping[str, str] | None = None) -> LogIn | None:
@@ -128,6 +132,7 @@ def load_log_in(settings: Settings, environment: Mapping[str, str] | None = None
         audience=audience,
         session_key=key.encode(),
         public_url=public_url,
+        trust=trusting(settings.ca),
         names=ClaimNames(
             roles=own.roles_claim,
             scopes={

@@ -64,9 +64,7 @@ class VaultAddresses:
 
     url: str
     token: str | None = field(repr=False)
-    client: httpx.AsyncClient = field(
-        default_factory=lambda: httpx.AsyncClient(timeout=VAULT_SECONDS_MAX, trust_env=False)
-    )
+    client: httpx.AsyncClient
 
     async def find(self, recipient_id: str) -> Address | None:
         """See Addresses. Raises AddressesAwayError."""

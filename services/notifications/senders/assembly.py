@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
+
+import httpx
 
 from contracts.vocabulary import Channel
 from services.notifications.senders.addresses import (
+    VAULT_SECONDS_MAX,
     Addresses,
     AddressFile,
     NoAddresses,
@@ -16,6 +20,7 @@ from services.notifications.senders.addresses import (
 from services.notifications.senders.delivery import Provider
 from services.notifications.senders.facts import JournalFacts
 from services.notifications.senders.folder import Folder
+from services.notifications.senders.http import Caller
 from services.notifications.senders.lines import Failover, Line, RateLimit
 from services.notifications.senders.push import WebPush, private_key
 from services.notifications.senders.sender import NAME, Attempts, Sender
@@ -27,6 +32,7 @@ from services.notifications.senders.settings import (
 from services.notifications.senders.sms import SmsGateway
 from services.notifications.senders.smtp import SmtpProvider
 from services.notifications.senders.webhooks import Webhooks, lane_of, load_endpoints
+from streaming.authorities import trusting
 from streaming.errors import SettingError
 from streaming.installation import Installation
 from streaming.telemetry import Telemetry
@@ -46,9 +52,8 @@ async def senders(
     """Return what makes the owner of a partition, by name. Raises SettingError."""
     settings = load_sender_settings()
     store = await installation.store(NAME)
-    lines = lines_of(
-        settings, data=installation.settings.data, sandbox=installation.settings.sandbox
-    )
+    common = installation.settings
+    lines = lines_of(settings, data=common.data, sandbox=common.sandbox, ca=common.ca)
     facts = JournalFacts(installation.bus)
     attempts: defaultdict[int, Attempts] = defaultdict(Attempts)
 
@@ -67,26 +72,32 @@ async def senders(
     return {NAME: owner}
 
 
-def lines_of(settings: SenderSettings, *, data: Path, sandbox: bool) -> Mapping[str, Line]:
-    """Return the lines of a process by name. Raises SettingError."""
+def lines_of(
+    settings: SenderSettings, *, data: Path, sandbox: bool, ca: str = ""
+) -> Mapping[str, Line]:
+    """Return the lines of a process by name; `ca`: authorities of the others' certificates (PEM).
+
+    Raises SettingError.
+    """
     folder = settings.folder or data / "messages"
-    addresses = _addresses(settings, sandbox=sandbox)
+    trust = trusting(ca)
+    addresses = addresses_of(settings, trust, sandbox=sandbox)
     lines = [
         _line(
             Channel.EMAIL,
-            _mail(settings, addresses, sandbox=sandbox) or (Folder(folder / "email"),),
+            _mail(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "email"),),
             settings.email_per_minute,
             EMAIL_SLOTS,
         ),
         _line(
             Channel.SMS,
-            _sms(settings, addresses, sandbox=sandbox) or (Folder(folder / "sms"),),
+            _sms(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "sms"),),
             settings.sms_per_minute,
             SMS_SLOTS,
         ),
         _line(
             Channel.PUSH,
-            _push(settings, addresses, sandbox=sandbox) or (Folder(folder / "push"),),
+            _push(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "push"),),
             settings.push_per_minute,
             PUSH_SLOTS,
         ),
@@ -96,7 +107,7 @@ def lines_of(settings: SenderSettings, *, data: Path, sandbox: bool) -> Mapping[
         lines.append(
             Line(
                 name=WEBHOOK,
-                provider=Webhooks(endpoints),
+                provider=Webhooks(endpoints, caller=Caller(trust=trust)),
                 takes=partial(_is_in_cabinet_of, frozenset(endpoints)),
                 lane_of=lane_of,
                 lane_slots=WEBHOOK_SLOTS,
@@ -125,14 +136,16 @@ def _is_in_cabinet_of(recipients: frozenset[str], channel: str, recipient_id: st
     return channel == Channel.CABINET and recipient_id in recipients
 
 
-def _addresses(settings: SenderSettings, *, sandbox: bool) -> Addresses:
+def addresses_of(settings: SenderSettings, trust: SSLContext, *, sandbox: bool) -> Addresses:
+    """Return who is asked where people can be reached. Raises SettingError."""
     if settings.vault_url is not None:
         if not (sandbox or settings.vault_url.startswith("https:")):
             raise SettingError(
                 "PFDO_SENDERS_VAULT_URL: addresses would travel unprotected; use https://, "
                 "or set PFDO_SANDBOX=1 if nobody is real."
             )
-        return VaultAddresses(settings.vault_url, settings.vault_token)
+        client = httpx.AsyncClient(verify=trust, timeout=VAULT_SECONDS_MAX, trust_env=False)
+        return VaultAddresses(settings.vault_url, settings.vault_token, client)
     if settings.addresses is None:
         return NoAddresses()
     if not sandbox:
@@ -143,20 +156,25 @@ def _addresses(settings: SenderSettings, *, sandbox: bool) -> Addresses:
     return AddressFile(settings.addresses)
 
 
-def _mail(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tuple[Provider, ...]:
+def _mail(
+    settings: SenderSettings, addresses: Addresses, trust: SSLContext, *, sandbox: bool
+) -> tuple[Provider, ...]:
     urls = [url for url in (settings.smtp_url, settings.smtp_url_2) if url is not None]
     return tuple(
         SmtpProvider(
             relay_of(url, allow_plain=sandbox),
             settings.email_from,
             addresses,
+            trust=trust,
             name=f"smtp-{number}",
         )
         for number, url in enumerate(urls, start=1)
     )
 
 
-def _sms(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tuple[Provider, ...]:
+def _sms(
+    settings: SenderSettings, addresses: Addresses, trust: SSLContext, *, sandbox: bool
+) -> tuple[Provider, ...]:
     adapters = ((settings.sms_url, settings.sms_token), (settings.sms_url_2, settings.sms_token_2))
     gateways: list[Provider] = []
     for number, (url, token) in enumerate(adapters, start=1):
@@ -167,15 +185,19 @@ def _sms(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tu
                 "PFDO_SENDERS_SMS_URL: telephone numbers would travel unprotected; use https://, "
                 "or set PFDO_SANDBOX=1 if nobody real gets them."
             )
-        gateways.append(SmsGateway(url, token, addresses, name=f"sms-{number}"))
+        caller = Caller(trust=trust)
+        gateways.append(SmsGateway(url, token, addresses, name=f"sms-{number}", caller=caller))
     return tuple(gateways)
 
 
-def _push(settings: SenderSettings, addresses: Addresses, *, sandbox: bool) -> tuple[Provider, ...]:
+def _push(
+    settings: SenderSettings, addresses: Addresses, trust: SSLContext, *, sandbox: bool
+) -> tuple[Provider, ...]:
     if settings.push_key is None:
         return ()
     try:
         key = private_key(settings.push_key.rstrip("="))
     except ValueError:
         raise SettingError("PFDO_SENDERS_PUSH_KEY is no key of P-256.") from None
-    return (WebPush(key, settings.email_from, addresses, any_service=sandbox),)
+    caller = Caller(trust=trust)
+    return (WebPush(key, settings.email_from, addresses, any_service=sandbox, caller=caller),)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 import httpx
 
@@ -12,6 +13,7 @@ from services.notifications.senders.delivery import (
     Rejected,
     Sent,
 )
+from streaming.authorities import trusting
 
 TIMEOUT_SECONDS = 10.0
 """For connecting, and for each part of the answer; the line sets an end to the whole."""
@@ -25,6 +27,8 @@ class Caller:
     """Posts to systems. Follows no redirects and asks no proxy of the environment."""
 
     timeout_seconds: float = TIMEOUT_SECONDS
+    trust: SSLContext | None = None
+    """Whose certificates are believed; without it, those of public authorities."""
     _client: httpx.AsyncClient | None = field(default=None)
 
     async def post(
@@ -37,7 +41,10 @@ class Caller:
         """
         if self._client is None:
             self._client = httpx.AsyncClient(
-                timeout=self.timeout_seconds, follow_redirects=False, trust_env=False
+                verify=self.trust or trusting(""),
+                timeout=self.timeout_seconds,
+                follow_redirects=False,
+                trust_env=False,
             )
         try:
             async with self._client.stream("POST", url, content=content, headers=headers) as answer:

@@ -6,6 +6,7 @@ said, and the next attempt carries the same Message-ID.
 """
 
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
@@ -54,6 +55,8 @@ class SmtpProvider:
     relay: Relay
     sender: str
     addresses: Addresses
+    trust: SSLContext | None = None
+    """Whose certificates are believed; without it, those the machine knows."""
     name: str = "smtp"
     timeout_seconds: float = TIMEOUT_SECONDS
     _idle: list[_Connection] = field(default_factory=list)
@@ -116,6 +119,7 @@ class SmtpProvider:
             password=relay.password,
             use_tls=relay.tls,
             start_tls=relay.starttls,
+            tls_context=self.trust if relay.tls or relay.starttls else None,
             timeout=self.timeout_seconds,
         )
         await client.connect()

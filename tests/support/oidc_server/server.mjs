@@ -1,9 +1,11 @@
 // An OpenID Connect server for tests: oidc-provider, with people and machines given as JSON in
-// PEOPLE and MACHINES (claims by id), on ISSUER's port.
+// PEOPLE and MACHINES (claims by id), on ISSUER's port. With TLS_FILE (key and certificate) over TLS.
 import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
 import { Provider } from "oidc-provider";
 
-const { ISSUER, AUDIENCE, CALLBACK, CLIENT_ID, CLIENT_SECRET } = process.env;
+const { ISSUER, AUDIENCE, CALLBACK, CLIENT_ID, CLIENT_SECRET, TLS_FILE } = process.env;
 const PEOPLE = JSON.parse(process.env.PEOPLE);
 const MACHINES = JSON.parse(process.env.MACHINES);
 const SECONDS = Number(process.env.SECONDS);
@@ -82,4 +84,10 @@ provider.use(async (ctx, next) => {
 });
 
 provider.on("server_error", (_, error) => console.error(error));
-provider.listen(Number(new URL(ISSUER).port), "localhost");
+const { hostname, port } = new URL(ISSUER);
+if (TLS_FILE) {
+  const pem = readFileSync(TLS_FILE);
+  createServer({ key: pem, cert: pem }, provider.callback()).listen(Number(port), hostname);
+} else {
+  provider.listen(Number(port), hostname);
+}
