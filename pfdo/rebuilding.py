@@ -13,8 +13,9 @@ import multiprocessing
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -44,6 +45,13 @@ LOOKS_MAX = 20
 """How often a state that moves is looked at, until one look sees it stand still."""
 LOOK_PAUSE_SECONDS = 0.25
 DIFFERENCES_SHOWN_MAX = 5
+WORKER_BYTES = 256 * 1024 * 1024
+"""What a worker takes, however long the journal is, and a little more."""
+MEMORY_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where a container's limit stands, by version of cgroups."""
 OF_OUTBOX = -1
 """The offset of what is decided and has no place on the bus yet."""
 
@@ -263,11 +271,11 @@ async def in_processes(
     *,
     dry_run: bool,
 ) -> list[Rebuilt]:
-    """Compare or replace partitions, as many at a time as there are cores.
+    """Compare or replace partitions, as many at a time as there are cores and memory for.
 
     Raises what `compare` and `replace` raise.
     """
-    workers_max = min(len(partitions), os.cpu_count() or 1)
+    workers_max = min(len(partitions), _workers_max())
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
     loop = asyncio.get_running_loop()
@@ -286,6 +294,15 @@ async def in_processes(
             return await folding
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _workers_max() -> int:
+    """Return how many workers there are cores for, and memory within a container's limit."""
+    workers_max = os.cpu_count() or 1
+    for file in MEMORY_LIMITS:
+        with suppress(OSError, ValueError):
+            workers_max = min(workers_max, int(file.read_text()) // WORKER_BYTES)
+    return max(1, workers_max)
 
 
 def _begin_worker(told: "multiprocessing.Queue[int]") -> None:

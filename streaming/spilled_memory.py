@@ -19,7 +19,7 @@ DUMP_STEP = 5_000
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-PRAGMA cache_size = -65536;
+PRAGMA cache_size = -16384;
 PRAGMA temp_store = FILE;
 CREATE TABLE aggregate (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE member (name TEXT, member TEXT, PRIMARY KEY (name, member)) WITHOUT ROWID;

@@ -272,6 +272,22 @@ async def test_replacing_fences_the_owner_that_was(kept: Kept) -> None:
     assert (await kept.rebuilding.compare(kept.partition)).equal is True
 
 
+@pytest.mark.parametrize(
+    ("limit", "workers"),
+    [("max", 8), ("9223372036854771712", 8), (str(600 * 1024 * 1024), 2), ("1000", 1), (None, 8)],
+)
+def test_there_are_no_more_workers_than_a_container_has_memory_for(
+    limit: str | None, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(f"{limit}\n")
+    monkeypatch.setattr(rebuilding, "MEMORY_LIMITS", (tmp_path / "another", file))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+    assert rebuilding._workers_max() == workers
+
+
 # --- ledger ------------------------------------------------------------------------------------
 
 
