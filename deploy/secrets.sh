@@ -57,7 +57,7 @@ access_list() { # SERVICE [WHO SHARES ITS REDIS]
 }
 
 # What the vault's store (services/cabinet/vault/store.py, vault.lua) calls.
-VAULT="+ping +info +config|get +client|setinfo +function|list +function|load +fcall \
+VAULT="+ping +info +dbsize +config|get +client|setinfo +function|list +function|load +fcall \
 +hget +hmget +lrange +scan +bgrewriteaof +hset +hdel +rpush +ltrim"
 
 services="enrollment certificates billing notifications"

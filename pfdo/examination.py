@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 from streaming.errors import BusUnavailableError, SettingError, StoreUnavailableError
 from streaming.installation import Installation, open_installation
@@ -17,6 +18,10 @@ METRICS_BYTES_MAX = 4 * 1024 * 1024
 
 _HALTED = re.compile(
     r'^pfdo_partition_halted\{partition="([0-9]+)",service="([a-z-]+)"\} 1', re.MULTILINE
+)
+
+_TROUBLE = re.compile(
+    r'^pfdo_trouble_seconds\{partition="([0-9]*)",service="([a-z-]+)"\} ([0-9.e+-]+)', re.MULTILINE
 )
 
 
@@ -108,7 +113,7 @@ async def _of_services(installation: Installation) -> list[dict[str, Any]]:
         for name, number in left.items()
     ]
     if running:
-        findings += await asyncio.to_thread(_halted, settings)
+        findings += await asyncio.to_thread(_told, settings)
     return findings
 
 
@@ -116,12 +121,34 @@ def _all_or_none(running: Collection[str]) -> str:
     return "running" if running else "none runs"
 
 
-def _halted(settings: Settings) -> list[dict[str, Any]]:
-    """Return the partitions that wait for a person, as far as a process here tells of them."""
+def _told(settings: Settings) -> list[dict[str, Any]]:
+    """Return what processes say that wait: for a person, or for what they need."""
     host = "127.0.0.1" if settings.http_host in {"0.0.0.0", "::"} else settings.http_host  # noqa: S104
-    halted: set[tuple[str, str]] = set()
-    for port in {settings.port, settings.health_port} - {None}:
-        halted.update(_HALTED.findall(_metrics(host, port)))
+    told = [_metrics(host, port) for port in {settings.port, settings.health_port} - {None}]
+    if settings.cabinet_url is not None:
+        told.append(
+            _metrics(
+                str(urlsplit(settings.cabinet_url).hostname), urlsplit(settings.cabinet_url).port
+            )
+        )
+    halted = {found for text in told for found in _HALTED.findall(text)}
+    waiting = {found for text in told for found in _TROUBLE.findall(text)}
+    return [
+        *(
+            _finding(
+                f"{service} {partition}".strip(),
+                f"waits for what it needs, {float(seconds):.0f} s",
+                ok=False,
+                remedy="its log says for what: look for `waiting` or `does not answer`",
+            )
+            for partition, service, seconds in sorted(waiting)
+            if float(seconds) > 0
+        ),
+        *_halted(halted),
+    ]
+
+
+def _halted(halted: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
     return [
         _finding(
             f"partition {partition} of {service}",

@@ -126,6 +126,12 @@ class Settings(BaseSettings):
         description="Address of the cabinet as people reach it: stands in the QR code of printed "
         "certificates, and is where the log-in sends people back to",
     )
+    cabinet_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="Where `pfdo doctor` asks the cabinet how it is, beside the processes of this "
+        "machine",
+    )
     watch_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#\s]+$",

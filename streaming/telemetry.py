@@ -109,7 +109,7 @@ class Telemetry:
         )
         self.unsettled_seconds = Gauge(
             "pfdo_trouble_seconds",
-            "How long a partition has been waiting for its surroundings",
+            "How long a partition (or the cabinet, for its vault) waits for what it needs",
             ["service", "partition"],
             registry=self.registry,
         )
@@ -142,6 +142,12 @@ class Telemetry:
             "pfdo_overdue_messages",
             "Messages that wait ten minutes or more past their time",
             ["channel", "partition"],
+            registry=self.registry,
+        )
+
+        self.vault_records = Gauge(
+            "pfdo_vault_records",
+            "Records in the vault of names, as the cabinet sees it; 0 where there is no cabinet",
             registry=self.registry,
         )
 

@@ -48,6 +48,7 @@ from services.cabinet.proposals import MemoryKeys, Proposals, RedisKeys
 from services.cabinet.sending import Sending
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
+from services.cabinet.vault.watching import watch
 from streaming import health
 from streaming.bus import Bus
 from streaming.errors import SettingError
@@ -188,6 +189,7 @@ def make_app(
     people = People(vault)
     app.state.pulse = Pulse(queries)
     app.state.vault = vault
+    app.state.telemetry = telemetry
     app.state.access = access
     app.state.recognize = access.recognize
     app.add_middleware(Counting, telemetry=telemetry)
@@ -254,6 +256,8 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
         if app.state.vault is not None:
             await app.state.vault.open()
             opened.push_async_callback(app.state.vault.close)
+            watching = asyncio.create_task(watch(app.state.vault, app.state.telemetry))
+            opened.callback(watching.cancel)
         for each in (app.state.access, app.state.proposals.store):
             await each.start()
             opened.push_async_callback(each.stop)

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import make_app
+from services.cabinet.vault import watching
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Deed, Look, is_whole, next_look
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.person import Known, Person, PushKeys, PushSubscription
@@ -364,6 +365,42 @@ async def test_a_vault_on_a_redis_with_a_password_of_its_own(redis_url: str) -> 
     assert erasure is not None
     with pytest.raises(SettingError):
         await VaultStore(redis_url, login=login, allow_unsafe=True).start()
+
+
+async def test_a_vault_that_does_not_answer_is_told_and_so_is_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    telemetry = Telemetry()
+
+    def told(name: str) -> float:
+        labels = {"service": "vault", "partition": ""} if "trouble" in name else {}
+        return telemetry.registry.get_sample_value(name, labels) or 0.0
+
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+    server = EmbeddedValkey(tmp_path)
+    await server.start()
+    store = VaultStore(f"unix://{server.socket_path}", allow_unsafe=True)
+    vault = Vault(store, MasterKeys.parse(K1))
+    await vault.open()
+    watched = asyncio.create_task(watching.watch(vault, telemetry))
+    await vault.put(CHILD, PERSON, NAVIGATOR)
+    await until(lambda: told("pfdo_vault_records") == 2)
+    assert told("pfdo_trouble_seconds") == 0
+
+    await server.stop()
+    await until(lambda: told("pfdo_trouble_seconds") > 0)
+    await server.start()
+    await until(lambda: told("pfdo_trouble_seconds") == 0)
+
+    assert told("pfdo_vault_records") == 2
+    watched.cancel()
+    await vault.close()
+    await server.stop()
 
 
 # --- over HTTP ---------------------------------------------------------------------------------

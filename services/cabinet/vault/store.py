@@ -112,6 +112,10 @@ class VaultStore:
             for key, data, number, head in found
         ]
 
+    async def records(self) -> int:
+        """Return how many records there are. Raises VaultUnavailableError."""
+        return int(await self._client.execute("DBSIZE"))
+
     async def change(self, changes: Sequence[Change]) -> bool:
         """Apply all changes, or none and return False if another was faster with one of them."""
         keys: list[Argument] = []

@@ -91,6 +91,10 @@ class Vault:
         """Return whether names here are made up."""
         return self._invent is not None
 
+    async def records(self) -> int:
+        """Return how many records are kept. Raises VaultUnavailableError."""
+        return await self._store.records()
+
     async def open(self) -> None:
         """Connect; wrap anew what older master keys have wrapped.
 
