@@ -28,7 +28,7 @@ run: setup ## Start everything in one process, play an autumn, open the cabinet 
 setup: .venv/.installed ## Make .venv with the locked dependencies and .venv/bin/pfdo
 
 test: setup .venv/.tools ## Run every test; what needs Docker or Chromium is skipped without it, and says so
-	@$(BIN)/python -m pytest -rs --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -rs --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 mutations: setup .venv/.tools ## Plant wrong decisions one by one; a test must catch each (minutes)
 	@$(BIN)/python -m tests.mutations $(ARGS)

@@ -7,6 +7,12 @@ import pytest
 from tests.support.containers import running_kafka, running_redis
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that hold something slow: at the end one worker would be alone with it."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def kafka_bootstrap() -> Iterator[str]:
     """The address of the run's one Kafka broker (mark the test `containers`)."""

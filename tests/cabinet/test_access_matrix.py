@@ -56,6 +56,8 @@ from tests.cabinet.test_vault import PERSON, browser, open_vault
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.world import event
 
+pytestmark = pytest.mark.slow
+
 FAMILY = f"/families/{story.GUARDIAN}"
 PROVIDER = f"/journal/{story.PROVIDER}"
 V1 = "/api/v1"

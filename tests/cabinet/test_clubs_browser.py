@@ -14,6 +14,7 @@ from tests.cabinet.test_journal_browser import FAMILY, open_town, pick
 CHESS = f"{FAMILY}/clubs/{PAYER}/grp-001?child={story.ELDER}"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]

@@ -21,6 +21,7 @@ CONSOLE = f"/console/{PAYER}"
 PAGE_BYTES_MAX = 100 * 1024
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]

@@ -23,6 +23,7 @@ FAMILY = f"/families/{story.GUARDIAN}"
 OTHERS = ("child-00031", "child-00032", "child-00033")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]

@@ -24,6 +24,8 @@ from tests.support.dumped import dumped
 from tests.support.mini_service import mini_service
 from tests.support.world import Crash, World, day
 
+pytestmark = pytest.mark.slow
+
 POINTS = ("take_over", "load", "outbox", "commit", "clear", "standing")
 BYTES = (0, 1, 3, 40, 250, 900, 2_500, 6_000)
 """How many more bytes a server writes before it dies: now one, now some commits."""

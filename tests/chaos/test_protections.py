@@ -9,6 +9,8 @@ import structlog
 from streaming.telemetry import configure_logs
 from tests.chaos.protections import NOTHING, REMOVED, wrong_runs
 
+pytestmark = pytest.mark.slow
+
 SEEDS_OF_THE_WHOLE = range(12)
 SEEDS_MAX = range(200)
 

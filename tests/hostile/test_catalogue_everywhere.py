@@ -17,6 +17,8 @@ from tests.pfdo.worlds import SMALL
 from tests.support.containers import ApacheKafka, Redis, require_docker
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED, KAFKA = "embedded", "kafka"
 
 

@@ -23,6 +23,8 @@ from tests.support.second_opinion import (
     played,
 )
 
+pytestmark = pytest.mark.slow
+
 PERIOD, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION = beginning()
 BEFORE_THE_GROUP = (PERIOD, CATEGORY, FRAME, PROVIDER)
 GROUP_OF_TWO_LESSONS = GROUP._replace(data=GROUP.data | {"lessons_total": 6})

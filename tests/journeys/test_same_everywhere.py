@@ -13,6 +13,8 @@ from tests.support.containers import ApacheKafka, Redis, require_docker
 from tests.support.installation import Installation
 from tests.support.outcome import AUTUMN
 
+pytestmark = pytest.mark.slow
+
 BARRIERS_PLAYED = 45
 
 

@@ -23,6 +23,8 @@ from tests.support.outcome import (
 )
 from tests.support.world import Crash, World
 
+pytestmark = pytest.mark.slow
+
 SEGMENTS_PLAYED = 110
 SEGMENTS_IN_STORM = 45
 SERVICES = (enrollment, certificates, billing, notifications)

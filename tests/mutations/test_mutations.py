@@ -9,6 +9,8 @@ import pytest
 from tests.mutations.__main__ import main
 from tests.mutations.listing import ROOT, read, stale
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = read()
 AREAS = (
     "rulebook/",

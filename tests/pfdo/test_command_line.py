@@ -15,6 +15,8 @@ import pytest
 from tests.support.containers import free_port
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 SMALL = Path(__file__).with_name("small.jsonl")
 PAYER = "25701000"
 SECONDS_MAX = 90

@@ -13,6 +13,8 @@ from tests.pfdo.worlds import SMALL
 from tests.support.containers import free_port
 from tests.support.installation import Installation
 
+pytestmark = pytest.mark.slow
+
 AUTUMN = Path(__file__).parents[2] / "examples" / "autumn.jsonl"
 SECONDS_MAX = 60
 
