@@ -74,7 +74,7 @@ ifneq ($(filter observability,$(OVERLAYS)),)
 	@echo "Watching:    Grafana http://127.0.0.1:$${GRAFANA_PORT:-3000} (user admin, password in deploy/secrets/grafana-admin),"
 	@echo "             Prometheus http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"
 endif
-	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092} (SASL_PLAINTEXT, SCRAM-SHA-512; user navigator, payers or"
+	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092} ($(if $(filter tls,$(OVERLAYS)),SASL_SSL with the authority deploy/secrets/tls-ca.pem,SASL_PLAINTEXT), SCRAM-SHA-512; user navigator, payers or"
 	@echo "             attendance, password in deploy/secrets/kafka-USER)"
 	@echo "Is it well:  $(COMPOSE) run --rm tools doctor"
 ifeq ($(CALENDAR),off)
