@@ -9,7 +9,7 @@ const { ISSUER, AUDIENCE, CALLBACK, CLIENT_ID, CLIENT_SECRET, TLS_FILE } = proce
 const PEOPLE = JSON.parse(process.env.PEOPLE);
 const MACHINES = JSON.parse(process.env.MACHINES);
 const SECONDS = Number(process.env.SECONDS);
-const OURS = ["roles", "guardian_id", "provider_id", "payer_code", "source"];
+const OURS = ["roles", "guardian_id", "provider_id", "payer_code", "source", "family"];
 
 const key = (kid) => ({
   ...generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "jwk" }),
