@@ -85,9 +85,11 @@ def test_with_three_brokers_a_second_process_differs_by_its_name_alone(name: str
 
     assert second["environment"] == first["environment"] | {"PFDO_INSTANCE": f"{name}-2"}
     # What differs besides: only topics is built, and two cabinets cannot share a port.
-    for key in set(first) | set(second) - {"environment", "ports"}:
-        if key not in {"environment", "ports"}:
-            assert first.get(key) == second.get(key), key
+    for key in (set(first) | set(second)) - {"environment", "ports", "networks"}:
+        assert first.get(key) == second.get(key), key
+    assert set(first["networks"]) == set(second["networks"])
+    # Prometheus, and the senders who ask the cabinet, know a service by one name.
+    assert second["networks"]["default"]["aliases"] == [name]
 
 
 @pytest.mark.parametrize(
