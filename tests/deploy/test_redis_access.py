@@ -26,9 +26,17 @@ NAVIGATOR = Reader(by="navigator", why="registration")
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Run a server by deploy/redis.conf and the list that deploy/secrets.sh makes; its address."""
+def served(folder: Path, without: str = "") -> Iterator[str]:
+    """Run a server by deploy/redis.conf and the list that deploy/secrets.sh makes; its address.
+
+    `without`: a right that nobody is given.
+    """
     subprocess.run([str(DEPLOY / "secrets.sh"), str(folder / "secrets")], check=True)
+    allowed = folder / "secrets" / "acl-vault"
+    list_ = allowed.read_text()
+    assert without in list_
+    allowed.chmod(0o644)
+    allowed.write_text(list_.replace(without, ""))
     port = free_port()
     conf = (DEPLOY / "redis.conf").read_text()
     conf = conf.replace("/data", str(folder))
@@ -144,6 +152,7 @@ async def test_the_cabinet_may_do_there_what_the_vault_does_and_nothing_else(
         vault = Vault(VaultStore(url, login=login), MasterKeys.parse(keys))
         await vault.open()
         await vault.put(CHILD, PERSON, NAVIGATOR)
+        assert await vault.records() == 2
         found = await vault.read([CHILD], NAVIGATOR)
         assert found[CHILD].family_name == PERSON.family_name
         await vault.close()
@@ -171,3 +180,14 @@ async def test_the_cabinet_may_do_there_what_the_vault_does_and_nothing_else(
 
 def _another_key() -> str:
     return f"k2 {'A' * 43}="
+
+
+async def test_by_an_older_access_list_the_vault_does_not_say_how_much_it_holds(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path, without="+dbsize ") as url:
+        password = (tmp_path / "secrets" / "redis-cabinet").read_text()
+        store = VaultStore(url, login=Login(username="cabinet", password=password))
+        await store.start()
+        assert await store.records() is None
+        await store.stop()

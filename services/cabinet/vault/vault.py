@@ -91,8 +91,8 @@ class Vault:
         """Return whether names here are made up."""
         return self._invent is not None
 
-    async def records(self) -> int:
-        """Return how many records are kept. Raises VaultUnavailableError."""
+    async def records(self) -> int | None:
+        """Return how many records are kept, None if that may not be known; raises as others do."""
         return await self._store.records()
 
     async def open(self) -> None:

@@ -16,11 +16,12 @@ async def watch(vault: Vault, telemetry: Telemetry) -> None:
     answered_at = time.monotonic()
     while True:
         try:
-            telemetry.vault_records.set(await vault.records())
+            records = await vault.records()
         except VaultUnavailableError as error:
             trouble_seconds.set(time.monotonic() - answered_at)
             telemetry.log.warning("the vault does not answer", error=str(error))
         else:
             answered_at = time.monotonic()
             trouble_seconds.set(0)
+            telemetry.vault_records.set(records or 0)
         await asyncio.sleep(LOOK_SECONDS)
