@@ -126,11 +126,8 @@ def _told(settings: Settings) -> list[dict[str, Any]]:
     host = "127.0.0.1" if settings.http_host in {"0.0.0.0", "::"} else settings.http_host  # noqa: S104
     told = [_metrics(host, port) for port in {settings.port, settings.health_port} - {None}]
     if settings.cabinet_url is not None:
-        told.append(
-            _metrics(
-                str(urlsplit(settings.cabinet_url).hostname), urlsplit(settings.cabinet_url).port
-            )
-        )
+        cabinet = urlsplit(settings.cabinet_url)
+        told.append(_metrics(str(cabinet.hostname), cabinet.port))
     halted = {found for text in told for found in _HALTED.findall(text)}
     waiting = {found for text in told for found in _TROUBLE.findall(text)}
     return [

@@ -1,4 +1,4 @@
-"""The event loop of our processes: uvloop, which spares a fifth of their processor time."""
+"""The event loop of our processes: uvloop, where there is one."""
 
 import asyncio
 import sys

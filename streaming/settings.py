@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     cabinet_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^/?#\s]+$",
+        pattern=r"^http://[^/?#\s]+$",
         description="Where `pfdo doctor` asks the cabinet how it is, beside the processes of this "
         "machine",
     )
