@@ -1,15 +1,26 @@
 """What OpenAPI tells is true: schemathesis asks all it allows, and what it does not."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
+from hypothesis import given, settings
+from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import ignored_auth
 
+from services.cabinet.access.recognition import Access
+from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.api.openapi import PATH
+from services.cabinet.app import serving
 from tests.cabinet import story
 from tests.cabinet.clients import app_of
 from tests.cabinet.journals import Journals
+from tests.cabinet.test_vault import TOKEN, vault_in
 
 
 async def told_journals() -> Journals:
@@ -45,3 +56,50 @@ SCHEMA = schemathesis.openapi.from_asgi(PATH, APP, config=CONFIG)
 @SCHEMA.parametrize()
 def test_each_answer_is_one_that_openapi_tells(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate()
+
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def with_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A cabinet with a vault, served: its connections belong to one event loop."""
+    served = threading.Event()
+    told: dict[str, Any] = {}
+
+    async def serve(directory: Path) -> None:
+        access = Access.new(Sessions(MemorySessions(), b"k" * 32), sandbox=False, vault_token=TOKEN)
+        app = app_of(await told_journals(), vault=vault_in(directory), access=access, sandbox=False)
+        ended = told["ended"] = asyncio.Event()
+        told["loop"] = asyncio.get_running_loop()
+        async with serving(app, "127.0.0.1", 0) as told["port"]:
+            served.set()
+            await ended.wait()
+
+    directory = tmp_path_factory.mktemp("vault")
+    thread = threading.Thread(target=asyncio.run, args=(serve(directory),))
+    thread.start()
+    assert served.wait(30)
+    yield schemathesis.openapi.from_url(f"http://127.0.0.1:{told['port']}{PATH}", config=CONFIG)
+    told["loop"].call_soon_threadsafe(told["ended"].set)
+    thread.join()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
+def test_so_it_is_for_who_has_the_vaults_token(with_vault: Any, mode: GenerationMode) -> None:
+    asked = set()
+    for found in with_vault.get_all_operations():
+        operation = found.ok()
+        if "/vault/" not in operation.path:
+            continue
+
+        @settings(max_examples=40, derandomize=True, database=None, deadline=None)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: schemathesis.Case[Any]) -> None:
+            # That check asks without the token and means with it; test_access asks without.
+            case.call_and_validate(headers=BEARER, excluded_checks=[ignored_auth])
+
+        ask()
+        asked.add(operation.label)
+
+    assert len(asked) == 5
