@@ -13,14 +13,16 @@ from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import ignored_auth
 
+from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.api.openapi import PATH
 from services.cabinet.app import serving
 from tests.cabinet import story
-from tests.cabinet.clients import app_of
+from tests.cabinet.clients import app_of, client_of
 from tests.cabinet.journals import Journals
 from tests.cabinet.test_vault import TOKEN, vault_in
+from tests.support.issuer import Issuer
 
 
 async def told_journals() -> Journals:
@@ -58,6 +60,7 @@ def test_each_answer_is_one_that_openapi_tells(case: schemathesis.Case[Any]) -> 
     case.call_and_validate()
 
 
+ISSUER = "https://id.example"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -103,3 +106,30 @@ def test_so_it_is_for_who_has_the_vaults_token(with_vault: Any, mode: Generation
         asked.add(operation.label)
 
     assert len(asked) == 5
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["no vault token", "vault token"])
+@pytest.mark.parametrize(
+    "server", [None, Issuer(url="https://id.example")], ids=["no log-in", "log-in"]
+)
+async def test_it_tells_how_one_proves_who_one_is(
+    journals: Journals, server: Issuer | None, token: str | None
+) -> None:
+    """Also: nothing is asked for that this installation does not take."""
+    access = Access.new(
+        Sessions(MemorySessions(), b"k" * 32),
+        sandbox=False,
+        server=None if server is None else OpenIdConnect(server.log_in()),
+        vault_token=token,
+    )
+    async with client_of(app_of(journals, sandbox=False, access=access), auth=None) as client:
+        told = (await client.get(PATH)).json()
+
+    by_name = {"accessToken": server is not None, "vaultToken": token is not None}
+    taken = {name for name, is_taken in by_name.items() if is_taken}
+    assert set(told["components"].get("securitySchemes", {})) == taken
+    persons = told["paths"]["/api/v1/vault/persons/{id}"]["get"]["security"]
+    assert {name for way in persons for name in way} == taken
+    events = told["paths"]["/api/v1/events"]["post"]["security"]
+    assert {name for way in events for name in way} == taken - {"vaultToken"}
+    assert told["paths"][PATH]["get"]["security"] == []
