@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import fanout, load, measure, pages, rebuild
-from bench.surroundings import cpu_seconds, memory_mib, run, services, surroundings
+from bench.surroundings import cpu_seconds, memory_mib, services, surroundings
+from streaming.event_loop import run
 from streaming.installation import open_installation
 from streaming.settings import load_settings
 

@@ -32,11 +32,12 @@ from bench.measure import (
     send,
     sent_at_a_rate,
 )
-from bench.surroundings import Surroundings, cpu_seconds, memory_mib, run, services
+from bench.surroundings import Surroundings, cpu_seconds, memory_mib, services
 from contracts.vocabulary import Channel, EventId, RecipientId
 from services.notifications.domain.messages import message_id
 from streaming import journal
 from streaming.bus import Outgoing
+from streaming.event_loop import run
 from streaming.installation import open_installation
 from streaming.journal import Entry, JournalEnd
 from streaming.routing import partition_of

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load, measure
-from bench.surroundings import Surroundings, cpu_seconds, memory_mib, run, services
+from bench.surroundings import Surroundings, cpu_seconds, memory_mib, services
+from streaming.event_loop import run
 
 RATES, SECONDS, QUICK_SECONDS = (50, 100, 200), 20, 6
 MARKS_RATE = 200

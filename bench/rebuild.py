@@ -24,11 +24,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench import load
-from bench.surroundings import run
 from contracts.registry import EVENTS
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Outgoing
 from streaming.errors import HaltError
+from streaming.event_loop import run
 from streaming.installation import Installation, open_installation
 from streaming.listening import listening_of
 from streaming.processor import Processor
@@ -162,7 +162,7 @@ def measured(*, quick: bool) -> dict[str, Any]:
     """Return how many facts a second are folded, and the memory of the largest process."""
     configure_logs(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        result: dict[str, Any] = run(_measured(Path(folder), QUICK_FACTS if quick else FACTS))  # type: ignore[assignment]
+        result: dict[str, Any] = run(_measured(Path(folder), QUICK_FACTS if quick else FACTS))
     return result
 
 

@@ -1,6 +1,5 @@
 """A real Kafka and a real Redis for the bench: given by address, or started in containers."""
 
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -98,12 +97,3 @@ def memory_mib(pid: int) -> float:
     """Return the resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
-
-
-def run(coroutine: object) -> object:
-    """Run a coroutine on uvloop if it is there."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.run(coroutine)  # type: ignore[arg-type]
-    return asyncio.run(coroutine)  # type: ignore[arg-type]

@@ -1,16 +1,10 @@
 """Two states held against each other, however large: in a temporary file, key by key."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Self
 
-_SCHEMA = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA cache_size = -16384;
-PRAGMA temp_store = FILE;
-"""
+from streaming.spilled_memory import temporary_file
 
 
 class Side(StrEnum):
@@ -24,9 +18,7 @@ class Comparison:
     """What two states hold, by key."""
 
     def __init__(self) -> None:
-        # An unnamed database is a file of its own that goes when it is closed.
-        self._file = sqlite3.connect("", isolation_level=None)
-        self._file.executescript(_SCHEMA)
+        self._file = temporary_file()
         for side in Side:
             self.empty(side)
 

@@ -91,7 +91,6 @@ def run(
         StoreUnavailableError,
     )
     from streaming.event_loop import run as run_loop
-    from streaming.task_dump import dump_on_quit
     from streaming.telemetry import configure_logs
 
     async def called() -> Result:
@@ -99,7 +98,6 @@ def run(
         assert task is not None
         # Leave as after Ctrl-C: whoever ends at once leaves an embedded server without users.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        dump_on_quit()
         return await coroutine()
 
     configure_logs(log_level)

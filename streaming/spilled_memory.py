@@ -16,14 +16,23 @@ CHANGES_MAX = 20_000
 """How many changes are kept back until they are written: what changes often is written once."""
 DUMP_STEP = 5_000
 
-_SCHEMA = """
+_LOST_WHEN_CLOSED = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -16384;
 PRAGMA temp_store = FILE;
+"""
+_SCHEMA = """
 CREATE TABLE aggregate (key TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE member (name TEXT, member TEXT, PRIMARY KEY (name, member)) WITHOUT ROWID;
 """
+
+
+def temporary_file() -> sqlite3.Connection:
+    """Open an unnamed database: a file of its own, with a small cache, that goes when closed."""
+    file = sqlite3.connect("", isolation_level=None)
+    file.executescript(_LOST_WHEN_CLOSED)
+    return file
 
 
 class SpilledMemory(Memory):
@@ -33,8 +42,7 @@ class SpilledMemory(Memory):
         super().__init__(codec, cached_max)
         self._changed_keys: set[str] = set()
         self._changed_members: dict[tuple[str, str], bool] = {}
-        # An unnamed database is a file of its own that goes when it is closed.
-        self._file = sqlite3.connect("", isolation_level=None)
+        self._file = temporary_file()
         self._file.executescript(_SCHEMA)
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """What our processes run on."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 
@@ -40,3 +42,16 @@ def test_what_is_loaded_is_no_longer_looked_through() -> None:
     )
 
     assert told.stdout.split() == ["True", "True", "True"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGQUIT")
+def test_whoever_runs_on_it_tells_where_tasks_wait(capfd: pytest.CaptureFixture[str]) -> None:
+    async def asked() -> str:
+        os.kill(os.getpid(), signal.SIGQUIT)
+        await asyncio.sleep(0.05)
+        return "it goes on"
+
+    assert run(asked()) == "it goes on"
+    assert (
+        "in test_whoever_runs_on_it_tells_where_tasks_wait.<locals>.asked" in capfd.readouterr().err
+    )

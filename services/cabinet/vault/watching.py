@@ -23,5 +23,6 @@ async def watch(vault: Vault, telemetry: Telemetry) -> None:
         else:
             answered_at = time.monotonic()
             trouble_seconds.set(0)
-            telemetry.vault_records.set(records or 0)
+            if records is not None:
+                telemetry.vault_records.set(records)
         await asyncio.sleep(LOOK_SECONDS)
