@@ -16,7 +16,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Mapping,
     Sequence,
 )
@@ -59,6 +58,7 @@ from streaming import kafka_headers
 from streaming.bus import Appended, Outgoing, Polled, Record
 from streaming.errors import BusUnavailableError, FencedError, HaltError, SettingError
 from streaming.kafka_security import PLAIN_TEXT, KafkaSecurity
+from streaming.kafka_stopping import STOP_SECONDS_MAX, stopped
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,6 @@ ANSWER_SECONDS_MAX = 15.0
 APPEND_SECONDS_MAX = 15.0
 """One round. The broker gives a transaction up after TRANSACTION_TIMEOUT_MS anyway."""
 PUBLISH_SECONDS_MAX = 15.0
-STOP_SECONDS_MAX = 3.0
-"""Letting go of one client; aiokafka can hang there."""
 METADATA_AGE_MS_MAX = 30_000
 """How long a reader believes in a leader without asking. Errors make it ask at once."""
 WRITER_METADATA_AGE_MS_MAX = 300_000
@@ -220,7 +218,7 @@ class KafkaBus:
     async def stop(self) -> None:
         """Let go of everything that was opened."""
         await asyncio.gather(*(opened.close() for opened in list(self._opened)))
-        await _within(STOP_SECONDS_MAX, self.broker.stop())
+        await stopped(self.broker.stop())
         publisher, self._publisher = self._publisher, None
         offsets, self._offsets = self._offsets, None
         stable, self._stable_offsets = self._stable_offsets, None
@@ -229,7 +227,7 @@ class KafkaBus:
             await _stop_producer(publisher)
         for client in (offsets and offsets.stop, stable and stable.stop, admin and admin.close):
             if client is not None:
-                await _within(STOP_SECONDS_MAX, client())
+                await stopped(client())
 
     async def create_topics(self, topics: Collection[str]) -> Collection[str]:
         """Make the topics that are not there yet, wait for their leaders, and return their names.
@@ -350,7 +348,7 @@ class KafkaBus:
                 for place, offset in places.items():
                     consumer.seek(place, offset)
         except _TROUBLE as error:
-            await _within(STOP_SECONDS_MAX, consumer.stop())
+            await stopped(consumer.stop())
             raise BusUnavailableError(f"opening a reader of {partition}: {error!r}") from error
         reader = KafkaReader(consumer, ends, self._opened.discard)
         self._opened.add(reader)
@@ -595,7 +593,7 @@ class KafkaReader:
         self._closed(self)
         self._pump.cancel()
         await asyncio.wait([self._pump], timeout=STOP_SECONDS_MAX)
-        await _within(STOP_SECONDS_MAX, self._consumer.stop())
+        await stopped(self._consumer.stop())
 
     async def _empty_consumer(self) -> None:
         try:
@@ -854,7 +852,7 @@ class KafkaOwnership:
         await asyncio.wait([self._joining], timeout=JOIN_SECONDS_SPARED)
         self._joining.cancel()
         await asyncio.wait([self._joining], timeout=STOP_SECONDS_MAX)
-        await _within(STOP_SECONDS_MAX, self._subscriber.stop())
+        await stopped(self._subscriber.stop())
 
     def note(self, partitions: frozenset[int]) -> None:
         """Take down what the group has assigned. Must not fail: aiokafka would only log it."""
@@ -870,7 +868,7 @@ class KafkaOwnership:
                 await self._subscriber.start()
             except _TROUBLE as error:
                 log.warning("joining the group of %s: %r", self._service, error)
-                await _within(STOP_SECONDS_MAX, self._subscriber.stop())
+                await stopped(self._subscriber.stop())
                 await asyncio.sleep(OWNERSHIP_RETRY_SECONDS)
             else:
                 return
@@ -961,19 +959,6 @@ def _size(fetched: Any) -> int:
     )
 
 
-async def _within(seconds: float, stopping: Coroutine[Any, Any, Any]) -> None:
-    """Wait for a client to stop, but not longer; what goes wrong then no longer matters.
-
-    In a task of its own: aiokafka lets the cancellation of its inner tasks come out to the caller,
-    who would take it for his own.
-    """
-    task = asyncio.create_task(stopping)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-    _, unfinished = await asyncio.wait([task], timeout=seconds)
-    for hanging in unfinished:
-        hanging.cancel()
-
-
 def _end_of_sender(producer: Any) -> BaseException | None:
     """Return what ended the task that talks to the broker; calls made after it hide the reason."""
     task = producer._sender.sender_task  # noqa: SLF001
@@ -1004,8 +989,8 @@ async def _stop_producer(producer: Any) -> None:
     if sender.sender_task is not None:
         sender.sender_task.cancel()
     # The client first: what its sender still waits for then fails instead of timing out.
-    await _within(STOP_SECONDS_MAX, producer.client.close())
-    await _within(STOP_SECONDS_MAX, producer.stop())
+    await stopped(producer.client.close())
+    await stopped(producer.stop())
 
 
 async def group_members(
@@ -1024,7 +1009,7 @@ async def group_members(
     except _TROUBLE as error:
         raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
     finally:
-        await _within(STOP_SECONDS_MAX, admin.close())
+        await stopped(admin.close())
     return members
 
 

@@ -7,7 +7,8 @@ aiokafka has no calls for this, and no message for passwords and quotas: they ar
 import asyncio
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ from aiokafka.protocol.types import (  # type: ignore[import-untyped]
 from contracts.access import Operation, Resource, Right
 from streaming.errors import BusUnavailableError
 from streaming.kafka_security import KafkaSecurity
+from streaming.kafka_stopping import stopped
 
 ANSWER_SECONDS_MAX = 30.0
 REQUEST_TIMEOUT_MS = 10_000
@@ -83,19 +85,10 @@ async def grant(
     Entries of others, about other users and other topics than `topics`, are left alone. Raises
     BusUnavailableError, also if we may not do this.
     """
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS, **security.options
-    )
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await admin.start()
-            if passwords:
-                await _set_passwords(admin, passwords)
-            return await _match(admin, rights, topics, len(passwords))
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise BusUnavailableError(f"access lists of Kafka at {bootstrap}: {error!r}") from error
-    finally:
-        await admin.close()
+    async with _asking("access lists", bootstrap, security) as admin:
+        if passwords:
+            await _set_passwords(admin, passwords)
+        return await _match(admin, rights, topics, len(passwords))
 
 
 async def limit(
@@ -117,19 +110,25 @@ async def limit(
         )
         for user in sorted({*users, *bytes_per_second})
     ]
+    async with _asking("quotas", bootstrap, security) as admin:
+        answer = await _asked(admin, _AlterQuotasRequest(entries, False, {}))
+        for code, message, _entity, _tags in answer.entries:
+            _check(code, message)
+
+
+@asynccontextmanager
+async def _asking(what: str, bootstrap: str, security: KafkaSecurity) -> AsyncIterator[Any]:
     admin = AIOKafkaAdminClient(
         bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS, **security.options
     )
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             await admin.start()
-            answer = await _asked(admin, _AlterQuotasRequest(entries, False, {}))
-            for code, message, _entity, _tags in answer.entries:
-                _check(code, message)
+            yield admin
     except (KafkaError, OSError, TimeoutError) as error:
-        raise BusUnavailableError(f"quotas of Kafka at {bootstrap}: {error!r}") from error
+        raise BusUnavailableError(f"{what} of Kafka at {bootstrap}: {error!r}") from error
     finally:
-        await admin.close()
+        await stopped(admin.close())
 
 
 async def _match(
