@@ -232,8 +232,7 @@ def test_senders_learn_from_the_vault_where_a_person_is(deployment: Deployment) 
 def test_what_is_killed_while_events_flow_is_noticed_and_comes_back(drilled: list[Outcome]) -> None:
     killed, lost = drilled
 
-    # Who had done all there was when it was killed is behind with nothing: doctor may not see it.
-    assert killed.alarms, killed
+    assert any(alarm.startswith("doctor: ") for alarm in killed.alarms), killed
     assert any(alarm.startswith("doctor: stores") for alarm in lost.alarms), lost
     # By its own word all is settled; that the books agree is seen below.
     assert 0 < killed.healthy_seconds < killed.settled_seconds
