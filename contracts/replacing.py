@@ -1,45 +1,43 @@
-"""`dataclasses.replace`, for frozen dataclasses and in a third of its time.
+"""`dataclasses.replace`, for frozen dataclasses and in a quarter of its time.
 
 Each debit makes new aggregates out of old ones five times, and a state that is folded anew does
-nothing but that. The function for a class is written once, as `dataclasses` writes `__init__`.
+nothing but that. The function for a class and the fields that change is written once, as
+`dataclasses` writes `__init__`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-_MAKERS: dict[type, Callable[[Any, Mapping[str, Any]], Any]] = {}
+_MAKERS: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
 
 def replace(value: Value, **changes: Any) -> Value:
     """Return a copy with some fields changed. Raises TypeError if it has no such field."""
-    kind = type(value)
-    maker = _MAKERS.get(kind)
+    asked = (type(value), *changes)
+    maker = _MAKERS.get(asked)
     if maker is None:
-        maker = _MAKERS[kind] = _maker(kind)
-    made: Value = maker(value, changes)
+        maker = _MAKERS[asked] = _maker(type(value), frozenset(changes))
+    made: Value = maker(value, **changes)
     return made
 
 
-def _maker(kind: type[Any]) -> Callable[[Any, Mapping[str, Any]], Any]:
+def _maker(kind: type[Any], changed: frozenset[str]) -> Callable[..., Any]:
     if hasattr(kind, "__post_init__") or "__slots__" not in kind.__dict__:
         raise TypeError(f"{kind.__name__}: only dataclasses with slots that check nothing")
     names = [each.name for each in fields(kind)]
+    if unknown := sorted(changed.difference(names)):
+        raise TypeError(f"{kind.__name__} has no {unknown}")
     known: dict[str, Any] = {f"set_{name}": getattr(kind, name).__set__ for name in names}
-    known |= {"new": object.__new__, "kind": kind, "names": frozenset(names)}
+    known |= {"_new": object.__new__, "_kind": kind}
     lines = [
-        "def made(value, changes):",
-        "  if not names.issuperset(changes):",
-        "    raise TypeError(f'{kind.__name__} has no {sorted(changes.keys() - names)}')",
-        "  copy = new(kind)",
-        *(
-            f"  set_{name}(copy, changes[{name!r}] if {name!r} in changes else value.{name})"
-            for name in names
-        ),
-        "  return copy",
+        f"def _made({', '.join(['_value', *sorted(changed)])}):",
+        "  _copy = _new(_kind)",
+        *(f"  set_{name}(_copy, {'' if name in changed else '_value.'}{name})" for name in names),
+        "  return _copy",
     ]
     exec("\n".join(lines), known)  # noqa: S102 - names of fields are Python names
-    made: Callable[[Any, Mapping[str, Any]], Any] = known["made"]
+    made: Callable[..., Any] = known["_made"]
     return made

@@ -22,7 +22,7 @@ import orjson
 
 from contracts.registry import EVENTS
 from contracts.topics import journal_of
-from pfdo.comparing import Comparison, Side
+from pfdo.comparing import Comparison, Digests, Side, States
 from pfdo.options import Advance
 from pfdo.system import services_of
 from streaming.applying import codec_of
@@ -45,6 +45,8 @@ LOOKS_MAX = 20
 """How often a state that moves is looked at, until one look sees it stand still."""
 LOOK_PAUSE_SECONDS = 0.25
 DIFFERENCES_SHOWN_MAX = 5
+IGNORED = (f"index/{QUARANTINE}/",)
+"""What an operator wished to set aside is in no journal."""
 WORKER_BYTES = 256 * 1024 * 1024
 """What a worker takes, however long the journal is, and a little more."""
 MEMORY_LIMITS = (
@@ -109,21 +111,21 @@ class Rebuilding:
 
         Raises HaltError for a journal whose records do not follow one another.
         """
-        with (
-            Comparison() as states,
-            closing(SpilledMemory(codec_of(self._service))) as memory,
-        ):
-            fold = Partition(
-                self._service,
-                partition,
-                self._bus.partitions,
-                self._listening,
-                memory=memory,
-            )
-            return await self._compared(states, memory, fold, advance)
+        rebuilt = await self._compared(Digests(IGNORED), partition, advance)
+        if rebuilt.equal is not False:
+            return rebuilt
+        with Comparison(IGNORED) as states:
+            return await self._compared(states, partition, lambda _count: None)
 
-    async def _compared(
-        self, states: Comparison, memory: SpilledMemory, fold: Partition, advance: Advance
+    async def _compared(self, states: States, partition: int, advance: Advance) -> Rebuilt:
+        with closing(SpilledMemory(codec_of(self._service))) as memory:
+            fold = Partition(
+                self._service, partition, self._bus.partitions, self._listening, memory=memory
+            )
+            return await self._folded(states, memory, fold, advance)
+
+    async def _folded(
+        self, states: States, memory: SpilledMemory, fold: Partition, advance: Advance
     ) -> Rebuilt:
         partition = fold.number
         ends = await self._bus.ends([self._topic])
@@ -144,7 +146,7 @@ class Rebuilding:
         last_event = _fold(fold, unpublished) or last_event
         for step in memory.dump():
             states.fill(Side.FOLDED, step)
-        differences = _differences(states)
+        differences = states.differences(DIFFERENCES_SHOWN_MAX)
         if fold.end.seq != live.seq:
             differences = [f"it stands at {live.seq}, the journal at {fold.end.seq}", *differences]
         return Rebuilt(
@@ -169,7 +171,7 @@ class Rebuilding:
             Telemetry(),
             cached_max=self._installation.settings.cached_max,
         )
-        with Comparison() as states:
+        with Comparison(IGNORED) as states:
             try:
                 await processor.take_over()
                 await self._look(partition, states, Side.LIVE)
@@ -177,7 +179,7 @@ class Rebuilding:
             finally:
                 await processor.close()
             await self._look(partition, states, Side.FOLDED)
-            differences = _differences(states)
+            differences = states.differences(DIFFERENCES_SHOWN_MAX)
         return Rebuilt(
             partition=partition,
             facts=processor.partition.end.seq,
@@ -185,12 +187,12 @@ class Rebuilding:
             differences=tuple(differences),
         )
 
-    async def _look(self, partition: int, states: Comparison, side: Side) -> None:
+    async def _look(self, partition: int, states: States, side: Side) -> None:
         states.empty(side)
         async for step in self._store.dump(partition, self._service.state_version):
             states.fill(side, step)
 
-    async def _live(self, partition: int, states: Comparison) -> _Live | None:
+    async def _live(self, partition: int, states: States) -> _Live | None:
         """Look at the state until its position was the same before and after."""
         version = self._service.state_version
         for _ in range(LOOKS_MAX):
@@ -252,11 +254,6 @@ def _seq(standing: Standing) -> int:
     return 0 if stored is None else int(orjson.loads(stored)[0])
 
 
-def _differences(states: Comparison) -> list[str]:
-    """Return the first keys that differ; what an operator wished to set aside is in no journal."""
-    return states.differences(DIFFERENCES_SHOWN_MAX, [f"index/{QUARANTINE}/"])
-
-
 # --- one process for each core -----------------------------------------------------------------
 
 _told: "Any" = None
@@ -309,9 +306,8 @@ def _begin_worker(told: "multiprocessing.Queue[int]") -> None:
     global _told  # noqa: PLW0603 - the only way into a worker
     _told = told
     configure_logs(logging.WARNING)
-    # Nearly all that is made here is kept: looking for garbage finds nothing and takes 5 %.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    # What is made here lies in no circles: looking for them finds nothing and takes 5 %.
+    gc.disable()
 
 
 def _fold_partition(settings: Settings, service: str, partition: int, dry_run: bool) -> Rebuilt:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from contracts.decisions import DeadLetterReason, Decision
+from contracts.decisions import DeadLetterReason, Decision, decision_type
 from contracts.envelope import EventData
 from streaming import journal
 from streaming.due import (
@@ -52,7 +52,6 @@ _WITHOUT_EFFECT = frozenset(
         Decision.PARKED,
     }
 )
-_DECISIONS = frozenset(Decision)
 
 
 class Applied(State):
@@ -82,6 +81,7 @@ class Applying:
         self._calendar = service.calendar.type
         self._fact_types = {model.type: fact for fact, model in service.facts.items()}
         self._command_types = {model.type for model in service.commands.values()}
+        self._decisions = {decision_type(service.name, each): each for each in Decision}
 
     def forget(self) -> None:
         """Drop what is in memory: the store may hold something else."""
@@ -116,7 +116,7 @@ class Applying:
         state.input = entry.data.get("input")
         state.told = state.input or _told_by(entry)
         state.event_id = "" if state.input is None else str(state.input["id"])
-        decision = _decision_of(self.service.name, entry.type)
+        decision = self._decisions.get(entry.type)
         if "item" in entry.data:
             index, _, member = str(entry.data["item"]).partition("|")
             self._settle_due(index, member)
@@ -176,8 +176,8 @@ class Applying:
             return
         if not model.natural_key and model.type not in self._command_types:
             return
-        key = known_key(state.payer, told["natural_key"])
-        revision, hash_ = split_key(told["natural_key"])[1], short(told["data_sha256"])
+        base, revision = split_key(told["natural_key"])
+        key, hash_ = known_key(state.payer, base), short(told["data_sha256"])
         known: Known = self.memory.get(key) or Known()
         if parked is None and known.answer(revision, hash_) is not None:
             return
@@ -259,7 +259,7 @@ class Applying:
     def keep(self) -> None:
         """Let the decision stand."""
         changes = self.memory.current
-        if changes.members:
+        if not self.queues.indexes.isdisjoint(changes.members):
             self.queues.changed(changes.members, self.due)
         if DAY in changes.values:
             self.queues.day_opened()
@@ -276,8 +276,3 @@ def _told_by(entry: Entry) -> Mapping[str, Any]:
         "natural_key": "",
         "data_sha256": data_hash({}),
     }
-
-
-def _decision_of(service: str, type_: str) -> Decision | None:
-    stem = type_.rpartition(".")[0].removeprefix(f"{service}.")
-    return Decision(stem) if stem in _DECISIONS else None

@@ -95,6 +95,7 @@ class Queues:
         everything = [own, deadline, foreign, *services]
         self._in_order = sorted(everything, key=lambda queue: (queue.rank, queue.index))
         self._by_index = {queue.index: queue for queue in everything}
+        self.indexes = self._by_index.keys()
 
     def __iter__(self) -> Iterator[Queue]:
         return iter(self._in_order)

@@ -50,16 +50,16 @@ class Models:
 
     def find(self, kind: type[Aggregate], id_: str) -> Aggregate | None:
         """Return a read model, or None."""
-        value: Aggregate | None = self._memory.get(f"{self._memory.codec.name(kind)}/{id_}")
+        value: Aggregate | None = self._memory.get(f"{self._memory.codec.names[kind]}/{id_}")
         return value
 
     def put(self, id_: str, value: object) -> None:
         """Set a read model, under the kind of its class."""
-        self._memory.put(f"{self._memory.codec.name(type(value))}/{id_}", value)
+        self._memory.put(f"{self._memory.codec.names[type(value)]}/{id_}", value)
 
     def remove(self, kind: type[Any], id_: str) -> None:
         """Delete a read model."""
-        self._memory.put(f"{self._memory.codec.name(kind)}/{id_}", None)
+        self._memory.put(f"{self._memory.codec.names[kind]}/{id_}", None)
 
     def add(self, index: str, member: str) -> None:
         """Add a member to an index."""

@@ -4,9 +4,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,16 +30,14 @@ def data_hash(data: Mapping[str, Any]) -> str:
     return sha256(canonical(data)).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEnd:
+class JournalEnd(NamedTuple):
     """The last record of a journal partition: its number and hash."""
 
     seq: int = 0
     hash: str = GENESIS_HASH
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One record to be published, before it has its number."""
 
     type: str

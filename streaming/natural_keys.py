@@ -30,6 +30,9 @@ class Known:
 
     def answer(self, revision: int, hash_: str) -> Decision | None:
         """Return DUPLICATE, REFUSED (a conflict), or None for what must be decided."""
+        if self.accepted is None and not self.parked and not self.refused:
+            # Nearly always.
+            return None
         highest = self.highest
         if highest is not None and revision < highest:
             return Decision.DUPLICATE

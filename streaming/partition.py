@@ -5,7 +5,7 @@ what it collected. State is changed through `applying.py` alone.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
@@ -254,7 +254,7 @@ class Partition:
         position = self.positions.get(topic, Position(0))
         if offset <= position.next:
             return False
-        self.positions[topic] = replace(position, next=offset)
+        self.positions[topic] = position._replace(next=offset)
         return True
 
     def _follow(self, read: Read, position: Position) -> int:
@@ -791,8 +791,8 @@ class Partition:
         reaction = self.service.reactions.get(event.type)
         if reaction is None or reaction.prefetch is None:
             return {}
-        name = self.memory.codec.name
-        return {f"{name(kind)}/{payer}/{id_}": None for kind, id_ in reaction.prefetch(event)}
+        names = self.memory.codec.names
+        return {f"{names[kind]}/{payer}/{id_}": None for kind, id_ in reaction.prefetch(event)}
 
     def fold(self, own: Own) -> None:
         """Apply a record of the own journal. Raises HaltError if it does not follow on."""
@@ -857,7 +857,7 @@ class Partition:
         """Return everything that changed since the last commit."""
         batch, codec = self.memory.batch, self.memory.codec
         for topic, record in self._last_read.items():
-            self.positions[topic] = replace(self.positions[topic], hash=digest(record))
+            self.positions[topic] = self.positions[topic]._replace(hash=digest(record))
         return Commit(
             expected_seq=expected_seq,
             fields={

@@ -1,16 +1,15 @@
 """Where reading of each input topic goes on, as kept in the position record of a partition."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import orjson
 
 from streaming.bus import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where reading of a topic goes on, and how its last applied record is recognized."""
 
     next: int
@@ -21,8 +20,7 @@ class Position:
 
 def pack_positions(positions: Mapping[str, Position]) -> bytes:
     """Return positions as they are stored."""
-    rows = {topic: (p.next, p.last, p.hash, p.journalseq) for topic, p in positions.items()}
-    return orjson.dumps(rows)
+    return orjson.dumps({topic: tuple(position) for topic, position in positions.items()})
 
 
 def unpack_positions(stored: bytes | None) -> dict[str, Position]:

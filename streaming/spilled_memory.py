@@ -15,6 +15,9 @@ from streaming.view import CACHED_MAX, Codec, Memory, Missing
 CHANGES_MAX = 20_000
 """How many changes are kept back until they are written: what changes often is written once."""
 DUMP_STEP = 5_000
+FILTER_BYTES = 32 * 1024 * 1024
+"""A byte for each key that was written, by its hash: of a new key the file need not be asked. With
+two million keys one new key in sixteen is asked for in vain."""
 
 _LOST_WHEN_CLOSED = """
 PRAGMA journal_mode = OFF;
@@ -42,6 +45,7 @@ class SpilledMemory(Memory):
         super().__init__(codec, cached_max)
         self._changed_keys: set[str] = set()
         self._changed_members: dict[tuple[str, str], bool] = {}
+        self._filter = bytearray(FILTER_BYTES)
         self._file = temporary_file()
         self._file.executescript(_SCHEMA)
 
@@ -56,6 +60,8 @@ class SpilledMemory(Memory):
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
+        if not self._filter[hash(key) % FILTER_BYTES]:
+            return None
         row = self._file.execute("SELECT data FROM aggregate WHERE key = ?", (key,)).fetchone()
         value = self._cache[key] = None if row is None else self.codec.decode(key, row[0])
         return value
@@ -126,6 +132,8 @@ class SpilledMemory(Memory):
         """Write what was kept back, and drop from memory what was not looked at for longest."""
         write = self._file.executemany
         written = sorted((key, self._cache[key]) for key in self._changed_keys)
+        for key, _ in written:
+            self._filter[hash(key) % FILTER_BYTES] = 1
         encode = self.codec.encode
         self._file.execute("BEGIN")
         write(

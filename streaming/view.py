@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
@@ -71,12 +71,9 @@ class Codec:
     """Between aggregates and bytes, by their dataclasses."""
 
     def __init__(self, kinds: Mapping[str, type[Any]]) -> None:
-        self._names = {type_: name for name, type_ in kinds.items()}
+        self.names = {type_: name for name, type_ in kinds.items()}
+        """The name each kind is stored under."""
         self._adapters = {name: adapter_of(type_) for name, type_ in kinds.items()}
-
-    def name(self, kind: type[Any]) -> str:
-        """Return the name a kind is stored under."""
-        return self._names[kind]
 
     def encode(self, key: str, value: object) -> bytes:
         """Return the bytes of an aggregate. Raises ValueError when it grew too big."""
@@ -292,11 +289,12 @@ class View:
 
     def key(self, kind: type[Any], id_: str) -> str:
         """Return the key of an aggregate of this payer."""
-        return f"{self._memory.codec.name(kind)}/{self.payer}/{id_}"
+        return f"{self._memory.codec.names[kind]}/{self.payer}/{id_}"
 
     def find(self, kind: type[Aggregate], id_: str) -> Aggregate | None:
         """Return an aggregate of this payer, or None."""
-        value: Aggregate | None = self._memory.get(self.key(kind, id_))
+        memory = self._memory
+        value: Aggregate | None = memory.get(f"{memory.codec.names[kind]}/{self.payer}/{id_}")
         return value
 
     def get(self, kind: type[Aggregate], id_: str) -> Aggregate:
@@ -322,8 +320,7 @@ class View:
         return self._memory.count(Count(f"{self.payer}/{index}", start, end))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(NamedTuple):
     """The record that led to a fact."""
 
     topic: str
@@ -349,7 +346,8 @@ class State(View):
 
     def put(self, id_: str, value: object) -> None:
         """Set an aggregate of this payer, under the kind of its class."""
-        self._memory.put(self.key(type(value), id_), value)
+        memory = self._memory
+        memory.put(f"{memory.codec.names[type(value)]}/{self.payer}/{id_}", value)
 
     def remove(self, kind: type[Any], id_: str) -> None:
         """Delete an aggregate of this payer."""

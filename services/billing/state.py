@@ -452,14 +452,14 @@ def _plan_month(state: State, enrollment_id: EnrollmentId, before: Reserve, afte
 def _move(state: State, fact: Movement) -> tuple[Reserve, Reserve]:
     """Apply a movement to reserve, purse and provider; return the reserve before and after."""
     reserve = state.get(Reserve, fact.enrollment_id)
-    moved = reserve.moving(fact)
-    state.put(fact.enrollment_id, moved)
+    moved = moved_by(fact)
+    after = reserve.moving(fact, moved)
+    state.put(fact.enrollment_id, after)
     _put_purse(state, reserve, fact.purse)
-    month, sum_ = moved_by(fact)
     provider = state.get(Provider, fact.provider_id)
-    state.put(fact.provider_id, provider.moving(month, sum_))
-    _index_uninvoiced(state, fact.enrollment_id, reserve, moved)
-    return reserve, moved
+    state.put(fact.provider_id, provider.moving(*moved))
+    _index_uninvoiced(state, fact.enrollment_id, reserve, after)
+    return reserve, after
 
 
 def _index_uninvoiced(

@@ -105,7 +105,7 @@ class Part:
         """Return models in the order of their ids, in one round trip."""
         if not ids:
             return []
-        keys = [f"{self._codec.name(kind)}/{id_}" for id_ in ids]
+        keys = [f"{self._codec.names[kind]}/{id_}" for id_ in ids]
         loaded = await self._store.look(self.number, cabinet.state_version, keys)
         return [
             None if value is None else self._codec.decode(key, value)

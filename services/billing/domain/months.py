@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from contracts.vocabulary import Kopecks, Month
 
@@ -18,6 +19,7 @@ class PaidMonth:
     amount_kopecks: Kopecks
 
 
+@lru_cache(maxsize=4_096)
 def month_of(day: date) -> Month:
     """Return the month a day lies in, `YYYY-MM`."""
     return Month(day.isoformat()[:7])

@@ -110,9 +110,9 @@ class Reserve:
         """Return the reserve of an agreement whose end became known."""
         return replace(self, ended_on=ended_on)
 
-    def moving(self, fact: Movement) -> "Reserve":
-        """Return the reserve after a movement of money."""
-        uninvoiced = self.uninvoiced.moving(*moved_by(fact))
+    def moving(self, fact: Movement, moved: tuple[Month, Sum] | None = None) -> "Reserve":
+        """Return the reserve after a movement of money; `moved` is `moved_by` of it, if known."""
+        uninvoiced = self.uninvoiced.moving(*(moved or moved_by(fact)))
         match fact:
             case LessonCharged():
                 amount = fact.amount_kopecks
