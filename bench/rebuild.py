@@ -1,8 +1,8 @@
 """How fast a state is folded anew from a long journal, and that the fold is the live state.
 
 The journal is made by the services themselves, in memory; then it is laid on an embedded bus, where
-`Processor` heals an empty store from it (one process) and `pfdo rebuild billing --dry-run` folds it
-again and compares (a process for each core).
+`Processor` heals an empty store from it (one process), `pfdo rebuild billing --dry-run` folds it
+again and compares, and `pfdo rebuild billing` replaces the state (a process for each core).
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from bench import load
 from contracts.registry import EVENTS
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Outgoing
-from streaming.errors import HaltError
 from streaming.event_loop import run
 from streaming.installation import Installation, open_installation
 from streaming.listening import listening_of
@@ -67,7 +65,7 @@ def _chunks(facts: int) -> Iterator[list[dict[str, Any]]]:
 
 
 async def _lay_journal(installation: Installation, facts: int) -> int:
-    """Let the services decide in memory, and append billing's journal to the bus; its length."""
+    """Let the services decide in memory, and append all records to the bus; billing's facts."""
     from tests.support.world import World
 
     assert {partition_of(p.encode(), PARTITIONS) for p in PAYERS} == set(range(PARTITIONS))
@@ -91,16 +89,17 @@ async def _lay_journal(installation: Installation, facts: int) -> int:
 
 
 async def _moved(world: Any, installation: Installation, *, kept: int) -> int:
-    """Append what is in the journal in memory to the bus, but for the last records of each."""
+    """Append what is in memory to the bus, but for the last records of each topic."""
     moved = [
-        Outgoing(JOURNAL, partition, record.key, record.value, record.headers)
+        Outgoing(topic, partition, record.key, record.value, record.headers)
+        for topic in installation.topics
         for partition in range(PARTITIONS)
-        for records in [world.log.log(JOURNAL, partition).records]
+        for records in [world.log.log(topic, partition).records]
         for record in records[: len(records) - kept]
     ]
     for start in range(0, len(moved), ROUND_RECORDS):
         await installation.bus.publish(moved[start : start + ROUND_RECORDS])
-    return len(moved)
+    return sum(each.topic == JOURNAL for each in moved)
 
 
 def _forget(world: Any, topics: Iterable[str]) -> None:
@@ -123,9 +122,7 @@ async def _healed(installation: Installation) -> None:
             Telemetry(),
             cached_max=installation.settings.cached_max,
         )
-        # The inputs are not on this bus; an owner halts over that, once it has folded.
-        with suppress(HaltError):
-            await processor.take_over()
+        await processor.take_over()
         await processor.close()
 
 
@@ -147,12 +144,23 @@ async def _measured(folder: Path, facts: int) -> dict[str, Any]:
             subprocess.run, command, check=False, capture_output=True, text=True, env=environment
         )
         comparing = time.perf_counter() - begun
+        begun = time.perf_counter()
+        replaced = await asyncio.to_thread(
+            subprocess.run,
+            [part for part in command[3:] if part != "--dry-run"],
+            check=True,
+            capture_output=True,
+            env=environment,
+        )
+        replacing = time.perf_counter() - begun
+        assert json.loads(replaced.stdout) == json.loads(done.stdout), replaced.stdout
     if done.returncode != 0:
         raise SystemExit(f"{done.stdout}\n{done.stderr}")
     return {
         "facts": laid,
         "healed_per_second": laid / healing,
-        "rebuilt_per_second": laid / comparing,
+        "compared_per_second": laid / comparing,
+        "rebuilt_per_second": laid / replacing,
         "rebuild_memory_mib": int(done.stderr.split()[-1]) / 1024,
         "said": json.loads(done.stdout),
     }
@@ -172,8 +180,10 @@ def shown(result: dict[str, Any], console: Console) -> bool:
     for column in ("how", "facts a second"):
         table.add_column(column, justify="right")
     table.add_row("healed by its owner, one process", f"{result['healed_per_second']:,.0f}")
-    table.add_row("rebuild --dry-run, start to end", f"{result['rebuilt_per_second']:,.0f}")
+    table.add_row("rebuild --dry-run, start to end", f"{result['compared_per_second']:,.0f}")
+    table.add_row("rebuild, start to end", f"{result['rebuilt_per_second']:,.0f}")
     console.print(table)
     console.print(f"Memory of the largest process: {result['rebuild_memory_mib']:.0f} MiB")
     console.print(f"The fold is the live state: {result['said']}")
-    return bool(result["rebuilt_per_second"] >= GOAL_PER_SECOND)
+    slowest = min(result["compared_per_second"], result["rebuilt_per_second"])
+    return bool(slowest >= GOAL_PER_SECOND)

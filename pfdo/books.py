@@ -162,7 +162,7 @@ async def _rebuild(
             return await _rebuilt(installation, service, partition, dry_run=dry_run)
         except (FencedError, BehindError) as error:
             options.stop(
-                f"{error}. {service} was started meanwhile and goes on folding by itself; to be "
+                f"{error}. {service} was started meanwhile and folds it by itself; to be "
                 "sure stop it and rebuild again.",
                 options.NO,
             )

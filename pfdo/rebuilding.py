@@ -3,7 +3,7 @@
 `fold(journal) = live state` (docs/promises.md, I08). Comparing folds one partition into memory and
 touches nothing. Replacing takes the partition over, as an owner does who heals: everybody older is
 fenced, what was decided and not published is published first, then the store is emptied and the
-journal folded; killed in between, the service goes on folding where this stopped.
+journal folded; killed in between, the service folds it again by itself.
 """
 
 import asyncio
@@ -62,7 +62,8 @@ OF_OUTBOX = -1
 class Rebuilt:
     """What the fold of a partition's journal gives, held against the live state.
 
-    `equal` is None where the state did not stand still. `differences` name the first keys.
+    `equal` is None where the state did not stand still. `differences` name the first keys, but for
+    what was replaced.
     """
 
     partition: int
@@ -171,15 +172,16 @@ class Rebuilding:
             Telemetry(),
             cached_max=self._installation.settings.cached_max,
         )
-        with Comparison(IGNORED) as states:
-            try:
-                await processor.take_over()
-                await self._look(partition, states, Side.LIVE)
-                await _watched(processor, advance)
-            finally:
-                await processor.close()
-            await self._look(partition, states, Side.FOLDED)
-            differences = states.differences(DIFFERENCES_SHOWN_MAX)
+        # Which keys differ is what a dry run tells.
+        states = Digests(IGNORED)
+        try:
+            await processor.take_over()
+            await self._look(partition, states, Side.LIVE)
+            await _watched(processor, advance)
+        finally:
+            await processor.close()
+        await self._look(partition, states, Side.FOLDED)
+        differences = states.differences(DIFFERENCES_SHOWN_MAX)
         return Rebuilt(
             partition=partition,
             facts=processor.partition.end.seq,
@@ -227,7 +229,7 @@ async def _watched(processor: Processor, advance: Advance) -> None:
     try:
         while not folding.done():
             await asyncio.wait([folding], timeout=LOOK_PAUSE_SECONDS)
-            at = processor.partition.end.seq
+            at = processor.rebuilt
             advance(max(0, at - told))
             told = at
         await folding

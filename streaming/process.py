@@ -38,15 +38,17 @@ async def make_host(
     `others` make owners of something else that is shared out by partition, by its name.
     """
     owners: dict[str, Callable[[int], Owner]] = dict(others or {})
+    # Folding a whole journal takes a core and a hundred megabytes: one after the other.
+    folding = asyncio.Lock()
     for service in services:
-        owners[service.name] = await _processors(installation, telemetry, service)
+        owners[service.name] = await _processors(installation, telemetry, service, folding)
     for projection in projections:
         owners[projection.name] = await _followers(installation, telemetry, projection)
     return Host(installation.bus, owners, telemetry)
 
 
 async def _processors(
-    installation: Installation, telemetry: Telemetry, service: Service
+    installation: Installation, telemetry: Telemetry, service: Service, folding: asyncio.Lock
 ) -> Callable[[int], Owner]:
     store = await installation.store(service.name)
     listening = listening_of(service.name, installation.sources, EVENTS)
@@ -61,6 +63,7 @@ async def _processors(
             listening,
             telemetry,
             cached_max=cached_max,
+            folding=folding,
         )
 
     return owner

@@ -5,9 +5,11 @@ are committed by one call of the store, guarded by epoch and sequence, and publi
 round (ARCHITECTURE.md). Whatever goes wrong, the answer is the same: take over again.
 """
 
+import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,16 +22,18 @@ from streaming.journal import LATER_INDEX_STEP, JournalEnd
 from streaming.loading import check_standing, load
 from streaming.merging import Merge
 from streaming.outbox import unpack
-from streaming.partition import Partition
+from streaming.partition import BATCH_CHANGES_MAX, BATCH_OUTBOX_BYTES_MAX, Partition
 from streaming.positions import Position, unpack_positions
 from streaming.quarantine import wishes
 from streaming.reading import Listening, Read
 from streaming.service import Service
-from streaming.store import Behind, Committed, Fenced, Standing, Store
+from streaming.spilled_memory import SpilledMemory
+from streaming.store import Behind, Commit, Committed, Fenced, Standing, Store
 from streaming.telemetry import Telemetry
 from streaming.view import CACHED_MAX, Memory, Missing
 
 Result = TypeVar("Result")
+Content = TypeVar("Content", str, bytes)
 
 BATCH_RECORDS_MAX = 500
 FOLD_RECORDS_MAX = 500
@@ -79,14 +83,18 @@ class Processor:
         telemetry: Telemetry,
         *,
         cached_max: int = CACHED_MAX,
+        folding: asyncio.Lock | None = None,
     ) -> None:
+        """Own a partition; `folding` lets one owner of a process at a time fold a whole journal."""
         self.service = service
         self.number = number
         self._bus = bus
         self._store = store
         self._telemetry = telemetry
-        memory = Memory(codec_of(service), cached_max)
-        self.partition = Partition(service, number, bus.partitions, listening, memory=memory)
+        self._cached_max = cached_max
+        self._folding = folding or asyncio.Lock()
+        self._listening = tuple(listening)
+        self.partition = self._new_partition(Memory(codec_of(service), cached_max))
         self._journal_topic = f"{service.name}.events.v1"
         self.patience_seconds = PATIENCE_SECONDS
         self.epoch = 0
@@ -104,6 +112,13 @@ class Processor:
         self._unchecked: dict[str, Position] = {}
         self._held_since: float | None = None
         self.is_idle = False
+        self.rebuilt = 0
+        """How many records of its journal are folded, while it is rebuilt."""
+
+    def _new_partition(self, memory: Memory) -> Partition:
+        return Partition(
+            self.service, self.number, self._bus.partitions, self._listening, memory=memory
+        )
 
     # --- taking over and healing -----------------------------------------------------------
 
@@ -252,7 +267,9 @@ class Processor:
     async def rebuild(self) -> None:
         """Empty the store and fold the own journal into it; for whoever has taken over.
 
-        Killed in between, the next owner goes on folding. Raises FencedError.
+        The journal is folded aside, in a temporary file, and the state is written when it is whole:
+        a debit changes a dozen things, and most of them are changed by the next debit too. Killed
+        in between, the store is not whole, and the next owner begins again. Raises FencedError.
         """
         answer = await self._store.clear(self.number, self.service.state_version, self.epoch)
         if isinstance(answer, Fenced):
@@ -262,10 +279,53 @@ class Processor:
         self._untrimmed = 0
         self.partition.resume(JournalEnd(), {})
         starts = await self._bus.starts([self._journal_topic])
-        await self._fold(starts[(self._journal_topic, self.number)])
+        async with self._folding:
+            with closing(SpilledMemory(codec_of(self.service), self._cached_max)) as memory:
+                aside = self._new_partition(memory)
+                await self._fold_aside(aside, starts[(self._journal_topic, self.number)])
+                await self._fill(memory)
+        self.partition.resume(aside.end, aside.positions)
+        await self._commit(is_idle=False)
+
+    async def _fold_aside(self, aside: Partition, start: int) -> None:
+        async with aclosing(self._own_journal(start)) as journal:
+            async for records in journal:
+                for record in records:
+                    try:
+                        aside.fold(aside.read_own(record, is_prefetched=False))
+                    except HaltError:
+                        raise
+                    except Exception as error:
+                        raise UndecidableError(self._at(record)) from error
+                self.rebuilt = aside.end.seq
+                self._published = Published(aside.end.seq, aside.end.hash, records[-1].offset + 1)
+                # Others in this process have their turn.
+                await asyncio.sleep(0)
+
+    async def _fill(self, memory: SpilledMemory) -> None:
+        """Write a state into the empty store. Until all is there, the store is not whole."""
+        fields = {"bus": self._identity.encode()}
+        for writes in _portions(memory.aggregates()):
+            await self._stored(Commit(expected_seq=self.seq, fields=fields, writes=dict(writes)))
+        for adds in _portions(memory.members()):
+            await self._stored(Commit(expected_seq=self.seq, fields=fields, index_adds=adds))
 
     async def _fold(self, start: int) -> None:
-        """Fold the own journal from `start` to its end into the store.
+        """Fold the own journal from `start` to its end into the store."""
+        async with aclosing(self._own_journal(start)) as journal:
+            async for records in journal:
+                owns = [self.partition.read_own(record) for record in records]
+                await self._load(keys=self.partition.prefetch_own(owns))
+                for record, own in zip(records, owns, strict=True):
+                    await self._attempt(lambda own=own: self.partition.fold(own))  # type: ignore[misc]
+                    end = self.partition.end
+                    self._published = Published(end.seq, end.hash, record.offset + 1)
+                    if self.partition.is_full:
+                        await self._commit(is_idle=False)
+                await self._commit(is_idle=False)
+
+    async def _own_journal(self, start: int) -> AsyncGenerator[Sequence[Record], None]:
+        """Yield the own journal from `start` to its end, in batches that are not empty.
 
         What was appended and cannot be read yet is waited for: it would be decided again. Raises
         BusUnavailableError if it stays so.
@@ -283,17 +343,10 @@ class Processor:
                     [self._journal_topic], FOLD_RECORDS_MAX, BLOCKED_POLL_SECONDS
                 )
                 records = polled.records.get(self._journal_topic, ())
-                owns = [self.partition.read_own(record) for record in records]
-                await self._load(keys=self.partition.prefetch_own(owns))
-                for record, own in zip(records, owns, strict=True):
-                    await self._attempt(lambda own=own: self.partition.fold(own))  # type: ignore[misc]
-                    end = self.partition.end
-                    self._published = Published(end.seq, end.hash, record.offset + 1)
-                    if self.partition.is_full:
-                        await self._commit(is_idle=False)
-                await self._commit(is_idle=False)
-                folded += len(records)
-                moved_at = time.monotonic() if records else moved_at
+                if records:
+                    yield records
+                    folded += len(records)
+                    moved_at = time.monotonic()
                 is_read = polled.next_offsets[self._journal_topic] >= end_offset
                 if self._journal_topic in polled.ended and is_read:
                     break
@@ -479,7 +532,17 @@ class Processor:
             "idle": b"1" if is_idle else b"0",
         }
         decisions = partition.decisions
-        commit = partition.commit(self.seq, fields, self._untrimmed)
+        await self._stored(partition.commit(self.seq, fields, self._untrimmed))
+        self._untrimmed = 0
+        self._idle_stored = is_idle
+        self._unkept = 0
+        outgoing = partition.committed()
+        if outgoing:
+            self._untrimmed = len(outgoing)
+            await self._publish(outgoing)
+        self._telemetry.decided(self.service.name, decisions)
+
+    async def _stored(self, commit: Commit) -> None:
         answer = await self._store.commit(
             self.number, self.service.state_version, self.epoch, commit
         )
@@ -490,14 +553,6 @@ class Processor:
                 raise FencedError(f"{self._place}: epoch {epoch} owns it, this was {self.epoch}")
             case Committed(seq):
                 self.seq = seq
-        self._untrimmed = 0
-        self._idle_stored = is_idle
-        self._unkept = 0
-        outgoing = partition.committed()
-        if outgoing:
-            self._untrimmed = len(outgoing)
-            await self._publish(outgoing)
-        self._telemetry.decided(self.service.name, decisions)
 
     async def _publish(self, outgoing: Sequence[Outgoing]) -> None:
         if self._writer is None:
@@ -553,3 +608,20 @@ def _is_one_decision(value: bytes | None, later: bytes | None) -> bool:
 
 def _end(stored: bytes | None) -> JournalEnd:
     return JournalEnd() if stored is None else JournalEnd(*orjson.loads(stored))
+
+
+def _portions(
+    steps: Iterable[Sequence[tuple[str, Content]]],
+) -> Iterator[Sequence[tuple[str, Content]]]:
+    """Yield all entries, as many at a time as a commit takes."""
+    portion: list[tuple[str, Content]] = []
+    size = 0
+    for step in steps:
+        for entry in step:
+            portion.append(entry)
+            size += len(entry[0]) + len(entry[1])
+            if len(portion) >= BATCH_CHANGES_MAX or size >= BATCH_OUTBOX_BYTES_MAX:
+                yield portion
+                portion, size = [], 0
+    if portion:
+        yield portion

@@ -6,18 +6,19 @@ store's is.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from streaming.store import Count, Range
 from streaming.view import CACHED_MAX, Codec, Memory, Missing
 
-CHANGES_MAX = 20_000
-"""How many changes are kept back until they are written: what changes often is written once."""
+CHANGES_MAX = 10_000
+"""How many changes are kept back until they are written, a tenth of a second's work: what changes
+often is written once."""
 DUMP_STEP = 5_000
-FILTER_BYTES = 32 * 1024 * 1024
+FILTER_BYTES = 16 * 1024 * 1024
 """A byte for each key that was written, by its hash: of a new key the file need not be asked. With
-two million keys one new key in sixteen is asked for in vain."""
+a million keys one new key in sixteen is asked for in vain."""
 
 _LOST_WHEN_CLOSED = """
 PRAGMA journal_mode = OFF;
@@ -104,14 +105,20 @@ class SpilledMemory(Memory):
 
     def dump(self) -> Iterator[Mapping[str, bytes]]:
         """Yield everything in steps, named as the store's dump names it."""
+        for aggregates in self.aggregates():
+            yield {f"key/{key}": data for key, data in aggregates}
+        for members in self.members():
+            yield {f"index/{name}/{member}": b"" for name, member in members}
+
+    def aggregates(self) -> Iterator[Sequence[tuple[str, bytes]]]:
+        """Yield all aggregates as they are stored, by key, in steps."""
         self._spill()
-        for name, question in (
-            ("key/", "SELECT key, data FROM aggregate"),
-            ("index/", "SELECT name || '/' || member, x'' FROM member"),
-        ):
-            rows = self._file.execute(question)
-            while step := rows.fetchmany(DUMP_STEP):
-                yield {name + of: data for of, data in step}
+        yield from _steps(self._file.execute("SELECT key, data FROM aggregate"))
+
+    def members(self) -> Iterator[Sequence[tuple[str, str]]]:
+        """Yield all members of indexes, each with the name of its index, in steps."""
+        self._spill()
+        yield from _steps(self._file.execute("SELECT name, member FROM member"))
 
     def _look(self, missing: Missing) -> None:
         self._spill()
@@ -155,3 +162,8 @@ class SpilledMemory(Memory):
         self._changed_members.clear()
         while len(self._cache) > self._cached_max:
             self._cache.popitem(last=False)
+
+
+def _steps(rows: sqlite3.Cursor) -> Iterator[Sequence[Any]]:
+    while step := rows.fetchmany(DUMP_STEP):
+        yield step

@@ -18,7 +18,7 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,7 @@ from unittest.mock import patch
 from contracts.decisions import Decision
 from streaming import journal, reading
 from streaming.applying import Applying
+from streaming.bus import Record
 from streaming.due import Day
 from streaming.errors import BusUnavailableError, HaltError, StoreUnavailableError
 from streaming.journal import JournalEnd, record_hash
@@ -424,10 +425,12 @@ def _trim_before_publish() -> Iterator[None]:
 
 @contextmanager
 def _no_journal_to_fold() -> Iterator[None]:
-    async def nothing(self: Processor, start: int) -> None:
+    async def nothing(self: Processor, start: int) -> AsyncGenerator[Sequence[Record], None]:
         del self, start
+        for records in list[Sequence[Record]]():
+            yield records
 
-    with patch.object(Processor, "_fold", nothing):
+    with patch.object(Processor, "_own_journal", nothing):
         yield
 
 

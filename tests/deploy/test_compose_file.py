@@ -79,10 +79,12 @@ def test_our_containers_are_read_only_and_without_rights(name: str) -> None:
     assert container["cap_drop"] == ["ALL"]
     assert container["security_opt"] == ["no-new-privileges:true"]
     assert container["tmpfs"] == ["/tmp"]
-    # What has no way out yet is written down by the senders; the tools fold in a folder of a run.
+    # What has no way out yet is written down by the senders; who folds does so on a disk.
     written = [volume for volume in container.get("volumes", ()) if not volume.endswith(":ro")]
-    allowed = {"senders": ["messages:/var/lib/pfdo/messages"], "tools": ["/var/tmp"]}
+    folds = {each: ["/var/tmp"] for each in (*SERVICES, "tools")}
+    allowed = {"senders": ["messages:/var/lib/pfdo/messages"], **folds}
     assert written == allowed.get(name, [])
+    assert container["environment"].get("SQLITE_TMPDIR") == ((name in folds and "/var/tmp") or None)
     assert container["image"] == "pfdo:local"
 
 
@@ -258,7 +260,9 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
     }
 
     assert senders["command"] == ["run", "--services", "senders"]
-    assert senders["environment"] == notifications["environment"] | own
+    # They fold nothing.
+    shared = {k: v for k, v in notifications["environment"].items() if k != "SQLITE_TMPDIR"}
+    assert senders["environment"] == shared | own
     assert senders["depends_on"] == notifications["depends_on"]
     assert senders["networks"] == [*notifications["networks"], "addresses"]
     assert "messages" in COMPOSE["volumes"]

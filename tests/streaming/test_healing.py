@@ -1,7 +1,7 @@
 """What a store or a topic that is not what it was is healed to, or the message it halts with."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from streaming.bus import Outgoing
-from streaming.errors import HaltError
+from streaming.errors import FencedError, HaltError, StoreUnavailableError
 from streaming.follower import Follower
 from streaming.memory_store import MemoryStore
 from streaming.outbox import pack
@@ -259,6 +259,79 @@ async def test_a_fold_in_little_memory_gives_what_one_in_much_memory_gives(
 
     assert folded[0] == folded[1] == (await world.state(NAME))[partition]
     assert len(folded[0]) > 100
+
+
+async def many() -> World:
+    return await started(*(event for n in range(20) for event in (child(n), request(n))))
+
+
+@pytest.mark.parametrize("point", ["commit.before", "commit.after"])
+async def test_a_rebuild_killed_in_between_is_begun_again(
+    point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.processor.BATCH_CHANGES_MAX", 7)
+    world = await many()
+    store, before = world.stores[NAME], await world.state(NAME)
+    journal = list(world.log.log(f"{NAME}.events.v1", home(world)).records)
+    killed_at: list[int] = []
+    for last in range(1, 1_000):
+        struck = 0
+
+        def strike(here: str, last: int = last) -> None:
+            nonlocal struck
+            struck += here == point
+            if struck == last:
+                raise StoreUnavailableError("killed")
+
+        world.kill(NAME, home(world))
+        owner = world.start_owner(NAME, home(world))
+        await owner.take_over()
+        store.fault = strike
+        try:
+            await owner.rebuild()
+        except StoreUnavailableError:
+            killed_at.append(last)
+        else:
+            break
+        finally:
+            store.fault = None
+        world.kill(NAME, home(world))
+        await world.settle()
+        assert await world.state(NAME) == before
+
+    assert len(killed_at) > 10
+    assert list(world.log.log(f"{NAME}.events.v1", home(world)).records) == journal
+
+
+async def test_a_state_that_is_not_all_there_yet_is_nobodys_to_decide_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streaming.processor.BATCH_CHANGES_MAX", 7)
+    world = await many()
+    store, before = world.stores[NAME], await world.state(NAME)
+    world.kill(NAME, home(world))
+    slow, fast = world.start_owner(NAME, home(world)), world.start_owner(NAME, home(world))
+    await slow.take_over()
+    portions = 0
+
+    async def wake_the_other() -> None:
+        # In the middle of what it writes, another takes over.
+        store.fault = None
+        await fast.take_over()
+
+    def strike(here: str) -> Awaitable[None] | None:
+        nonlocal portions
+        portions += here == "commit.before"
+        return wake_the_other() if portions == 3 else None
+
+    store.fault = strike
+    with pytest.raises(FencedError):
+        await slow.rebuild()
+
+    assert await fast.still_owner()
+    assert await world.state(NAME) == before
+    await slow.close()
+    await fast.close()
 
 
 # --- what a person is told ---------------------------------------------------------------------
