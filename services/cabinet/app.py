@@ -119,6 +119,11 @@ def _stands_in(settings: Settings, sources: Sources) -> bool:
     return is_wanted and has_source
 
 
+def _may_leave(sources: Sources) -> bool:
+    """Return whether the source of families may say that a place is given up."""
+    return all(sources.by_name[leaving.SOURCE].may_send(type_) for type_ in leaving.SENT)
+
+
 def _login_of(settings: Settings) -> Login:
     return Login(
         username=settings.redis_username, password=settings.redis_password, ca=settings.redis_ca
@@ -204,6 +209,7 @@ def make_app(
     app.include_router(intake.router(way_in))
     app.include_router(personal.router(vault))
     app.include_router(openapi.router(app, access))
+    leaves = stand_in and _may_leave(sources)
     site = Site(
         sandbox=sandbox,
         invented=people.are_invented,
@@ -211,6 +217,7 @@ def make_app(
         # Where browsers are to be reached is personal: without a vault nobody could keep it.
         push_key=None if vault is None else push_key,
         stand_in=stand_in,
+        leaving=leaves,
         contacts=stand_in and vault is not None,
         region=region or Region(),
     )
@@ -221,7 +228,8 @@ def make_app(
     app.include_router(preferences_routes.router(queries, site, sending))
     if stand_in:
         app.include_router(clubs_routes.router(queries, people, site, sending))
-        app.include_router(contacts_routes.router(vault, site))
+        app.include_router(contacts_routes.router(queries, vault, site))
+    if leaves:
         app.include_router(leaving_routes.router(queries, people, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))

@@ -622,7 +622,7 @@ def test_an_agreement_ends_before_the_eighteenth_birthday_as_enrollment_has_it(b
 class Town:
     """A cabinet that stands in for the Navigator, beside the services that decide."""
 
-    def __init__(self, world: World, vault: Vault) -> None:
+    def __init__(self, world: World, vault: Vault, region: Region | None = None) -> None:
         self.world = world
         self.store = MemoryStore()
         host = Host(world.bus, {}, Telemetry())
@@ -635,6 +635,7 @@ class Town:
             sandbox=True,
             vault=vault,
             stand_in=True,
+            region=region,
         )
         self.client = client_of(app)
         self._followers = [
@@ -655,6 +656,40 @@ class Town:
         for each in events:
             await self.world.publish(each)
             await self.catch_up()
+
+
+async def test_a_benefit_that_is_claimed_brings_the_category_and_the_page_foretells_its_sum(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(tmp_path))
+        town = Town(await enrolled_world(0), vault, region=Region(benefits=BENEFITS))
+        other = story.group("grp-070", "Театр", auto_accept=True)
+        special = story.category(category="special", nominal_kopecks=1_500_000)
+        await town.publish(
+            event("navigator.group-published", PAYER, "grp-070", other),
+            event("payers.category-set", PAYER, "special", special),
+        )
+        family = "/families/guardian-00777"
+
+        body = child(benefit="b01")
+        entered = await town.client.post(f"{family}/children", content=body, headers=FORM)
+        await town.catch_up()
+        child_id = entered.headers["location"].rpartition("=")[2]
+        where = f"{family}/clubs/{PAYER}/grp-070?child={child_id}"
+        page = (await town.client.get(where)).text
+        share = int(re.findall(r'name="share" value="(\d+)"', page)[0])
+        consents = [*CONSENTS, "parent-share"] if share else CONSENTS
+        body = application(share, consent=consents)
+        await town.client.post(where, content=body, headers=FORM)
+        await town.catch_up()
+
+        issued = town.world.journal("certificates", "certificate-issued")[-1]["data"]
+        assert (issued["category"], issued["nominal_kopecks"]) == ("special", 1_500_000)
+        reserved = town.world.journal("billing", "funds-reserved")[-1]["data"]
+        assert reserved["parent_share_kopecks"] == share
+        assert reserved["certificate_share_kopecks"] > 0
+        await town.client.aclose()
 
 
 @pytest.mark.parametrize(

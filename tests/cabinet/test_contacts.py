@@ -1,5 +1,6 @@
 """Where there is no Navigator: a guardian says where messages reach him; the vault alone knows."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ async def test_what_a_guardian_enters_is_where_messages_go(
     assert known.full_name == "Кедрова Анна Ильинична"
     assert "Сохранено." in page
     assert 'value="+7 900 123-45-67"' in page
+
+
+async def test_the_page_leads_nowhere_that_is_not_there_yet(client: httpx.AsyncClient) -> None:
+    family = "/families/guardian-new"
+
+    answer = await client.post(f"{family}/contacts", content=contacts(), headers=FORM)
+    page = (await client.get(answer.headers["location"])).text
+    links = set(re.findall(rf'href="({family}/[^"]+)"', page))
+    answers = {link: (await client.get(link)).status_code for link in links}
+
+    assert answers == {f"{family}/children/new": 200}
 
 
 async def test_nothing_of_it_goes_to_the_bus(journals: Journals, client: httpx.AsyncClient) -> None:

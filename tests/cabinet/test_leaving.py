@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from contracts.sources import Sources
 from services.cabinet import sending
 from services.cabinet.pages import leaving_routes
 from services.cabinet.pages.family import family_page
@@ -154,6 +156,20 @@ async def test_the_family_page_leads_there_where_the_cabinet_stands_in(
     assert page_of(story.ROBOTS) in here
     assert "Расторгнуть" not in there
     assert sorted(offers) == ["Отозвать заявление", "Расторгнуть договор"]
+
+
+async def test_where_the_source_may_not_say_so_nothing_is_given_up(journals: Journals) -> None:
+    source = journals.sources.by_name["families"]
+    before = ("navigator.child-registered.v1", "navigator.application-submitted.v1")
+    by_name = {**journals.sources.by_name, "families": replace(source, sends=before)}
+    journals.sources = Sources(by_name=by_name)
+    async with client_of(app_of(journals, stand_in=True)) as client:
+        family = (await client.get(FAMILY)).text
+        answer = await client.get(page_of(story.ROBOTS))
+
+    assert "Найти кружок" in family
+    assert "Расторгнуть" not in family
+    assert answer.status_code == 404
 
 
 # --- what is sent ------------------------------------------------------------------------------

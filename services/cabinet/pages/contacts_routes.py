@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, path_of
 from services.cabinet.access.limits import Limit
 from services.cabinet.access.policy import Action, Resource
+from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import contacts as shown
 from services.cabinet.pages.preferences import FormError
 from services.cabinet.pages.site import Id, Site
@@ -30,7 +31,7 @@ Entering = Annotated[
 ]
 
 
-def router(vault: Vault | None, site: Site) -> APIRouter:
+def router(queries: ClubQueries, vault: Vault | None, site: Site) -> APIRouter:
     """Return the page of a guardian's own name and addresses, and its form."""
     pages = APIRouter(include_in_schema=False)
     path = "/families/{guardian_id}/contacts"
@@ -49,6 +50,7 @@ def router(vault: Vault | None, site: Site) -> APIRouter:
             who=who,
             guardian_id=guardian_id,
             saved=bool(saved),
+            has_children=bool(await queries.own_children(guardian_id)),
             **shown.contacts_page(found.get(guardian_id)),
         )
 

@@ -19,6 +19,8 @@ from services.cabinet.pages.preferences import FormError
 
 SOURCE = "families"
 """As whom the cabinet sends what families enter."""
+SENT = ("navigator.application-withdrawn.v1", "navigator.enrollment-terminated.v1")
+"""Types of what is sent here: a sources file of before may not let it."""
 FIELDS_MAX = 10
 MONTHLY = "MONTHLY_CONTRACT"
 REASON = "Решение законного представителя"

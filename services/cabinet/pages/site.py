@@ -37,8 +37,9 @@ class Site:
     """Makes pages. `invented`: names are made up; `papers`: there is something to print.
 
     `push_key`: by what browsers know who sends them messages; None where nobody does.
-    `stand_in`: families enter here what they enter in the Navigator elsewhere, `contacts`: where
-    messages reach them too. `region`: names of places and benefits.
+    `stand_in`: families enter here what they enter in the Navigator elsewhere; `leaving`: and give
+    up places; `contacts`: and say where messages reach them. `region`: names of places and
+    benefits.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Site:
         papers: bool,
         push_key: str | None = None,
         stand_in: bool = False,
+        leaving: bool = False,
         contacts: bool = False,
         region: Region = Region(),  # noqa: B008 - frozen
     ) -> None:
@@ -61,6 +63,7 @@ class Site:
             "papers": papers,
             "push_key": push_key,
             "stand_in": stand_in,
+            "leaving": leaving,
             "contacts": contacts,
         }
         self._environment = Environment(
