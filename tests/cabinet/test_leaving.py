@@ -102,6 +102,7 @@ def agreement(**changes: Any) -> dict[str, Any]:
         "reserved_kopecks": 754_110,
         "debit_basis": "ATTENDED_LESSONS",
         "text": None,
+        "reason": None,
     } | changes
 
 
@@ -140,6 +141,25 @@ def test_money_is_told_as_billing_will_treat_it(
 )
 def test_who_applied_may_give_up_what_goes_on(state: str, guardian_id: str, way: str) -> None:
     assert leaving_page(agreement(state=state), guardian_id, TODAY)["way"] == way
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        pytest.param("REFUSED", "withdrawn", "Заявление отозвано.", id="by the family"),
+        pytest.param("REFUSED", "rejected_by_provider", "уже есть ответ", id="the provider first"),
+        pytest.param("CANCELLED", "certificate_frozen", "не состоялось", id="no money"),
+        pytest.param("ENDED", None, "Договор закончен.", id="ended, by whomever"),
+        pytest.param("ACTIVE", None, "", id="goes on"),
+    ],
+)
+def test_what_came_of_it_is_told_as_it_was(state: str, reason: str | None, said: str) -> None:
+    enrollment = agreement(state=state, reason=reason, ended_on="2020-09-14")
+
+    over = leaving_page(enrollment, story.GUARDIAN, TODAY)["over"]
+
+    assert said in over
+    assert bool(over) is bool(said)
 
 
 async def test_the_family_page_leads_there_where_the_cabinet_stands_in(
@@ -337,7 +357,7 @@ async def test_an_ended_agreement_gives_back_money_and_place(tmp_path: Path) -> 
         await town.publish(day("2020-09-20"))
 
         assert "забронировано 8\u00a0043,96\u00a0₽" in before
-        assert "Договор расторгнут." in page
+        assert "Договор закончен." in page
         (ended,) = town.world.journal("enrollment", "enrollment-ended")
         assert (ended["data"]["cause"], ended["data"]["ended_on"]) == ("guardian", "2020-09-02")
         (released,) = town.world.journal("billing", "reserve-released")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
-from contracts.vocabulary import TerminatedBy
+from contracts.vocabulary import ApplicationRefusal, TerminatedBy
 from rulebook.wording import full_date, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.navigator_events import family_event
@@ -47,10 +47,11 @@ _WAYS: Mapping[str, Way] = {
     "ACTIVE": Way.TERMINATE,
 }
 _OVER: Mapping[str, str] = {
-    "REFUSED": "Заявление отозвано.",
-    "ENDED": "Договор расторгнут.",
+    "REFUSED": "По заявлению уже есть ответ.",
+    "ENDED": "Договор закончен.",
     "CANCELLED": "Зачисление не состоялось.",
 }
+"""What came of it, whoever was faster."""
 _OLD = "Форма устарела. Откройте страницу заново."
 
 
@@ -79,7 +80,7 @@ def leaving_page(
         "child_id": enrollment["child_id"],
         "state": state,
         "tone": tone,
-        "over": _OVER.get(enrollment["state"], ""),
+        "over": _over(enrollment),
         "next": wording.next_step(enrollment, today),
         "way": way.value if way is not None else "",
         "offer": OFFERS[way] if way is not None else "",
@@ -88,6 +89,12 @@ def leaving_page(
         "first_day": today if way is Way.TERMINATE and has_begun(enrollment, today) else None,
         "final_day": enrollment["ends_on"],
     }
+
+
+def _over(enrollment: Mapping[str, Any]) -> str:
+    if enrollment["reason"] == ApplicationRefusal.WITHDRAWN:
+        return "Заявление отозвано."
+    return _OVER.get(enrollment["state"], "")
 
 
 def has_begun(enrollment: Mapping[str, Any], today: str | None) -> bool:
