@@ -117,6 +117,9 @@ TableName: TypeAlias = Annotated[
 ]
 Month: TypeAlias = Annotated[words.Month, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 ClockTime: TypeAlias = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+UtcOffset: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^[+-](0[0-9]|1[0-3]):(00|15|30|45)$|^\+14:00$")
+]
 Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 Word: TypeAlias = Annotated[str, StringConstraints(pattern=WORD_PATTERN)]
 Text: TypeAlias = Annotated[

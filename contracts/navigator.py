@@ -35,6 +35,7 @@ from contracts.fields import (
     Revision,
     TerminatedBy,
     Text,
+    UtcOffset,
     Word,
 )
 
@@ -200,5 +201,9 @@ class PreferencesSet(EventData):
     )
     quiet_from: ClockTime | None = Field(default=None, description="`HH:MM`")
     quiet_until: ClockTime | None = Field(default=None, description="`HH:MM`")
+    utc_offset: UtcOffset | None = Field(
+        default=None,
+        description="Of the zone in which hours are quiet, `+HH:MM`; without it `+08:00`, Irkutsk",
+    )
     digest: bool = Field(description="Whether the debits of a day come as one message")
     revision: Revision

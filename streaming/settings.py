@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         description="1: in the cabinet families register children, look for groups and apply, as "
         "the source `families`, where there is no Navigator; without it only in the sandbox",
     )
+    region: Path | None = Field(
+        default=None,
+        description="File that replaces services/cabinet/region.yaml: names of municipalities and "
+        "benefits, by code",
+    )
     sources: Path | None = Field(
         default=None, description="File that replaces contracts/sources.yaml"
     )

@@ -25,13 +25,15 @@ from services.cabinet.api.problems import add_handlers
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.counting import Counting
 from services.cabinet.pages import (
-    clubs,
     clubs_routes,
     console_invoice_routes,
     console_operations_routes,
     console_routes,
     console_rules_routes,
+    contacts_routes,
     journal_routes,
+    leaving,
+    leaving_routes,
     login_routes,
     paper_routes,
     preferences_routes,
@@ -45,6 +47,7 @@ from services.cabinet.pages.site import FOLDER, Site
 from services.cabinet.papers.codes import SANDBOX_KEY, Codes
 from services.cabinet.projections import cabinet
 from services.cabinet.proposals import MemoryKeys, Proposals, RedisKeys
+from services.cabinet.region import Region, region_of
 from services.cabinet.sending import Sending
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.vault import Vault
@@ -97,6 +100,7 @@ async def create_app(
         push_key=settings.push_public_key,
         watch_url=settings.watch_url,
         stand_in=_stands_in(settings, installation.sources),
+        region=region_of(settings.region, sandbox=settings.sandbox),
     )
 
 
@@ -105,14 +109,19 @@ def _stands_in(settings: Settings, sources: Sources) -> bool:
 
     Raises SettingError where they should and there is no such source.
     """
-    has_source = clubs.SOURCE in sources.by_name
+    has_source = leaving.SOURCE in sources.by_name
     if settings.stand_in and not has_source:
         raise SettingError(
-            f"PFDO_STAND_IN=1 needs the source {clubs.SOURCE!r}, and PFDO_SOURCES has none. "
+            f"PFDO_STAND_IN=1 needs the source {leaving.SOURCE!r}, and PFDO_SOURCES has none. "
             "Take its entry from contracts/sources.yaml."
         )
     is_wanted = settings.sandbox if settings.stand_in is None else settings.stand_in
     return is_wanted and has_source
+
+
+def _may_leave(sources: Sources) -> bool:
+    """Return whether the source of families may say that a place is given up."""
+    return all(sources.by_name[leaving.SOURCE].may_send(type_) for type_ in leaving.SENT)
 
 
 def _login_of(settings: Settings) -> Login:
@@ -162,13 +171,14 @@ def make_app(
     push_key: str | None = None,
     watch_url: str | None = None,
     stand_in: bool = False,
+    region: Region | None = None,
 ) -> FastAPI:
     """Return the cabinet on a store of read models and a bus to publish to.
 
     Without a vault there are no names; `serving` opens it, and what keeps sessions and proposals.
     Without `access` people are those of the sandbox, or nobody, and sessions are kept in this
     process; so are proposals without `proposals`. Without codes no certificate is printed, and
-    none can be asked about.
+    none can be asked about. Without a region places are called by their codes.
     """
     if access is None:
         sessions = Sessions(MemorySessions(), secrets.token_bytes(32))
@@ -199,6 +209,7 @@ def make_app(
     app.include_router(intake.router(way_in))
     app.include_router(personal.router(vault))
     app.include_router(openapi.router(app, access))
+    leaves = stand_in and _may_leave(sources)
     site = Site(
         sandbox=sandbox,
         invented=people.are_invented,
@@ -206,6 +217,9 @@ def make_app(
         # Where browsers are to be reached is personal: without a vault nobody could keep it.
         push_key=None if vault is None else push_key,
         stand_in=stand_in,
+        leaving=leaves,
+        contacts=stand_in and vault is not None,
+        region=region or Region(),
     )
     add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
@@ -214,6 +228,9 @@ def make_app(
     app.include_router(preferences_routes.router(queries, site, sending))
     if stand_in:
         app.include_router(clubs_routes.router(queries, people, site, sending))
+        app.include_router(contacts_routes.router(queries, vault, site))
+    if leaves:
+        app.include_router(leaving_routes.router(queries, people, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))

@@ -31,8 +31,8 @@ from services.cabinet.projections.models import (
 )
 from services.cabinet.queries import Answer, Part
 
-GROUPS_READ_MAX = 2_000
-"""So many groups of a municipality are looked through."""
+GROUPS_READ_MAX = 20_000
+"""So many groups of a municipality are looked through; the page says so where there are more."""
 ELIGIBLE = "eligible"
 ON_REQUEST = "ON_REQUEST"
 SIGNED = "signed"
@@ -49,8 +49,22 @@ class ClubQueries(PreferenceQueries):
             key=lambda child: (child["child_id"], child["payer"]),
         )
 
-    async def business_day(self) -> str | None:
-        """Return the latest business day of all partitions."""
+    async def own_enrollment(
+        self, guardian_id: str, payer: str, enrollment_id: str
+    ) -> Answer | None:
+        """Return an enrollment that a guardian applied for, or None."""
+        part = self._part_of(payer)
+        application = await part.find(Application, under(payer, enrollment_id))
+        if application is None or application.guardian_id != guardian_id:
+            return None
+        every = await self._of_child(part, payer, application.child_id)
+        return next((each for each in every if each["enrollment_id"] == enrollment_id), None)
+
+    async def business_day(self, payer: str | None = None) -> str | None:
+        """Return the business day of a payer, or the latest of all partitions."""
+        if payer is not None:
+            day: str | None = (await self._part_of(payer).standing())["business_day"]
+            return day
         days = [standing["business_day"] for standing in await self.as_of()]
         return max((day for day in days if day), default=None)
 
@@ -60,16 +74,25 @@ class ClubQueries(PreferenceQueries):
         return sorted(home for homes in found for home in homes)
 
     async def groups_in(self, home: str) -> list[Answer]:
-        """Return the groups of a municipality with their providers."""
+        """Return the groups of a municipality with their providers, so many at most."""
         part = self._part_of(home)
-        entries = await part.first(GROUPS_IN, *beginning(home), GROUPS_READ_MAX)
-        ids = [entry.partition("|")[2] for entry in entries]
-        groups = await part.all(Group, [under(home, id_) for id_ in ids])
-        known = [(id_, group) for id_, group in zip(ids, groups, strict=True) if group is not None]
-        provider_ids = sorted({group.provider_id for _, group in known})
-        providers = await part.all(Provider, [under(home, id_) for id_ in provider_ids])
-        by_id = dict(zip(provider_ids, providers, strict=True))
-        return [_group(home, id_, group, by_id[group.provider_id]) for id_, group in known]
+        providers: dict[str, Provider | None] = {}
+        found: list[Answer] = []
+        async for page in part.pages(GROUPS_IN, *beginning(home)):
+            ids = [entry.partition("|")[2] for entry in page]
+            groups = await part.all(Group, [under(home, id_) for id_ in ids])
+            owners = {group.provider_id for group in groups if group is not None}
+            new = sorted(owners - providers.keys())
+            known = await part.all(Provider, [under(home, id_) for id_ in new])
+            providers |= dict(zip(new, known, strict=True))
+            found += [
+                _group(home, id_, group, providers[group.provider_id])
+                for id_, group in zip(ids, groups, strict=True)
+                if group is not None
+            ]
+            if len(found) >= GROUPS_READ_MAX:
+                break
+        return found[:GROUPS_READ_MAX]
 
     async def group_at(self, home: str, group_id: str) -> Answer | None:
         """Return one group with its provider, or None."""

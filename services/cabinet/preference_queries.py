@@ -69,5 +69,6 @@ def _said(payer: str, known: Preferences) -> Answer:
         "channels": {category: list(channels) for category, channels in known.channels.items()},
         "quiet_from": known.quiet_from,
         "quiet_until": known.quiet_until,
+        "utc_offset": known.utc_offset,
         "digest": known.digest,
     }

@@ -316,7 +316,11 @@ class Queries:
         """
         standings = await self.as_of()
         parts, messages = await asyncio.gather(
-            self._everywhere(lambda part: self._children(part, guardian_id)),
+            self._everywhere(
+                lambda part: self._children(
+                    part, guardian_id, standings[part.number]["business_day"]
+                )
+            ),
             self._everywhere(lambda part: _messages(part, guardian_id)),
         )
         children = [child for found in parts for child in found]
@@ -342,17 +346,9 @@ class Queries:
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[str, Answer]:
         standing, certificates = await asyncio.gather(
-            part.standing(),
-            part.all(Certificate, [under(payer, id_) for id_, payer in places]),
+            part.standing(), _certificates_at(part, places)
         )
-        answers = await asyncio.gather(
-            *(
-                _certificate(part, payer, child_id, certificate, standing["business_day"])
-                for (child_id, payer), certificate in zip(places, certificates, strict=True)
-                if certificate is not None
-            )
-        )
-        return {answer["child_id"]: answer for answer in answers}
+        return await _standing_on(part, places, certificates, standing["business_day"])
 
     # --- enrollments and groups ----------------------------------------------------------------
 
@@ -463,7 +459,7 @@ class Queries:
 
     # --- families ------------------------------------------------------------------------------
 
-    async def _children(self, part: Part, guardian_id: str) -> list[Answer]:
+    async def _children(self, part: Part, guardian_id: str, day: str | None) -> list[Answer]:
         entries = await part.members(CHILDREN_OF, *beginning(guardian_id))
         places = [(child_id, payer) for _, payer, child_id in map(_split, entries)]
         if not places:
@@ -471,7 +467,7 @@ class Queries:
         # All at once: what is asked in the same moment travels together.
         children, certificates, enrollments, histories = await asyncio.gather(
             part.all(Child, [under(payer, id_) for id_, payer in places]),
-            self._certificates(part, places),
+            _certificates_on(part, places, day),
             asyncio.gather(*(self._of_child(part, payer, id_) for id_, payer in places)),
             asyncio.gather(
                 *(_family_history(part, payer, id_, guardian_id) for id_, payer in places)
@@ -598,6 +594,35 @@ def _state(certificate: Certificate) -> str:
     if certificate.closed:
         return "CLOSED"
     return "FROZEN" if certificate.frozen else "ACTIVE"
+
+
+async def _certificates_at(
+    part: Part, places: Sequence[tuple[str, str]]
+) -> list[Certificate | None]:
+    return await part.all(Certificate, [under(payer, id_) for id_, payer in places])
+
+
+async def _certificates_on(
+    part: Part, places: Sequence[tuple[str, str]], day: str | None
+) -> dict[str, Answer]:
+    """Return what certificates are on a business day, by child."""
+    return await _standing_on(part, places, await _certificates_at(part, places), day)
+
+
+async def _standing_on(
+    part: Part,
+    places: Sequence[tuple[str, str]],
+    certificates: Sequence[Certificate | None],
+    day: str | None,
+) -> dict[str, Answer]:
+    answers = await asyncio.gather(
+        *(
+            _certificate(part, payer, child_id, certificate, day)
+            for (child_id, payer), certificate in zip(places, certificates, strict=True)
+            if certificate is not None
+        )
+    )
+    return {answer["child_id"]: answer for answer in answers}
 
 
 async def _certificate(

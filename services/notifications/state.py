@@ -45,7 +45,7 @@ from services.notifications.domain.texts import DIGEST
 from streaming.service import Service
 from streaming.view import State, View
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 EVENTS_OF_DAYS = 2
 """Of so many facts tells what is told because of a day; of one what is told because of that."""
 RULES = "rules"

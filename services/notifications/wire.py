@@ -12,7 +12,7 @@ from contracts.envelope import EventData
 from contracts.navigator import PreferencesSet
 from contracts.vocabulary import Kopecks
 from services.notifications.domain import facts
-from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION
+from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION, REGION_MINUTES
 from services.notifications.domain.occasion import Occasion
 from services.notifications.domain.people import Preferences
 
@@ -38,8 +38,16 @@ def to_preferences(event: PreferencesSet) -> Preferences:
         quiet_until=(
             QUIET_UNTIL if event.quiet_until is None else time.fromisoformat(event.quiet_until)
         ),
+        utc_offset_minutes=_minutes(event.utc_offset),
         digest=event.digest,
     )
+
+
+def _minutes(utc_offset: str | None) -> int:
+    if utc_offset is None:
+        return REGION_MINUTES
+    minutes = int(utc_offset[1:3]) * 60 + int(utc_offset[4:])
+    return -minutes if utc_offset.startswith("-") else minutes
 
 
 def to_occasion(event: EventData) -> Occasion:

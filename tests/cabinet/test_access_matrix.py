@@ -50,6 +50,7 @@ from tests.cabinet.clients import app_of
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
 from tests.cabinet.test_clubs import application as form_of_application
 from tests.cabinet.test_clubs import child as form_of_child
+from tests.cabinet.test_contacts import contacts as form_of_contacts
 from tests.cabinet.test_journal import INVOICE, LESSON, UNMARKED, form, invoice
 from tests.cabinet.test_papers import CODES
 from tests.cabinet.test_vault import PERSON, browser, open_vault
@@ -94,6 +95,10 @@ enter-child     ?      +        -         -        -         -     -      -     
 clubs           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 club            ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 apply           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+leaving         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+leave           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+contacts        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+enter-contacts  ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
@@ -256,6 +261,30 @@ ASKED = {
         path=f"{FAMILY}/clubs/{PAYER}/grp-002?child={story.YOUNGER}",
         twin=f"{FAMILY}/clubs/{PAYER}/grp-002?child=child-00900",
         content=form_of_application(),
+        headers=FORM,
+    ),
+    "leaving": Asked(
+        what=CLUBS_READ,
+        path=f"{FAMILY}/enrollments/{PAYER}/{story.CHESS}",
+        twin=f"{FAMILY}/enrollments/{PAYER}/enr-99999",
+    ),
+    "leave": Asked(
+        what=CLUBS_WRITE,
+        method="POST",
+        path=f"{FAMILY}/enrollments/{PAYER}/{story.CHESS}",
+        twin=f"{FAMILY}/enrollments/{PAYER}/enr-99999",
+        content="way=withdraw",
+        headers=FORM,
+    ),
+    "contacts": Asked(
+        what=CLUBS_READ, path=f"{FAMILY}/contacts", twin="/families/guardian-99999/contacts"
+    ),
+    "enter-contacts": Asked(
+        what=CLUBS_WRITE,
+        method="POST",
+        path=f"{FAMILY}/contacts",
+        twin="/families/guardian-99999/contacts",
+        content=form_of_contacts(),
         headers=FORM,
     ),
     "push-on": Asked(

@@ -26,6 +26,7 @@ from services.cabinet.offer import Course, offer, span_of
 from services.cabinet.pages import clubs_routes
 from services.cabinet.pages.clubs import Wanted, clubs_page
 from services.cabinet.projections import cabinet
+from services.cabinet.region import Region
 from services.cabinet.vault.vault import Reader, Vault
 from services.enrollment.domain import dates
 from streaming.errors import SettingError
@@ -138,6 +139,45 @@ async def test_a_childs_name_goes_to_the_vault_and_its_id_alone_to_the_bus(
     assert "Кедрова" not in json.dumps(told, ensure_ascii=False)
     known = await vault.read([child_id], Reader(by="x", why="support"))
     assert known[child_id].name == "Кедрова Ника"
+
+
+BENEFITS = {f"b{number:02d}": f"Льгота {number}" for number in range(1, 8)}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "told"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param(["b02", "b01", "b02"], ["b01", "b02"], id="two, one of them twice"),
+        pytest.param(["b99"], None, id="one that nobody asked for"),
+        pytest.param(sorted(BENEFITS)[:5], sorted(BENEFITS)[:5], id="five"),
+        pytest.param(sorted(BENEFITS)[:6], None, id="six"),
+    ],
+)
+async def test_benefits_a_family_claims_go_to_the_bus_as_codes(
+    journals: Journals, vault: Vault, claimed: list[str], told: list[str] | None
+) -> None:
+    app = app_of(journals, vault=vault, stand_in=True, region=Region(benefits=BENEFITS))
+    async with client_of(app) as client:
+        page = await client.get(f"{FAMILY}/children/new")
+        body = child() + "".join(f"&benefit={code}" for code in claimed)
+        answer = await client.post(f"{FAMILY}/children", content=body, headers=FORM)
+
+    assert "Льгота 7" in page.text
+    assert answer.status_code == (422 if told is None else 303)
+    found = [each["data"]["benefits"] for each in await sent(journals)]
+    assert found == ([] if told is None else [told])
+    assert "Льгота" not in json.dumps(await sent(journals), ensure_ascii=False)
+
+
+async def test_where_the_region_names_no_benefits_none_are_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get(f"{FAMILY}/children/new")
+    answer = await client.post(f"{FAMILY}/children", content=child(benefit="b01"), headers=FORM)
+
+    assert "Льготы" not in page.text
+    assert answer.status_code == 422
 
 
 async def test_a_form_that_arrives_twice_is_one_child(
@@ -304,6 +344,25 @@ async def test_a_group_that_ended_is_not_offered_and_one_without_places_comes_la
 
     assert during["groups"][-1]["id"] == "grp-002"
     assert after["groups"] == []
+
+
+async def test_however_many_groups_there_are_the_page_finds_them_or_says_that_it_did_not(
+    journals: Journals, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cabinet.queries.PAGE_MEMBERS", 2)
+    queries = ClubQueries(journals.store, journals.partitions)
+    every = await queries.groups_in(PAYER)
+    whole = (await client.get(CLUBS)).text
+    for module in ("club_queries", "pages.clubs_routes"):
+        monkeypatch.setattr(f"services.cabinet.{module}.GROUPS_READ_MAX", 3)
+
+    some = await queries.groups_in(PAYER)
+    cut = (await client.get(CLUBS)).text
+
+    assert [each["group_id"] for each in every] == ["grp-000", "grp-001", "grp-002", "grp-003"]
+    assert some == every[:3]
+    assert "показаны не все" in cut
+    assert "показаны не все" not in whole
 
 
 async def test_a_child_that_is_not_there_yet_is_awaited_and_nobody_elses_is_shown(
@@ -563,7 +622,7 @@ def test_an_agreement_ends_before_the_eighteenth_birthday_as_enrollment_has_it(b
 class Town:
     """A cabinet that stands in for the Navigator, beside the services that decide."""
 
-    def __init__(self, world: World, vault: Vault) -> None:
+    def __init__(self, world: World, vault: Vault, region: Region | None = None) -> None:
         self.world = world
         self.store = MemoryStore()
         host = Host(world.bus, {}, Telemetry())
@@ -576,6 +635,7 @@ class Town:
             sandbox=True,
             vault=vault,
             stand_in=True,
+            region=region,
         )
         self.client = client_of(app)
         self._followers = [
@@ -596,6 +656,40 @@ class Town:
         for each in events:
             await self.world.publish(each)
             await self.catch_up()
+
+
+async def test_a_benefit_that_is_claimed_brings_the_category_and_the_page_foretells_its_sum(
+    tmp_path: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        vault = await stack.enter_async_context(open_vault(tmp_path))
+        town = Town(await enrolled_world(0), vault, region=Region(benefits=BENEFITS))
+        other = story.group("grp-070", "Театр", auto_accept=True)
+        special = story.category(category="special", nominal_kopecks=1_500_000)
+        await town.publish(
+            event("navigator.group-published", PAYER, "grp-070", other),
+            event("payers.category-set", PAYER, "special", special),
+        )
+        family = "/families/guardian-00777"
+
+        body = child(benefit="b01")
+        entered = await town.client.post(f"{family}/children", content=body, headers=FORM)
+        await town.catch_up()
+        child_id = entered.headers["location"].rpartition("=")[2]
+        where = f"{family}/clubs/{PAYER}/grp-070?child={child_id}"
+        page = (await town.client.get(where)).text
+        share = int(re.findall(r'name="share" value="(\d+)"', page)[0])
+        consents = [*CONSENTS, "parent-share"] if share else CONSENTS
+        body = application(share, consent=consents)
+        await town.client.post(where, content=body, headers=FORM)
+        await town.catch_up()
+
+        issued = town.world.journal("certificates", "certificate-issued")[-1]["data"]
+        assert (issued["category"], issued["nominal_kopecks"]) == ("special", 1_500_000)
+        reserved = town.world.journal("billing", "funds-reserved")[-1]["data"]
+        assert reserved["parent_share_kopecks"] == share
+        assert reserved["certificate_share_kopecks"] > 0
+        await town.client.aclose()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from tests.cabinet.test_journal_browser import FAMILY, open_town, pick
 
 CHESS = f"{FAMILY}/clubs/{PAYER}/grp-001?child={story.ELDER}"
 
+NARROW = "all => all.filter(each => each.clientWidth < 100).map(each => each.textContent)"
+"""Labels that have not even room for a word."""
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.browser,
@@ -35,7 +38,7 @@ async def new_family(context: BrowserContext) -> Page:
     return page
 
 
-async def test_a_new_family_without_javascript_enters_a_child_and_applies_for_a_place(
+async def test_a_new_family_without_javascript_enters_a_child_applies_and_changes_its_mind(
     tmp_path: Path,
 ) -> None:
     async with open_town(tmp_path, scripts=False) as (running, context):
@@ -60,6 +63,13 @@ async def test_a_new_family_without_javascript_enters_a_child_and_applies_for_a_
         state = await page.get_by_role("article").filter(has_text="Ваше заявление").inner_text()
         await page.get_by_role("link", name="На страницу семьи").click()
         family = await page.locator("main").inner_text()
+        await page.get_by_role("link", name="Отозвать заявление").click()
+        warned = await page.locator("main").inner_text()
+        await page.get_by_role("button", name="Отозвать заявление").click()
+        await settled(page)
+        left = await page.get_by_role("status").first.inner_text()
+        await running.settle()
+        await page.get_by_role("link", name="На страницу семьи").click()
 
         own = page.url.rpartition("/")[2]
         told = await running.client.get("/api/v1/groups/grp-001")
@@ -70,7 +80,10 @@ async def test_a_new_family_without_javascript_enters_a_child_and_applies_for_a_
         assert "Кедрова Ника" in family
         assert "Место держится" in family
         assert own.startswith("guardian-")
-        assert told.json()["taken"] == 2
+        assert "Место освободится" in warned
+        assert "на балансе ничего не изменится" in warned
+        assert "Заявление отозвано." in left
+        assert told.json()["taken"] == 1
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -88,6 +101,12 @@ async def test_pages_are_accessible_fit_a_phone_and_are_light(tmp_path: Path, da
             f"{CHESS}&changed=yes",
             f"{CHESS}&sent=enr-none",
             f"{FAMILY}/clubs/{PAYER}/grp-000?child={story.ELDER}",
+            f"{FAMILY}/contacts",
+            f"{FAMILY}/contacts?saved=yes",
+            f"{FAMILY}/preferences",
+            f"{FAMILY}/enrollments/{PAYER}/{story.ROBOTS}",
+            f"{FAMILY}/enrollments/{PAYER}/{story.ROBOTS}?became=other",
+            f"{FAMILY}/enrollments/{PAYER}/{story.ROBOTS}?became=sent",
         ):
             wrong += await looked_at(page, path)
         assert wrong == []
@@ -105,6 +124,9 @@ async def looked_at(page: Page, path: str) -> list[str]:
         wide = await page.evaluate("document.documentElement.scrollWidth")
         if found.violations_count:
             wrong.append(f"{path}: {found.generate_report()}")
+        narrow = await page.locator(".field label").evaluate_all(NARROW)
+        if narrow:
+            wrong.append(f"{path}: {narrow} stand letter below letter")
         if wide != width:
             wrong.append(f"{path}: {wide} pixels wide instead of {width}")
         if len(await answer.body()) > 30 * 1024:

@@ -88,7 +88,8 @@ async def test_what_was_accepted_last_stands_as_it_was_said(journals: Journals) 
     await journals.noted(
         "notifications",
         SET,
-        said(3, channels={"debit": []}, quiet_from="22:30", quiet_until="07:00", digest=True),
+        said(3, channels={"debit": []}, quiet_from="22:30", quiet_until="07:00", digest=True)
+        | {"utc_offset": "+03:00"},
     )
 
     (now,) = (await known(journals))["said"]
@@ -100,6 +101,7 @@ async def test_what_was_accepted_last_stands_as_it_was_said(journals: Journals) 
         "channels": {"debit": []},
         "quiet_from": "22:30",
         "quiet_until": "07:00",
+        "utc_offset": "+03:00",
         "digest": True,
     }
 
@@ -158,6 +160,7 @@ def found(*said_: dict[str, Any]) -> dict[str, Any]:
         "channels": {},
         "quiet_from": None,
         "quiet_until": None,
+        "utc_offset": None,
         "digest": False,
     }
     told = [
@@ -182,7 +185,7 @@ async def test_the_page_says_what_is_told_and_what_cannot_be_switched_off(
         "За занятие списаны средства",
         "Срочное придёт сразу, даже ночью:</b> действие сертификата приостановлено",
         "Что нельзя отключить",
-        "По времени Иркутска (UTC+8)",
+        'value="+08:00" selected>Иркутск (UTC+8)',
         'value="21:00"',
         "Вы ещё ничего не меняли",
     ):
@@ -266,6 +269,44 @@ async def test_a_form_becomes_an_event_of_the_next_revision(
         "digest": True,
         "revision": 5,
     }
+
+
+@pytest.mark.parametrize(
+    ("known", "zone", "told"),
+    [
+        pytest.param(None, "+08:00", None, id="the usual one needs no word"),
+        pytest.param(None, "+03:00", "+03:00", id="another"),
+        pytest.param("+03:00", "+08:00", None, id="back to the usual one"),
+        pytest.param("+01:00", "+01:00", "+01:00", id="one that another system named"),
+        pytest.param("+03:00", None, "+03:00", id="of a page of before, it stays"),
+    ],
+)
+async def test_quiet_hours_are_those_of_the_zone_a_guardian_chose(
+    journals: Journals, client: httpx.AsyncClient, known: str | None, zone: str | None, told: str
+) -> None:
+    if known is not None:
+        await journals.noted("notifications", SET, said(1) | {"utc_offset": known})
+        await journals.follow()
+    chosen = {} if zone is None else {"zone": zone}
+
+    answer = await client.post(PAGE, content=form(1 if known else 0, **chosen), headers=FORM)
+
+    (event,) = await sent(journals)
+    await journals.noted("notifications", SET, event["data"])
+    await journals.follow()
+    page = (await client.get(answer.headers["location"])).text
+    assert event["data"].get("utc_offset") == told
+    assert f'value="{told or "+08:00"}" selected' in page
+    assert "Сохранено." in page
+
+
+async def test_a_zone_that_is_none_is_not_sent(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    answer = await client.post(PAGE, content=form(zone="+01:00"), headers=FORM)
+
+    assert answer.status_code == 422
+    assert await sent(journals) == []
 
 
 async def test_a_form_that_arrives_twice_is_the_same_event(

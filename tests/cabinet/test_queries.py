@@ -1,9 +1,10 @@
 """What the cabinet answers: shapes, what is not there, and that all ways say the same."""
 
+import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
-from services.cabinet.queries import EXPORTS
+from services.cabinet.queries import EXPORTS, Answer, Part
 from tests.cabinet import story
 from tests.cabinet.journals import PAYER, Journals
 
@@ -29,6 +30,23 @@ async def test_what_is_not_there_is_none(journals: Journals) -> None:
     assert await queries.invoice("inv-none") is None
     assert await queries.family("guardian-99999") is None
     assert await queries.decided("attendance.events.v1", 99, 0) is None
+
+
+async def test_a_family_is_asked_of_each_partition_once_up_to_where_it_goes(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    standing = Part.standing
+
+    async def counted(part: Part) -> Answer:
+        asked.append(part.number)
+        return await standing(part)
+
+    monkeypatch.setattr(Part, "standing", counted)
+
+    assert await journals.queries.family(story.GUARDIAN) is not None
+
+    assert sorted(asked) == list(range(journals.partitions))
 
 
 async def test_a_certificate_is_found_by_child_and_by_number(journals: Journals) -> None:

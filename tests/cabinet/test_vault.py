@@ -17,6 +17,7 @@ from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import make_app
 from services.cabinet.vault import watching
+from services.cabinet.vault.invented import invent
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Deed, Look, is_whole, next_look
 from services.cabinet.vault.opening import vault_of
 from services.cabinet.vault.person import Known, Person, PushKeys, PushSubscription
@@ -544,6 +545,22 @@ async def test_the_sandbox_invents_people_the_same_every_time(tmp_path: Path) ->
 
     assert names[0] == names[1]
     assert set(names[0]) == {"guardian-00012", CHILD}
+
+
+@pytest.mark.parametrize("family_id", ["guardian-00012", "guard-00001", "guardian-00900"])
+def test_children_of_a_family_are_called_differently_and_have_one_father(family_id: str) -> None:
+    ids = [f"child-{number:05d}" for number in range(1, 61)]
+
+    people = [invent(id_, family_id) for id_ in ids]
+
+    assert len({person.given_name for person in people if person}) == len(ids)
+    assert len({person.patronymic for person in people if person}) == 2, "a son's, a daughter's"
+    assert len({person.family_name for person in people if person}) == 2
+
+
+def test_who_has_no_number_is_invented_too() -> None:
+    assert invent("child-new", "guardian-new") == invent("child-new", "guardian-new")
+    assert invent("prov-000", "guardian-new") is None
 
 
 # --- nothing leaks -----------------------------------------------------------------------------

@@ -273,6 +273,25 @@ def test_an_event_cannot_be_changed() -> None:
             False,
             id="a channel that is not listed",
         ),
+        *(
+            pytest.param(
+                PreferencesSet,
+                {"guardian_id": "guard-1", "digest": True, "revision": 1, "channels": {}},
+                {"utc_offset": offset},
+                fits,
+                id=f"a zone of {offset}",
+            )
+            for offset, fits in (
+                ("-13:45", True),
+                ("+05:30", True),
+                ("+14:00", True),
+                ("+14:15", False),
+                ("-14:00", False),
+                ("+08:01", False),
+                ("08:00", False),
+                ("Asia/Irkutsk", False),
+            )
+        ),
     ],
 )
 def test_what_a_model_takes_and_refuses(

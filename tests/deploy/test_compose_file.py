@@ -120,10 +120,16 @@ def _settings(name: str) -> Settings:
 def test_all_of_ours_know_the_same_sources() -> None:
     watching = {n: c for n, c in WATCHING["services"].items() if c["image"] == "pfdo:local"}
     for name, container in {**{n: CONTAINERS[n] for n in OURS}, **watching}.items():
-        (given,) = container["configs"]
-        assert given["source"] == "sources", name
+        (given,) = (each for each in container["configs"] if each["source"] == "sources")
         assert container["environment"]["PFDO_SOURCES"] == given["target"], name
     assert COMPOSE["configs"]["sources"] == {"file": "./sources.yaml"}
+
+
+def test_the_cabinet_calls_places_as_the_deployment_does() -> None:
+    (given,) = (each for each in CONTAINERS["cabinet"]["configs"] if each["source"] == "region")
+
+    assert CONTAINERS["cabinet"]["environment"]["PFDO_REGION"] == given["target"]
+    assert COMPOSE["configs"]["region"] == {"file": "./region.yaml"}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -29,6 +29,11 @@ OFFICIALESE = re.compile(
     r"осуществ|в соответствии|посредств|надлежащ|вышеуказ|данн(ый|ого|ом) |является|произвед"
 )
 
+BREAKABLE = re.compile(
+    r"\d (?:\d{3},|₽|года|январ|феврал|март|апрел|ма[йя]|июн|июл|август|сентябр|октябр|ноябр|дек)"
+)
+"""A space at which a line may end within a sum, a date or a number with its noun."""
+
 
 def example(fact: str) -> Mapping[str, object]:
     file = EXAMPLES / f"{fact}.v1.json"
@@ -69,6 +74,22 @@ def test_texts_are_plain(template: str) -> None:
 
     assert max(len(words) for words in sentences(text.body)) <= SENTENCE_WORDS_MAX
     assert not OFFICIALESE.search(text.body.lower())
+
+
+@pytest.mark.parametrize("template", samples())
+def test_a_number_stands_on_one_line_with_what_it_counts(template: str) -> None:
+    text = text_of(load_templates(), template, samples()[template])
+
+    assert not BREAKABLE.findall(f"{text.title}\n{text.body}")
+
+
+def test_what_could_break_is_found() -> None:
+    assert BREAKABLE.findall("1 978,05 ₽ до 2 сентября 2020 года") != []
+
+
+@pytest.mark.parametrize("template", samples())
+def test_a_letter_sends_nobody_where_there_may_be_nothing(template: str) -> None:
+    assert "Навигатор" not in letter(template, samples()[template]).plain
 
 
 def test_all_texts_together_read_easily() -> None:

@@ -4,7 +4,7 @@ Ids are made of who sends and of the token of a page, so a form that arrives twi
 application, and nobody can send anything under an id of another family.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -18,17 +18,18 @@ from rulebook.wording import counted, full_date, rubles
 from services.cabinet.club_queries import of_age
 from services.cabinet.offer import GROWN_UP_YEARS, age_on
 from services.cabinet.pages import wording
+from services.cabinet.pages.leaving import SOURCE
 from services.cabinet.pages.navigator_events import family_event
 from services.cabinet.pages.preferences import FormError
 from services.cabinet.queries import Answer
 from services.cabinet.vault.person import Person
 
-SOURCE = "families"
-"""As whom the cabinet sends what families enter."""
 GROUPS_SHOWN_MAX = 30
 FIELDS_MAX = 40
 CHILDREN_MAX = 20
 """So many children a guardian enters; who has more is helped by an official."""
+BENEFITS_MAX = 5
+"""So many benefits an event of a child may name."""
 TOKEN_LENGTH = 32
 OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
 """States of an application after which there may be another."""
@@ -55,6 +56,7 @@ class Entered:
     person: Person
     birth_date: date
     payer: str
+    benefits: tuple[str, ...] = ()
 
 
 # --- the catalogue -----------------------------------------------------------------------------
@@ -227,8 +229,14 @@ def application_event(
 # --- a child -----------------------------------------------------------------------------------
 
 
-def read_child(body: str, guardian_id: str, payers: Sequence[str], today: str | None) -> Entered:
-    """Return the child that a form enters. Raises FormError."""
+def read_child(
+    body: str,
+    guardian_id: str,
+    payers: Sequence[str],
+    benefits: Container[str],
+    today: str | None,
+) -> Entered:
+    """Return the child that a form enters; it may claim `benefits` alone. Raises FormError."""
     fields = _fields(body)
     try:
         birth_date = date.fromisoformat(_one(fields, "birth-date"))
@@ -239,6 +247,11 @@ def read_child(body: str, guardian_id: str, payers: Sequence[str], today: str | 
     payer = _one(fields, "payer")
     if payer not in payers:
         raise FormError("Выберите муниципалитет, где живёт ребёнок.")
+    claimed = sorted(set(fields.get("benefit", [])))
+    if any(code not in benefits for code in claimed):
+        raise FormError(_OLD)
+    if len(claimed) > BENEFITS_MAX:
+        raise FormError("Отметьте не больше пяти льгот.")
     try:
         person = Person(
             family_name=_one(fields, "family-name"),
@@ -248,7 +261,13 @@ def read_child(body: str, guardian_id: str, payers: Sequence[str], today: str | 
     except ValidationError as error:
         raise FormError("Напишите фамилию и имя ребёнка, как в свидетельстве.") from error
     child_id = _id("child", guardian_id, _token(fields))
-    return Entered(child_id=child_id, person=person, birth_date=birth_date, payer=payer)
+    return Entered(
+        child_id=child_id,
+        person=person,
+        birth_date=birth_date,
+        payer=payer,
+        benefits=tuple(claimed),
+    )
 
 
 def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
@@ -257,7 +276,7 @@ def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
         "child_id": entered.child_id,
         "birth_date": entered.birth_date.isoformat(),
         "guardian_ids": [guardian_id],
-        "benefits": [],
+        "benefits": list(entered.benefits),
         "revision": 1,
     }
     event = family_event("child-registered", entered.payer, entered.child_id, data, at)

@@ -17,7 +17,7 @@ from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, 
 from services.cabinet.access.limits import Limit
 from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
-from services.cabinet.club_queries import ClubQueries
+from services.cabinet.club_queries import GROUPS_READ_MAX, ClubQueries
 from services.cabinet.pages import clubs as shown
 from services.cabinet.pages.people import People
 from services.cabinet.pages.preferences import FormError
@@ -73,7 +73,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
     async def new_child(guardian_id: Id, who: Own) -> Response:
         content: dict[str, Any] = {
             "guardian_id": guardian_id,
-            "payers": await queries.payer_codes(),
+            "payers": site.region.in_order(await queries.payer_codes()),
+            "benefits": list(site.region.benefits.items()),
             "today": await queries.business_day(),
             "token": secrets.token_hex(shown.TOKEN_LENGTH // 2),
             "can_enter": people.can_enter,
@@ -89,7 +90,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         body = form_of(request).decode(errors="replace")
         try:
             payers, today = await queries.payer_codes(), await queries.business_day()
-            entered = shown.read_child(body, guardian_id, payers, today)
+            entered = shown.read_child(body, guardian_id, payers, site.region.benefits, today)
             await refuse_known(entered, children, guardian_id)
             # Sent again it is the same person: what was kept the first time stays.
             if all(each["child_id"] != entered.child_id for each in children):
@@ -149,7 +150,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
             names=await names_of(children, guardian_id),
             child=chosen,
             awaited=child if child and chosen is None else "",
-            homes=homes,
+            homes=site.region.in_order(homes),
+            is_cut=len(groups) >= GROUPS_READ_MAX,
             **content,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
+from services.cabinet.pages.leaving import OFFERS, way_of
 
 ENTRIES_SHOWN = 6
 MESSAGES_SHOWN = 4
@@ -96,7 +97,8 @@ def family_page(
 ) -> dict[str, Any]:
     """Return what the template of a family shows. Where there is no name, its id stands."""
     today = family["business_day"]
-    children = [_child(child, today, names) for child in family["children"]]
+    guardian_id = str(family["guardian_id"])
+    children = [_child(child, today, names, guardian_id) for child in family["children"]]
     messages = _messages(family["messages"], today)
     now = wording.day(today)
     return {
@@ -109,7 +111,9 @@ def family_page(
     }
 
 
-def _child(child: Mapping[str, Any], today: str | None, names: Mapping[str, str]) -> dict[str, Any]:
+def _child(
+    child: Mapping[str, Any], today: str | None, names: Mapping[str, str], guardian_id: str
+) -> dict[str, Any]:
     known = {each["enrollment_id"]: each for each in child["enrollments"]}
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
@@ -122,8 +126,8 @@ def _child(child: Mapping[str, Any], today: str | None, names: Mapping[str, str]
         "age": wording.age(child["birth_date"], today),
         "certificate": _certificate(child["certificate"], today),
         "no_certificate": _why_none(child),
-        "enrollments": [_enrollment(each, today) for each in going],
-        "over": [_enrollment(each, today) for each in over],
+        "enrollments": [_enrollment(each, today, guardian_id) for each in going],
+        "over": [_enrollment(each, today, guardian_id) for each in over],
         "history": history[:ENTRIES_SHOWN],
         "older": history[ENTRIES_SHOWN:],
     }
@@ -255,7 +259,9 @@ def _goes_on(enrollment: Mapping[str, Any], today: str | None) -> bool:
     return since is not None and now is not None and now - since <= RECENT
 
 
-def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+def _enrollment(
+    enrollment: Mapping[str, Any], today: str | None, guardian_id: str
+) -> dict[str, Any]:
     state, tone = wording.STATES[enrollment["state"]]
     lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
     by_month = enrollment["debit_basis"] == MONTHLY
@@ -263,8 +269,11 @@ def _enrollment(enrollment: Mapping[str, Any], today: str | None) -> dict[str, A
     is_active = enrollment["state"] == "ACTIVE"
     own_money = is_active and enrollment["certificate_share_kopecks"] == 0
     shown = is_active and has_money and lessons and not by_month and not own_money
+    way = way_of(enrollment, guardian_id)
     return {
         "id": enrollment["enrollment_id"],
+        "payer": enrollment["payer"],
+        "leave": OFFERS[way] if way is not None else "",
         "title": enrollment["title"] or f"Группа {enrollment['group_id']}",
         "provider": enrollment["provider_title"] or "",
         "state": state,

@@ -23,6 +23,8 @@ QUIET_FROM, QUIET_UNTIL = "21:00", "08:00"
 """Quiet hours of who said nothing; `docs/rules.md`, section 9."""
 NOT_QUIET = "00:00"
 """From and until the same hour: none are quiet."""
+USUAL_ZONE = "+08:00"
+"""Irkutsk; of who said nothing."""
 FIELDS_MAX = 100
 REVISION_MAX = 1_000_000_000
 
@@ -44,14 +46,14 @@ class Chosen:
     channels: Mapping[str, Sequence[str]]
     quiet_from: str
     quiet_until: str
+    utc_offset: str
     digest: bool
 
     @property
     def mark(self) -> str:
         """Return what tells this choice from all others; the page that follows looks for it."""
-        return _mark(
-            self.revision, self.channels, (self.quiet_from, self.quiet_until), digest=self.digest
-        )
+        quiet = (self.quiet_from, self.quiet_until, self.utc_offset)
+        return _mark(self.revision, self.channels, quiet, digest=self.digest)
 
 
 def preferences_page(found: Answer, saved: str = "") -> dict[str, Any]:
@@ -71,8 +73,16 @@ def preferences_page(found: Answer, saved: str = "") -> dict[str, Any]:
         "is_quiet": is_quiet,
         "quiet_from": from_ if is_quiet else QUIET_FROM,
         "quiet_until": until if is_quiet else QUIET_UNTIL,
+        "zones": _zones(now["utc_offset"] or USUAL_ZONE),
         "digest": now["digest"],
     }
+
+
+def _zones(chosen: str) -> list[tuple[str, str, bool]]:
+    """Return the zones to choose from; one that another system named is among them."""
+    names = dict(wording.ZONES)
+    names.setdefault(chosen, f"UTC{chosen}")
+    return [(offset, name, offset == chosen) for offset, name in names.items()]
 
 
 def _latest(said: Sequence[Answer]) -> Answer:
@@ -81,7 +91,7 @@ def _latest(said: Sequence[Answer]) -> Answer:
 
 def _content(said: Mapping[str, Any]) -> tuple[Any, ...]:
     names = ("is_set", "channels", "quiet_from", "quiet_until", "digest")
-    return tuple(said[name] for name in names)
+    return (*(said[name] for name in names), said["utc_offset"] or USUAL_ZONE)
 
 
 def _became(said: Sequence[Answer], saved: str) -> str:
@@ -95,7 +105,7 @@ def _became(said: Sequence[Answer], saved: str) -> str:
         == _mark(
             each["revision"],
             each["channels"],
-            (each["quiet_from"], each["quiet_until"]),
+            (each["quiet_from"], each["quiet_until"], each["utc_offset"] or USUAL_ZONE),
             digest=each["digest"],
         )
         for each in said
@@ -107,7 +117,7 @@ def _became(said: Sequence[Answer], saved: str) -> str:
 def _mark(
     revision: int,
     channels: Mapping[str, Sequence[str]],
-    quiet: tuple[str | None, str | None],
+    quiet: tuple[str | None, str | None, str],
     *,
     digest: bool,
 ) -> str:
@@ -156,6 +166,7 @@ def read_preferences(body: str, found: Answer) -> Chosen:
         channels=channels,
         quiet_from=_clock(fields, "quiet-from") if is_quiet else NOT_QUIET,
         quiet_until=_clock(fields, "quiet-until") if is_quiet else NOT_QUIET,
+        utc_offset=_zone(fields, _latest(found["said"])["utc_offset"]),
         digest="digest" in fields,
     )
 
@@ -174,6 +185,13 @@ def _clock(fields: Mapping[str, Sequence[str]], name: str) -> str:
     return text
 
 
+def _zone(fields: Mapping[str, Sequence[str]], known: str | None) -> str:
+    chosen = fields.get("zone", [known or USUAL_ZONE])[0]
+    if chosen != known and chosen not in wording.ZONES:
+        raise FormError("Не понятно, по какому времени тихие часы. Откройте страницу заново.")
+    return chosen
+
+
 def preferences_events(found: Answer, chosen: Chosen, at: str) -> list[dict[str, Any]]:
     """Return the events of a choice: one for each payer of the guardian's children."""
     guardian_id = found["guardian_id"]
@@ -185,6 +203,8 @@ def preferences_events(found: Answer, chosen: Chosen, at: str) -> list[dict[str,
         "digest": chosen.digest,
         "revision": chosen.revision,
     }
+    if chosen.utc_offset != USUAL_ZONE:
+        data["utc_offset"] = chosen.utc_offset
     return [
         family_event("preferences-set", each["payer"], guardian_id, data, at)
         for each in found["said"]

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rulebook.wording import rubles
 from services.cabinet.access.gate import Visitor
 from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH
+from services.cabinet.region import Region
 
 FOLDER = Path(__file__).parent.parent
 
@@ -36,7 +37,9 @@ class Site:
     """Makes pages. `invented`: names are made up; `papers`: there is something to print.
 
     `push_key`: by what browsers know who sends them messages; None where nobody does.
-    `stand_in`: families enter here what they enter in the Navigator elsewhere.
+    `stand_in`: families enter here what they enter in the Navigator elsewhere; `leaving`: and give
+    up places; `contacts`: and say where messages reach them. `region`: names of places and
+    benefits.
     """
 
     def __init__(
@@ -47,15 +50,21 @@ class Site:
         papers: bool,
         push_key: str | None = None,
         stand_in: bool = False,
+        leaving: bool = False,
+        contacts: bool = False,
+        region: Region = Region(),  # noqa: B008 - frozen
     ) -> None:
         self.sandbox = sandbox
         self.stand_in = stand_in
+        self.region = region
         self._shown = {
             "sandbox": sandbox,
             "invented": invented,
             "papers": papers,
             "push_key": push_key,
             "stand_in": stand_in,
+            "leaving": leaving,
+            "contacts": contacts,
         }
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),

@@ -107,6 +107,23 @@ WAYS: Mapping[str, str] = MappingProxyType({"email": "Почта", "sms": "СМ�
 """How a message may go, beside being shown here."""
 
 
+ZONES: Mapping[str, str] = MappingProxyType(
+    {
+        "+02:00": "Калининград (UTC+2)",
+        "+03:00": "Москва (UTC+3)",
+        "+04:00": "Самара (UTC+4)",
+        "+05:00": "Екатеринбург (UTC+5)",
+        "+06:00": "Омск (UTC+6)",
+        "+07:00": "Красноярск (UTC+7)",
+        "+08:00": "Иркутск (UTC+8)",
+        "+09:00": "Чита (UTC+9)",
+        "+10:00": "Владивосток (UTC+10)",
+        "+11:00": "Магадан (UTC+11)",
+        "+12:00": "Камчатка (UTC+12)",
+    }
+)
+"""By whose clock hours are quiet."""
+
 UNTOLD: Mapping[str, str] = MappingProxyType(
     {
         "unwanted": "Сообщения о списаниях вы отключили.",
@@ -253,6 +270,7 @@ LOOKS: Mapping[str, str] = MappingProxyType(
         "support": "Данные открыты по обращению в поддержку",
         "registration": "Данные записаны",
         "clubs": "Открыт выбор кружка",
+        "contacts": "Имя, почта или телефон изменены на странице семьи",
         "invented": "Имя придумано",
     }
 )

@@ -347,6 +347,7 @@ class Preferences:
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     quiet_from: str | None = None
     quiet_until: str | None = None
+    utc_offset: str | None = None
     digest: bool = False
 
 

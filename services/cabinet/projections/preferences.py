@@ -24,6 +24,7 @@ def preferences_set(event: PreferencesSet, envelope: Envelope, models: Models) -
             },
             quiet_from=event.quiet_from,
             quiet_until=event.quiet_until,
+            utc_offset=event.utc_offset,
             digest=event.digest,
         ),
     )

@@ -1,5 +1,9 @@
-"""Invented people for the sandbox: the same id always gets the same name. Pure."""
+"""Invented people for the sandbox: the same id always gets the same name. Pure.
 
+Children of a family have names of their own as long as the numbers of their ids are not 60 apart.
+"""
+
+import re
 from hashlib import sha256
 
 from services.cabinet.vault.person import Person
@@ -28,17 +32,29 @@ _PATRONYMICS = (
 )  # fmt: skip
 
 
+_NAMES = tuple(name for pair in zip(_MEN, _WOMEN, strict=True) for name in pair)
+"""A man's name and a woman's in turn."""
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
+
+
 def invent(person_id: str, family_id: str) -> Person | None:
     """Return who stands behind the id of a child or a guardian; None for other ids."""
     if not person_id.startswith(("child-", "guard-", "guardian-")):
         return None
     own = sha256(person_id.encode()).digest()
     family = sha256(family_id.encode()).digest()
-    woman = own[0] % 2
-    given_names = _WOMEN if woman else _MEN
+    # Of a family one counts on from the other: no two of them are called alike.
+    name = (family[2] + _number(person_id, own)) % len(_NAMES)
+    woman = name % 2
+    father = own if person_id == family_id else family
     return Person(
         family_name=_FAMILY_NAMES[family[1] % len(_FAMILY_NAMES)][woman],
-        given_name=given_names[own[2] % len(given_names)],
-        patronymic=_PATRONYMICS[own[3] % len(_PATRONYMICS)][woman],
+        given_name=_NAMES[name],
+        patronymic=_PATRONYMICS[father[3] % len(_PATRONYMICS)][woman],
         email=f"{person_id}@example.invalid",
     )
+
+
+def _number(person_id: str, own: bytes) -> int:
+    found = _NUMBER.search(person_id)
+    return int(found[0]) if found is not None else own[2]

@@ -133,6 +133,23 @@ class Vault:
 
         await self._write(person_id, entered, reader, lambda _: True)
 
+    async def amend(self, person_id: str, person: Person, reader: Reader) -> None:
+        """Keep a name, a mail and phones in the place of those known; the rest stays as it was.
+
+        Nothing is written, or put on record, where nothing changes. Raises VaultUnavailableError.
+        """
+
+        def amended(kept: Kept) -> Known:
+            said = person.model_dump(exclude={"addresses", "push"})
+            if kept.data is None:
+                return Known(**said)
+            return self._opened(person_id, kept).model_copy(update=said)
+
+        def changes(kept: Kept) -> bool:
+            return kept.data is None or amended(kept) != self._opened(person_id, kept)
+
+        await self._write(person_id, amended, reader, changes)
+
     async def add_browser(self, person_id: str, browser: PushSubscription, reader: Reader) -> bool:
         """Keep a browser that takes messages; False if nobody knows the person.
 

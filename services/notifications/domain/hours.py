@@ -5,8 +5,10 @@
 
 from datetime import date, datetime, time, timedelta, timezone
 
-REGION = timezone(timedelta(hours=8), "Asia/Irkutsk")
-"""The recipients' zone; it has no summer time."""
+REGION_MINUTES = 8 * 60
+"""How far the region's zone is before UTC; it has no summer time, nor has any of the country's."""
+REGION = timezone(timedelta(minutes=REGION_MINUTES), "Asia/Irkutsk")
+"""The zone of recipients who named no other."""
 
 QUIET_FROM = time(21, 0)
 QUIET_UNTIL = time(8, 0)

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta, timezone
 
 from contracts.vocabulary import Channel, EventId, GuardianId, Kopecks, PeriodId, ProviderId
-from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, after_quiet
+from services.notifications.domain.hours import (
+    QUIET_FROM,
+    QUIET_UNTIL,
+    REGION,
+    REGION_MINUTES,
+    after_quiet,
+)
 
 NOTHING = Kopecks(0)
 
@@ -79,6 +85,8 @@ class Preferences:
     channels: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)
     quiet_from: time = QUIET_FROM
     quiet_until: time = QUIET_UNTIL
+    utc_offset_minutes: int = REGION_MINUTES
+    """Of the zone in which these hours are quiet."""
     digest: bool = False
     """Debits are gathered for a day; in the cabinet they disturb nobody and stand at once."""
 
@@ -88,7 +96,10 @@ class Preferences:
 
     def not_before(self, at: datetime, *, urgent: bool) -> datetime:
         """Return when a message may come; what is urgent may come at night."""
-        return at if urgent else after_quiet(at, self.quiet_from, self.quiet_until)
+        if urgent:
+            return at
+        here = at.astimezone(timezone(timedelta(minutes=self.utc_offset_minutes)))
+        return after_quiet(here, self.quiet_from, self.quiet_until).astimezone(REGION)
 
 
 USUAL = Preferences()

@@ -15,7 +15,8 @@ from services.notifications.domain.texts import BULLET, Text, parse, references,
 
 SUFFIX = ".txt"
 LAYOUT = "layout.html"
-FAREWELL = "Какие сообщения получать и куда, можно выбрать в Навигаторе."
+FAREWELL = "О чём сообщать и куда, семья выбирает в личном кабинете."
+"""True of whoever reads it: what is for organizations cannot be chosen."""
 SHORT_CHARACTERS_MAX = 300
 """So long a short message may be; the rest stands in the cabinet."""
 CUT = "… Подробнее в личном кабинете."
