@@ -1,9 +1,14 @@
-"""The load: one municipality with active agreements, and marks of lessons to charge."""
+"""The load: municipalities with active agreements, and marks of lessons to charge."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from streaming.routing import partition_of
+
 PAYER = "25701000"
+PAYERS_MAX = 1_000
+"""Payers of one installation differ in digits 3 to 5 of their codes."""
 LESSONS_MAX = 1_000
 """Lessons of a group; a child's lessons are charged as long as they last."""
 
@@ -29,8 +34,42 @@ def day(date: str) -> dict[str, Any]:
     return event("calendar.day-opened", date, {"date": date}, None) | {"id": f"day-{date}"}
 
 
-def beginning(children: int) -> list[list[dict[str, Any]]]:
-    """Return segments after which `children` agreements are active on 2020-12-31."""
+def payers(count: int) -> list[str]:
+    """Return codes of so many payers, `PAYER` first."""
+    if count > PAYERS_MAX:
+        raise ValueError(f"there are codes for {PAYERS_MAX} payers, not for {count}")
+    return [f"25{(701 + number) % PAYERS_MAX:03d}000" for number in range(count)]
+
+
+def payers_of_all(partitions: int) -> list[str]:
+    """Return a payer of each partition, in the order of partitions."""
+    found: dict[int, str] = {}
+    for payer in payers(PAYERS_MAX):
+        found.setdefault(partition_of(payer.encode(), partitions), payer)
+    return [found[partition] for partition in range(partitions)]
+
+
+def moved(event: dict[str, Any], payer: str) -> dict[str, Any]:
+    """Return an event of `PAYER` as one of another payer."""
+    if payer == PAYER:
+        return event
+    other: dict[str, Any] = json.loads(json.dumps(event).replace(PAYER, payer))
+    return other
+
+
+def beginning(children: int, payers: Sequence[str] = (PAYER,)) -> list[list[dict[str, Any]]]:
+    """Return segments after which `children` agreements of each payer are active on 2020-12-31."""
+    return [
+        [
+            moved(one, payer)
+            for one in segment
+            for payer in (payers if "partitionkey" in one else (PAYER,))
+        ]
+        for segment in _beginning(children)
+    ]
+
+
+def _beginning(children: int) -> list[list[dict[str, Any]]]:
     period = {
         "period": "2020",
         "starts_on": "2020-01-01",
@@ -136,8 +175,11 @@ def _application(number: int) -> dict[str, Any]:
     return event("navigator.application-submitted", f"enr-{number:06d}", data)
 
 
-def marks(children: int) -> Iterator[dict[str, Any]]:
-    """Yield marks that are each charged: lesson after lesson, all children in turn."""
+def marks(children: int, payers: Sequence[str] = (PAYER,)) -> Iterator[dict[str, Any]]:
+    """Yield marks that are each charged: lesson after lesson, all children of all payers in turn.
+
+    There are `LESSONS_MAX` - 1 for each child.
+    """
     for lesson in range(1, LESSONS_MAX):
         for number in range(children):
             data = {
@@ -148,4 +190,5 @@ def marks(children: int) -> Iterator[dict[str, Any]]:
                 "evidence": "journal",
                 "revision": 1,
             }
-            yield event("attendance.lesson-marked", f"enr-{number:06d}", data)
+            for payer in payers:
+                yield event("attendance.lesson-marked", f"enr-{number:06d}", data, payer)
