@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from bench import chart, fanout, guard, pages, rebuild, ways
+from bench import chart, fanout, guard, night, pages, rebuild, scaling, ways
 
 RESULTS = Path("bench/results")
 
@@ -25,10 +26,8 @@ def side_by_side(arguments: list[str]) -> int:
     if not quick:
         pages.shown(result["pages"], console)
         reached = fanout.shown(result["drained_mails"], result["paced_mails"], console)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{'quick' if quick else 'full'}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    file.write_text(json.dumps(result, indent=1))
-    console.print(f"{time.monotonic() - begun:.0f} s; figures in {file}")
+    keep("ways", result, quick=quick, console=console)
+    console.print(f"{time.monotonic() - begun:.0f} s")
     return 0 if reached else 1
 
 
@@ -54,12 +53,39 @@ def guarding(arguments: list[str]) -> int:
     return guard.main(write="--write" in arguments)
 
 
+def enrollment_night(arguments: list[str]) -> int:
+    """Let the night of enrollment happen; 1 if a promise was broken."""
+    console, quick = Console(), is_quick(arguments)
+    result = night.measured(quick=quick, console=console)
+    reached = night.shown(result, console)
+    keep("night", result, quick=quick, console=console)
+    return 0 if reached else 1
+
+
+def growing(arguments: list[str]) -> int:
+    """Measure what a mark costs as certificates and payers become more; 1 if that is not flat."""
+    console, quick = Console(), is_quick(arguments)
+    result = scaling.measured(quick=quick, million="million" in arguments, console=console)
+    is_flat = scaling.shown(result, console)
+    keep("scaling", result, quick=quick, console=console)
+    return 0 if is_flat else 1
+
+
 def drawing(arguments: list[str]) -> int:
     """Draw the file of a run."""
     if len(arguments) != 1:
         print("Which run? python -m bench chart bench/results/FILE.json", file=sys.stderr)
         return 2
     return chart.main(Path(arguments[0]))
+
+
+def keep(name: str, result: dict[str, Any], *, quick: bool, console: Console) -> None:
+    """Write the figures of a run to a file of their own."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    amount = "quick" if quick else "full"
+    file = RESULTS / f"{name}-{amount}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    file.write_text(json.dumps(result, indent=1))
+    console.print(f"Figures in {file}")
 
 
 def is_quick(arguments: list[str]) -> bool:
@@ -71,8 +97,10 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "chart": drawing,
     "fanout": mails,
     "guard": guarding,
+    "night": enrollment_night,
     "pages": pages_alone,
     "rebuild": rebuilding,
+    "scaling": growing,
 }
 
 

@@ -122,7 +122,7 @@ def _beginning(children: int) -> list[list[dict[str, Any]]]:
             event("navigator.group-published", "grp-1", group),
         ],
         [child(number) for number in range(children)],
-        [_application(number) for number in range(children)],
+        [application(number, "grp-1") for number in range(children)],
         [day("2020-12-31")],
     ]
 
@@ -161,18 +161,24 @@ def preferences(number: int, channels: list[str], revision: int = 1) -> dict[str
     return event("navigator.preferences-set", guardian_id(number), data)
 
 
-def _application(number: int) -> dict[str, Any]:
+def enrollment_id(number: int) -> str:
+    """Return what a child applies for."""
+    return f"enr-{number:06d}"
+
+
+def application(number: int, group_id: str, *, waitlist_ok: bool = False) -> dict[str, Any]:
+    """Return the event by which a child applies for a group."""
     data = {
-        "enrollment_id": f"enr-{number:06d}",
+        "enrollment_id": enrollment_id(number),
         "child_id": f"child-{number:06d}",
         "guardian_id": f"guard-{number:06d}",
-        "group_id": "grp-1",
+        "group_id": group_id,
         "group_home": PAYER,
         "parent_share_max_kopecks": 0,
         "consents": ["application", "terms", "personal-data"],
-        "waitlist_ok": False,
+        "waitlist_ok": waitlist_ok,
     }
-    return event("navigator.application-submitted", f"enr-{number:06d}", data)
+    return event("navigator.application-submitted", enrollment_id(number), data)
 
 
 def marks(children: int, payers: Sequence[str] = (PAYER,)) -> Iterator[dict[str, Any]]:
@@ -182,13 +188,18 @@ def marks(children: int, payers: Sequence[str] = (PAYER,)) -> Iterator[dict[str,
     """
     for lesson in range(1, LESSONS_MAX):
         for number in range(children):
-            data = {
-                "enrollment_id": f"enr-{number:06d}",
-                "lesson_id": f"les-{lesson:04d}",
-                "lesson_date": f"2020-{9 + lesson % 4:02d}-{1 + lesson % 28:02d}",
-                "mark": "present",
-                "evidence": "journal",
-                "revision": 1,
-            }
             for payer in payers:
-                yield event("attendance.lesson-marked", f"enr-{number:06d}", data, payer)
+                yield mark(number, lesson, payer)
+
+
+def mark(number: int, lesson: int, payer: str = PAYER) -> dict[str, Any]:
+    """Return the event that a child was at a lesson."""
+    data = {
+        "enrollment_id": enrollment_id(number),
+        "lesson_id": f"les-{lesson:04d}",
+        "lesson_date": f"2020-{9 + lesson % 4:02d}-{1 + lesson % 28:02d}",
+        "mark": "present",
+        "evidence": "journal",
+        "revision": 1,
+    }
+    return event("attendance.lesson-marked", enrollment_id(number), data, payer)

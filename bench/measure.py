@@ -87,7 +87,7 @@ async def consumer_at_end(bootstrap: str, topic: str, partitions: int = 1) -> AI
     return consumer
 
 
-async def sent_at_a_rate(bootstrap: str, sent: Sequence[Record], rate: int) -> dict[str, float]:
+async def sent_at_a_rate(bootstrap: str, sent: Sequence[Record], rate: float) -> dict[str, float]:
     """Send events at a rate; return when each left, by its id."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
