@@ -1,7 +1,8 @@
 """`python -m bench guard [--write]`: whether ours has become slower beside the others.
 
 Figures differ from machine to machine and from day to day; their ratios in one run do so far less.
-They are held against `bench/ratios.json`; `--write` writes what was measured there.
+They are held against `bench/ratios.json`; `--write` writes what was measured there. CPU is
+compared too: it changes less where others use the same cores.
 """
 
 import json
@@ -24,7 +25,7 @@ FALL_MAX = 0.2
 AMOUNT = ways.Amount(
     repeats=3,
     children=60,
-    limit=10_000,
+    limit=30_000,
     usual=1_000,
     peer=0,
     peer_warm=0,
@@ -36,11 +37,13 @@ AMOUNT = ways.Amount(
 DIFFERS, NOTHING_TO_COMPARE = 1, 2
 
 
-def ratios(best: Mapping[str, float]) -> dict[str, float]:
-    """Return what is guarded, of the best debits a second of each way."""
+def ratios(rates: Mapping[str, float], cpu: Mapping[str, float]) -> dict[str, float]:
+    """Return what is guarded, of debits a second and CPU of one, the best of each way."""
     return {
-        "ours to limit": best[ALONE] / best[LIMIT],
-        "ours to usual": best[ALONE] / best[USUAL],
+        "ours to limit": rates[ALONE] / rates[LIMIT],
+        "ours to usual": rates[ALONE] / rates[USUAL],
+        "CPU of the limit to that of ours": cpu[LIMIT] / cpu[ALONE],
+        "CPU of usual to that of ours": cpu[USUAL] / cpu[ALONE],
     }
 
 
@@ -64,8 +67,10 @@ def measured(console: Console) -> dict[str, Any]:
             bench.limit()
             bench.usual(latency=False)
         told = about(around)
-    best = {way: max(one["per_second"] for one in runs) for way, runs in bench.throughput.items()}
-    return {"ratios": ratios(best), "per_second": best, **told}
+    runs = bench.throughput.items()
+    rates = {way: max(one["per_second"] for one in each) for way, each in runs}
+    cpu = {way: min(one["cpu_us"] for one in each) for way, each in runs}
+    return {"ratios": ratios(rates, cpu), "per_second": rates, "cpu_us": cpu, **told}
 
 
 def main(*, write: bool) -> int:

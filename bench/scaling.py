@@ -7,6 +7,7 @@ memory for one child. The cache is kept so small that no number of certificates 
 few would be answered from memory, many from Redis, and the two could not be compared.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -32,6 +33,7 @@ from streaming import journal
 from streaming.event_loop import run
 from streaming.installation import open_installation
 from streaming.journal import Entry, JournalEnd
+from streaming.telemetry import configure_logs
 from streaming.view import Cause
 
 CERTIFICATES = (1_000, 10_000, 100_000)
@@ -190,6 +192,7 @@ def row(
 
 def measured(*, quick: bool, million: bool, console: Console) -> dict[str, Any]:
     """Measure all numbers of certificates, then all numbers of payers."""
+    configure_logs(logging.WARNING)
     certificates = CERTIFICATES_MILLION if million else CERTIFICATES
     of_payers, marked, repeats, payers = CERTIFICATES_OF_PAYERS, MARKS, REPEATS, PAYERS
     if quick:

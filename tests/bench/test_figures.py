@@ -50,9 +50,15 @@ def test_every_way_has_its_place_in_tables() -> None:
 
 
 def test_what_is_guarded_is_ours_beside_the_others() -> None:
-    made = guard.ratios({ALONE: 100.0, LIMIT: 1000.0, USUAL: 20.0})
+    rates = {ALONE: 100.0, LIMIT: 1000.0, USUAL: 20.0}
+    cpu = {ALONE: 400.0, LIMIT: 40.0, USUAL: 1600.0}
 
-    assert made == {"ours to limit": 0.1, "ours to usual": 5.0}
+    assert guard.ratios(rates, cpu) == {
+        "ours to limit": 0.1,
+        "ours to usual": 5.0,
+        "CPU of the limit to that of ours": 0.1,
+        "CPU of usual to that of ours": 4.0,
+    }
 
 
 @pytest.mark.parametrize(

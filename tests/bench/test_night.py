@@ -108,7 +108,7 @@ async def test_a_small_night_in_memory_keeps_what_is_promised() -> None:
 
 
 def test_a_night_with_one_violation_is_not_as_promised() -> None:
-    good = {
+    good: dict[str, Any] = {
         "settled": True,
         "verify": {"ok": True},
         "overtaken": [],
@@ -116,7 +116,7 @@ def test_a_night_with_one_violation_is_not_as_promised() -> None:
         "answers": {"place held": 2, "waitlisted": 1},
         "applications": 3,
     }
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"settled": False},
         {"verify": {"ok": False}},
         {"overtaken": ["a"]},
