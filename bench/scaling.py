@@ -37,15 +37,15 @@ from streaming.telemetry import configure_logs
 from streaming.view import Cause
 
 CERTIFICATES = (1_000, 10_000, 100_000)
-CERTIFICATES_QUICK = (500, 2_000)
+CERTIFICATES_QUICK = (1_000, 3_000)
 CERTIFICATES_MILLION = (*CERTIFICATES, 1_000_000)
 PAYERS, PAYERS_QUICK = (1, 40, 400), (1, 40)
-CERTIFICATES_OF_PAYERS, CERTIFICATES_OF_PAYERS_QUICK = 10_000, 800
+CERTIFICATES_OF_PAYERS, CERTIFICATES_OF_PAYERS_QUICK = 10_000, 1_000
 """Shared out among all payers."""
-MARKS, MARKS_QUICK = 10_000, 1_000
+MARKS, MARKS_QUICK = 10_000, 2_000
 REPEATS, REPEATS_QUICK = 3, 1
-CACHED = 400
-"""Aggregates that billing keeps in memory."""
+CACHED = 3_000
+"""Aggregates that billing keeps in memory: enough for a batch, too few for any row."""
 PORT = 18_043
 CHUNK = 5_000
 SETTLE_SECONDS_MAX = 3_600.0
