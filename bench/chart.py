@@ -112,15 +112,11 @@ def _dots(rows: Sequence[tuple[str, dict[str, Any]]], top: float) -> Iterator[st
         yield _text("small", x - 8, bottom + 14, f"{10.0**power:g}")
     for number, (way, row) in enumerate(rows):
         y = top + LINE * number + 14
-        yield _text("label", 20, y + 4, f"{_short(way)}, {row['rate']} a second")
+        yield _text("label", 20, y + 4, f"{way}, {row['rate']} a second")
         for name, colour in MARKS:
             value = figures.of(row["runs"], name).median
             x = LEFT + _across((math.log10(value) - low) / (high - low))
             yield f'<circle cx="{x:.1f}" cy="{y}" r="5" fill="{colour}"/>'
-
-
-def _short(way: str) -> str:
-    return way.removesuffix(", 1 partition")
 
 
 def _across(part: float) -> float:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 LIMIT, USUAL = "limit", "usual"
-PEER, PEER_8 = "peer, 1 partition", "peer, 8 partitions"
-ALL = "ours, all services in one process, 1 partition"
-ALONE = "ours, billing alone, 1 partition"
+PEER, PEER_8 = "peer", "peer, 8 partitions"
+ALL = "ours, all services in one process"
+ALONE = "ours, billing alone"
 ALONE_8 = "ours, billing alone, 8 partitions"
-ALONE_8_TWICE = "ours, billing alone, 8 partitions, 2 processes"
+ALONE_8_TWICE = "ours, billing twice, 8 partitions"
 WAYS = (LIMIT, USUAL, PEER, ALONE, ALL, PEER_8, ALONE_8, ALONE_8_TWICE)
 """In the order of tables."""
 PEERS = {ALL: PEER, ALONE: PEER, ALONE_8: PEER_8, ALONE_8_TWICE: PEER_8}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from streaming.routing import partition_of
@@ -190,6 +191,14 @@ def marks(children: int, payers: Sequence[str] = (PAYER,)) -> Iterator[dict[str,
         for number in range(children):
             for payer in payers:
                 yield mark(number, lesson, payer)
+
+
+def taken(marks: Iterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Return the next marks; raise ValueError if there are not so many left."""
+    next_ones = list(islice(marks, count))
+    if len(next_ones) < count:
+        raise ValueError(f"{count} marks are wanted and {len(next_ones)} are left")
+    return next_ones
 
 
 def mark(number: int, lesson: int, payer: str = PAYER) -> dict[str, Any]:

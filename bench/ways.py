@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -57,8 +56,8 @@ FULL = Amount(
     children=300,
     limit=60_000,
     usual=3_000,
-    peer=60_000,
-    peer_warm=60_000,
+    peer=40_000,
+    peer_warm=40_000,
     ours=15_000,
     alone=20_000,
     warm_seconds=30,
@@ -70,7 +69,7 @@ QUICK = Amount(
     limit=30_000,
     usual=1_000,
     peer=15_000,
-    peer_warm=15_000,
+    peer_warm=10_000,
     ours=2_500,
     alone=5_000,
     warm_seconds=5,
@@ -113,7 +112,7 @@ class Bench:
         """Measure how many debits a second a way makes of marks that come all at once."""
 
         def once() -> dict[str, float]:
-            sent = measure.records(islice(marks, count), partitions, topics[0])
+            sent = measure.records(load.taken(marks, count), partitions, topics[0])
             told = measure.drained(
                 self.around.bootstrap, sent, pids=pids, answers=topics[1], partitions=partitions
             )
@@ -140,7 +139,7 @@ class Bench:
         """Measure how long a debit takes at a rate."""
         runs = []
         for _ in range(self.amount.repeats):
-            sent = measure.records(islice(marks, rate * self.amount.seconds), topic=topics[0])
+            sent = measure.records(load.taken(marks, rate * self.amount.seconds), topic=topics[0])
             used, begun = cpu_seconds(pid), time.monotonic()
             latency = run(measure.paced(self.around.bootstrap, sent, rate, topics[1]))
             cpu = (cpu_seconds(pid) - used) / (time.monotonic() - begun)
@@ -153,7 +152,7 @@ class Bench:
     def limit(self) -> None:
         """Read and decode, and nothing else."""
         bootstrap, count = self.around.bootstrap, self.amount.limit
-        self.send(measure.records(islice(load.marks(self.amount.children), count), topic=READ))
+        self.send(measure.records(load.taken(load.marks(self.amount.children), count), topic=READ))
         self.repeat(LIMIT, lambda: run(measure.limit(bootstrap, READ, count)))
 
     def usual(self, *, latency: bool = True) -> None:
@@ -161,7 +160,7 @@ class Bench:
         marks, topics = load.marks(self.amount.children), (USUAL_MARKS, USUAL_DEBITS)
         command = [sys.executable, "-m", "bench.usual", self.around.bootstrap]
         with started([*command, self.around.redis_url, *topics], "ready") as pid:
-            warm = measure.records(islice(marks, 200), topic=USUAL_MARKS)
+            warm = measure.records(load.taken(marks, 200), topic=USUAL_MARKS)
             run(measure.paced(self.around.bootstrap, warm, WARM_RATE, USUAL_DEBITS))
             self.drain(USUAL, marks, self.amount.usual, [pid], topics=topics)
             if latency:
@@ -189,7 +188,7 @@ class Bench:
                 self.pace_at(PEER, marks, pid, rate, topics)
 
     def _warm_peer(self, marks: Marks, partitions: int, topics: tuple[str, str]) -> None:
-        warm = measure.records(islice(marks, self.amount.peer_warm), partitions, topics[0])
+        warm = measure.records(load.taken(marks, self.amount.peer_warm), partitions, topics[0])
         told = measure.drained(
             self.around.bootstrap, warm, pids=(), answers=topics[1], partitions=partitions
         )
@@ -203,11 +202,13 @@ class Bench:
         run(measure.play(self.around, segments, partitions))
         return load.marks(children, payers)
 
-    def alone(self, marks: Marks) -> None:
+    def alone(self, marks: Marks, *, latency: bool = True) -> None:
         """Debit with billing alone, in one partition; nothing else of ours runs."""
         with services("billing", 1, PORT, self.around.settings()) as pid:
-            self.send(measure.records(islice(marks, WARM_RECORDS)))
+            self.send(measure.records(load.taken(marks, WARM_RECORDS)))
             self.drain(ALONE, marks, self.amount.alone, [pid])
+            if latency:
+                self.pace(ALONE, marks, pid)
 
     def alone_in_partitions(self) -> None:
         """Debit with billing alone in many partitions, by one process and by two."""
@@ -221,7 +222,7 @@ class Bench:
             self._drain_partitions(ALONE_8_TWICE, marks, pids)
 
     def _drain_partitions(self, way: str, marks: Marks, pids: Sequence[int]) -> None:
-        warm = measure.records(islice(marks, WARM_RECORDS), PARTITIONS)
+        warm = measure.records(load.taken(marks, WARM_RECORDS), PARTITIONS)
         run(measure.drained(self.around.bootstrap, warm, pids=(), partitions=PARTITIONS))
         self.drain(way, marks, self.amount.alone, pids, partitions=PARTITIONS)
 
@@ -260,19 +261,19 @@ def _as_they_run(bench: Bench, *, quick: bool) -> dict[str, Any]:
         # A broker that has just been started compiles its code meanwhile: for half a minute
         # its answers take twice as long.
         for rate, seconds in ((1000, 2), (WARM_RATE, amount.warm_seconds)):
-            warm = measure.records(islice(marks, rate * seconds))
+            warm = measure.records(load.taken(marks, rate * seconds))
             run(measure.paced(around.bootstrap, warm, rate))
         for rate in HOP_RATES:
             runs = []
             for _ in range(amount.repeats):
-                sent = measure.records(islice(marks, rate * amount.seconds))
+                sent = measure.records(load.taken(marks, rate * amount.seconds))
                 runs.append(run(hops.paced(around.bootstrap, sent, rate)))
             result["hops"].append({"rate": rate, "runs": runs})
         for rate in RATES:
             bench.pace_at(ALL, marks, pid, rate, (measure.MARKS, measure.JOURNAL))
         result["memory_mib"] = memory_mib(pid)
         if not quick:
-            sent = measure.records(islice(marks, fanout.RATE * fanout.SECONDS))
+            sent = measure.records(load.taken(marks, fanout.RATE * fanout.SECONDS))
             result["paced_mails"] = run(fanout.paced(around, sent, children=amount.children))
             result["pages"] = pages.measured(around, marks, quick=quick, console=bench.console)
         bench.drain(ALL, marks, amount.ours, [pid])
@@ -306,7 +307,7 @@ def throughput_table(result: dict[str, Any]) -> Table:
     """Return the table of debits a second."""
     rates = {way: figures.of(runs, "per_second") for way, runs in result["throughput"].items()}
     ratios = figures.ratios({way: rate.median for way, rate in rates.items()})
-    table = Table(title="Durable debits")
+    table = Table(title="Durable debits, in one partition where no other number is said")
     for column in ("way", "of the limit", "times usual", "of the peer", "a second", "CPU µs each"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for way in sorted(rates, key=list(figures.WAYS).index):

@@ -29,6 +29,15 @@ def test_more_payers_than_there_are_codes_are_refused() -> None:
         load.payers(1001)
 
 
+def test_marks_that_are_not_there_are_not_passed_over_in_silence() -> None:
+    marks = load.marks(2)
+    all_of_them = 2 * (load.LESSONS_MAX - 1)
+
+    assert len(load.taken(marks, all_of_them - 1)) == all_of_them - 1
+    with pytest.raises(ValueError, match="2 marks are wanted and 1 are left"):
+        load.taken(marks, 2)
+
+
 def test_a_record_goes_where_its_payer_belongs_and_a_day_everywhere() -> None:
     payer = load.payers_of_all(8)[6]
 
