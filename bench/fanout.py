@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load
+from bench.figures import percentiles
 from bench.load import PAYER
 from bench.measure import (
     JOURNAL,
+    Record,
     charges,
     consumer_at_end,
-    encoded,
-    percentiles,
+    records,
     send,
     sent_at_a_rate,
 )
@@ -181,38 +182,37 @@ async def _drained(relay: Relay, pid: int, debits: int, console: Console) -> dic
     }
 
 
-async def paced(
-    around: Surroundings, partition: int, values: Sequence[bytes], *, children: int
-) -> dict[str, Any]:
+async def paced(around: Surroundings, sent: Sequence[Record], *, children: int) -> dict[str, Any]:
     """Measure from a mark on Kafka, at `RATE` a second, until a relay has the mail about its debit.
 
     Services run already; senders are a process of their own beside them.
     """
     wanted = [load.preferences(number, ["email"]) for number in range(children)]
-    await send(around.bootstrap, "navigator.events.v1", partition, encoded(wanted))
+    await send(around.bootstrap, records(wanted))
     with post(children) as (relay, told):
         settings = told | around.settings()
         with services("senders", PARTITIONS_PACED, PORT, settings) as pid:
-            consumer = await consumer_at_end(around.bootstrap, JOURNAL, partition)
+            consumer = await consumer_at_end(around.bootstrap, JOURNAL)
             memory = [memory_mib(pid)]
 
             async def read() -> dict[str, str]:
-                return {mark: debit async for mark, debit, _ in charges(consumer, len(values))}
+                return {mark: debit async for mark, debit, _ in charges(consumer, len(sent))}
 
             reading = asyncio.create_task(read())
             try:
-                sent_at = await sent_at_a_rate(around.bootstrap, partition, values, RATE)
+                sent_at = await sent_at_a_rate(around.bootstrap, sent, RATE)
                 async with asyncio.timeout(SECONDS_MAX):
                     debits = await reading
-                    while len(relay.taken) < len(values):  # noqa: ASYNC110 - another thread
+                    while len(relay.taken) < len(sent):  # noqa: ASYNC110 - another thread
                         await asyncio.sleep(0.05)
             finally:
                 reading.cancel()
                 await consumer.stop()
             memory.append(memory_mib(pid))
     no_more = [load.preferences(number, [], revision=2) for number in range(children)]
-    await send(around.bootstrap, "navigator.events.v1", partition, encoded(no_more))
-    guardians = {json.loads(value)["id"]: load.guardian_of(json.loads(value)) for value in values}
+    await send(around.bootstrap, records(no_more))
+    marked = [json.loads(one.value) for one in sent]
+    guardians = {mark["id"]: load.guardian_of(mark) for mark in marked}
     waits = [
         relay.taken[message_id(EventId(debits[id_]), RecipientId(guardians[id_]), Channel.EMAIL)]
         - at
@@ -222,7 +222,7 @@ async def paced(
         **asdict(percentiles(RATE, waits)),
         "memory_mib": memory,
         "mails": len(relay.taken),
-        "debits": len(values),
+        "debits": len(sent),
         "copies": relay.copies,
     }
 

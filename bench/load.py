@@ -1,9 +1,15 @@
-"""The load: one municipality with active agreements, and marks of lessons to charge."""
+"""The load: municipalities with active agreements, and marks of lessons to charge."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+from streaming.routing import partition_of
+
 PAYER = "25701000"
+PAYERS_MAX = 1_000
+"""Payers of one installation differ in digits 3 to 5 of their codes."""
 LESSONS_MAX = 1_000
 """Lessons of a group; a child's lessons are charged as long as they last."""
 
@@ -29,8 +35,42 @@ def day(date: str) -> dict[str, Any]:
     return event("calendar.day-opened", date, {"date": date}, None) | {"id": f"day-{date}"}
 
 
-def beginning(children: int) -> list[list[dict[str, Any]]]:
-    """Return segments after which `children` agreements are active on 2020-12-31."""
+def payers(count: int) -> list[str]:
+    """Return codes of so many payers, `PAYER` first."""
+    if count > PAYERS_MAX:
+        raise ValueError(f"there are codes for {PAYERS_MAX} payers, not for {count}")
+    return [f"25{(701 + number) % PAYERS_MAX:03d}000" for number in range(count)]
+
+
+def payers_of_all(partitions: int) -> list[str]:
+    """Return a payer of each partition, in the order of partitions."""
+    found: dict[int, str] = {}
+    for payer in payers(PAYERS_MAX):
+        found.setdefault(partition_of(payer.encode(), partitions), payer)
+    return [found[partition] for partition in range(partitions)]
+
+
+def moved(event: dict[str, Any], payer: str) -> dict[str, Any]:
+    """Return an event of `PAYER` as one of another payer."""
+    if payer == PAYER:
+        return event
+    other: dict[str, Any] = json.loads(json.dumps(event).replace(PAYER, payer))
+    return other
+
+
+def beginning(children: int, payers: Sequence[str] = (PAYER,)) -> list[list[dict[str, Any]]]:
+    """Return segments after which `children` agreements of each payer are active on 2020-12-31."""
+    return [
+        [
+            moved(one, payer)
+            for one in segment
+            for payer in (payers if "partitionkey" in one else (PAYER,))
+        ]
+        for segment in _beginning(children)
+    ]
+
+
+def _beginning(children: int) -> list[list[dict[str, Any]]]:
     period = {
         "period": "2020",
         "starts_on": "2020-01-01",
@@ -83,7 +123,7 @@ def beginning(children: int) -> list[list[dict[str, Any]]]:
             event("navigator.group-published", "grp-1", group),
         ],
         [child(number) for number in range(children)],
-        [_application(number) for number in range(children)],
+        [application(number, "grp-1") for number in range(children)],
         [day("2020-12-31")],
     ]
 
@@ -122,30 +162,53 @@ def preferences(number: int, channels: list[str], revision: int = 1) -> dict[str
     return event("navigator.preferences-set", guardian_id(number), data)
 
 
-def _application(number: int) -> dict[str, Any]:
+def enrollment_id(number: int) -> str:
+    """Return what a child applies for."""
+    return f"enr-{number:06d}"
+
+
+def application(number: int, group_id: str, *, waitlist_ok: bool = False) -> dict[str, Any]:
+    """Return the event by which a child applies for a group."""
     data = {
-        "enrollment_id": f"enr-{number:06d}",
+        "enrollment_id": enrollment_id(number),
         "child_id": f"child-{number:06d}",
         "guardian_id": f"guard-{number:06d}",
-        "group_id": "grp-1",
+        "group_id": group_id,
         "group_home": PAYER,
         "parent_share_max_kopecks": 0,
         "consents": ["application", "terms", "personal-data"],
-        "waitlist_ok": False,
+        "waitlist_ok": waitlist_ok,
     }
-    return event("navigator.application-submitted", f"enr-{number:06d}", data)
+    return event("navigator.application-submitted", enrollment_id(number), data)
 
 
-def marks(children: int) -> Iterator[dict[str, Any]]:
-    """Yield marks that are each charged: lesson after lesson, all children in turn."""
+def marks(children: int, payers: Sequence[str] = (PAYER,)) -> Iterator[dict[str, Any]]:
+    """Yield marks that are each charged: lesson after lesson, all children of all payers in turn.
+
+    There are `LESSONS_MAX` - 1 for each child.
+    """
     for lesson in range(1, LESSONS_MAX):
         for number in range(children):
-            data = {
-                "enrollment_id": f"enr-{number:06d}",
-                "lesson_id": f"les-{lesson:04d}",
-                "lesson_date": f"2020-{9 + lesson % 4:02d}-{1 + lesson % 28:02d}",
-                "mark": "present",
-                "evidence": "journal",
-                "revision": 1,
-            }
-            yield event("attendance.lesson-marked", f"enr-{number:06d}", data)
+            for payer in payers:
+                yield mark(number, lesson, payer)
+
+
+def taken(marks: Iterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Return the next marks; raise ValueError if there are not so many left."""
+    next_ones = list(islice(marks, count))
+    if len(next_ones) < count:
+        raise ValueError(f"{count} marks are wanted and {len(next_ones)} are left")
+    return next_ones
+
+
+def mark(number: int, lesson: int, payer: str = PAYER) -> dict[str, Any]:
+    """Return the event that a child was at a lesson."""
+    data = {
+        "enrollment_id": enrollment_id(number),
+        "lesson_id": f"les-{lesson:04d}",
+        "lesson_date": f"2020-{9 + lesson % 4:02d}-{1 + lesson % 28:02d}",
+        "mark": "present",
+        "evidence": "journal",
+        "revision": 1,
+    }
+    return event("attendance.lesson-marked", enrollment_id(number), data, payer)

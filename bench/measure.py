@@ -1,68 +1,76 @@
-"""What is measured: throughput of three ways to debit, and latency at a paced load."""
+"""How it is measured, from outside and alike for each way to debit: throughput and latency."""
 
 import asyncio
 import json
-import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from faststream import FastStream
-from faststream.kafka import KafkaBroker
-from redis.asyncio import Redis
 
-from bench.load import PAYER
+from bench.figures import Latency, percentiles
+from bench.surroundings import Surroundings, cpu_seconds
 from contracts.attendance import LessonMarked
 from contracts.envelope import Envelope
+from pfdo.settling import readers_of, settled
+from streaming.installation import open_installation
 from streaming.routing import partition_of
 
 MARKS = "attendance.events.v1"
 JOURNAL = "billing.events.v1"
+CHARGED = "billing.lesson-charged.v1"
 QUIET_SECONDS_MAX = 60.0
+DRAINED_SECONDS_MAX = 180.0
+SETTLE_SECONDS_MAX = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Percentiles in milliseconds at a rate of events a second."""
+class Record(NamedTuple):
+    """What is sent, and where to."""
 
-    rate: int
-    count: int
-    p50: float
-    p99: float
-    p999: float
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
 
 
-def percentiles(rate: int, seconds: Sequence[float]) -> Latency:
-    """Return the percentiles of latencies given in seconds."""
-    cut = statistics.quantiles([value * 1000 for value in seconds], n=1000, method="inclusive")
-    return Latency(rate, len(seconds), cut[499], cut[989], cut[998])
+def records(
+    events: Iterable[Mapping[str, Any]], partitions: int = 1, topic: str | None = None
+) -> list[Record]:
+    """Return events as sources send them, to the topics of their sources without `topic`.
+
+    What belongs to a payer goes to the payer's partition, a day to each.
+    """
+    sent = []
+    for event in events:
+        to = topic or f"{event['source'].removeprefix('/')}.events.v1"
+        value = json.dumps(event, ensure_ascii=False).encode()
+        if "partitionkey" in event:
+            key = event["partitionkey"].encode()
+            sent.append(Record(to, partition_of(key, partitions), key, value))
+        else:
+            sent += [Record(to, partition, None, value) for partition in range(partitions)]
+    return sent
 
 
-def encoded(events: Sequence[dict[str, Any]]) -> list[bytes]:
-    """Return events as a source would send them."""
-    return [json.dumps(event, ensure_ascii=False).encode() for event in events]
-
-
-async def send(bootstrap: str, topic: str, partition: int, values: Sequence[bytes]) -> None:
+async def send(bootstrap: str, sent: Iterable[Record]) -> None:
     """Append records in big batches."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5
     )
     await producer.start()
     try:
-        sent = [
-            await producer.send(topic, value, key=PAYER.encode(), partition=partition)
-            for value in values
+        acknowledged = [
+            await producer.send(one.topic, one.value, key=one.key, partition=one.partition)
+            for one in sent
         ]
-        await asyncio.gather(*sent)
+        await asyncio.gather(*acknowledged)
     finally:
         await producer.stop()
 
 
-async def consumer_at_end(bootstrap: str, topic: str, partition: int) -> AIOKafkaConsumer:
+async def consumer_at_end(bootstrap: str, topic: str, partitions: int = 1) -> AIOKafkaConsumer:
     """Return a consumer that reads what is committed from now on."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -71,28 +79,27 @@ async def consumer_at_end(bootstrap: str, topic: str, partition: int) -> AIOKafk
         enable_auto_commit=False,
     )
     await consumer.start()
-    place = TopicPartition(topic, partition)
-    consumer.assign([place])
-    await consumer.seek_to_end(place)
-    await consumer.position(place)
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    consumer.assign(places)
+    await consumer.seek_to_end(*places)
+    for place in places:
+        await consumer.position(place)
     return consumer
 
 
-async def sent_at_a_rate(
-    bootstrap: str, partition: int, values: Sequence[bytes], rate: int
-) -> dict[str, float]:
-    """Send marks at a rate; return when each left, by the id of its event."""
+async def sent_at_a_rate(bootstrap: str, sent: Sequence[Record], rate: float) -> dict[str, float]:
+    """Send events at a rate; return when each left, by its id."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
     sent_at: dict[str, float] = {}
     begun = time.perf_counter()
     try:
-        for number, value in enumerate(values):
+        for number, one in enumerate(sent):
             wait = begun + number / rate - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            sent_at[orjson.loads(value)["id"]] = time.perf_counter()
-            await producer.send(MARKS, value, key=PAYER.encode(), partition=partition)
+            sent_at[orjson.loads(one.value)["id"]] = time.perf_counter()
+            await producer.send(one.topic, one.value, key=one.key, partition=one.partition)
     finally:
         await producer.stop()
     return sent_at
@@ -104,25 +111,27 @@ async def charges(consumer: AIOKafkaConsumer, count: int) -> AsyncIterator[tuple
     while read < count:
         batches = await consumer.getmany(timeout_ms=1000)
         now = time.perf_counter()
-        for records in batches.values():
-            for record in records:
+        for batch in batches.values():
+            for record in batch:
                 envelope = orjson.loads(record.value)
                 told = envelope["data"].get("input")
-                if envelope["type"] == "billing.lesson-charged.v1" and told:
+                if envelope["type"] == CHARGED and told:
                     read += 1
                     yield told["id"], envelope["id"], now
 
 
-async def paced(bootstrap: str, partition: int, values: Sequence[bytes], rate: int) -> Latency:
-    """Send marks at a rate; measure until `billing.lesson-charged` can be read (read_committed)."""
-    consumer = await consumer_at_end(bootstrap, JOURNAL, partition)
+async def paced(
+    bootstrap: str, sent: Sequence[Record], rate: int, answers: str = JOURNAL
+) -> Latency:
+    """Send marks at a rate; measure until `lesson-charged` can be read (read_committed)."""
+    consumer = await consumer_at_end(bootstrap, answers)
 
     async def read() -> dict[str, float]:
-        return {mark: at async for mark, _, at in charges(consumer, len(values))}
+        return {mark: at async for mark, _, at in charges(consumer, len(sent))}
 
     reading = asyncio.create_task(read())
     try:
-        sent_at = await sent_at_a_rate(bootstrap, partition, values, rate)
+        sent_at = await sent_at_a_rate(bootstrap, sent, rate)
         read_at = await asyncio.wait_for(reading, QUIET_SECONDS_MAX)
     finally:
         reading.cancel()
@@ -130,26 +139,37 @@ async def paced(bootstrap: str, partition: int, values: Sequence[bytes], rate: i
     return percentiles(rate, [read_at[id_] - at for id_, at in sent_at.items()])
 
 
-async def ours(bootstrap: str, partition: int, values: Sequence[bytes]) -> float:
-    """Return durable debits a second: from the first record sent to the last charge readable."""
-    consumer = await consumer_at_end(bootstrap, JOURNAL, partition)
-    begun = time.perf_counter()
-    sending = asyncio.create_task(send(bootstrap, MARKS, partition, values))
+async def drained(
+    bootstrap: str,
+    sent: Sequence[Record],
+    *,
+    pids: Sequence[int],
+    answers: str = JOURNAL,
+    partitions: int = 1,
+) -> dict[str, float]:
+    """Return durable debits a second, and the CPU time that processes use for one.
+
+    From the first record sent to the last debit readable (read_committed).
+    """
+    consumer = await consumer_at_end(bootstrap, answers, partitions)
+    used, begun = sum(map(cpu_seconds, pids)), time.perf_counter()
+    sending = asyncio.create_task(send(bootstrap, sent))
     charged = 0
     try:
-        async with asyncio.timeout(QUIET_SECONDS_MAX * 5):
-            while charged < len(values):
+        async with asyncio.timeout(DRAINED_SECONDS_MAX):
+            while charged < len(sent):
                 batches = await consumer.getmany(timeout_ms=1000)
-                for records in batches.values():
-                    charged += sum(b'"billing.lesson-charged.v1"' in r.value for r in records)
+                for batch in batches.values():
+                    charged += sum(CHARGED.encode() in one.value for one in batch)
         seconds = time.perf_counter() - begun
+        used = sum(map(cpu_seconds, pids)) - used
         await sending
     finally:
         await consumer.stop()
-    return len(values) / seconds
+    return {"per_second": len(sent) / seconds, "cpu_us": used / len(sent) * 1e6}
 
 
-async def limit(bootstrap: str, topic: str, count: int) -> float:
+async def limit(bootstrap: str, topic: str, count: int) -> dict[str, float]:
     """Return events a second of reading and typed decoding, and nothing else."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
@@ -157,48 +177,29 @@ async def limit(bootstrap: str, topic: str, count: int) -> float:
         consumer.assign([TopicPartition(topic, 0)])
         await consumer.seek_to_beginning()
         read = 0
-        begun = time.perf_counter()
+        used, begun = time.process_time(), time.perf_counter()
         while read < count:
-            for records in (await consumer.getmany(timeout_ms=1000)).values():
-                for record in records:
+            for batch in (await consumer.getmany(timeout_ms=1000)).values():
+                for record in batch:
                     envelope = Envelope.model_validate_json(record.value)
                     LessonMarked.model_validate(envelope.data)
-                read += len(records)
-        return read / (time.perf_counter() - begun)
+                read += len(batch)
+        seconds = time.perf_counter() - begun
+        return {
+            "per_second": read / seconds,
+            "cpu_us": (time.process_time() - used) / read * 1e6,
+        }
     finally:
         await consumer.stop()
 
 
-async def usual(bootstrap: str, redis_url: str, topic: str, count: int) -> float:
-    """Return debits a second of the usual way: a handler, Redis and a publish per message."""
-    broker = KafkaBroker(bootstrap, logger=None)
-    redis = Redis.from_url(redis_url)
-    done = asyncio.Event()
-    state = {"seen": 0, "begun": 0.0, "ended": 0.0}
-    publisher = broker.publisher(f"{topic}.out")
-
-    @broker.subscriber(topic, group_id=f"usual-{time.time_ns()}", auto_offset_reset="earliest")
-    async def handle(body: dict[str, Any]) -> None:
-        state["begun"] = state["begun"] or time.perf_counter()
-        data = LessonMarked.model_validate(body["data"])
-        if await redis.set(f"usual:{body['id']}", 1, nx=True, ex=3600):
-            left = await redis.decrby(f"usual:purse:{data.enrollment_id}", 100)
-            await publisher.publish({"enrollment_id": data.enrollment_id, "left": left})
-        state["seen"] += 1
-        if state["seen"] == count:
-            state["ended"] = time.perf_counter()
-            done.set()
-
-    app = FastStream(broker, logger=None)
-    await app.start()
-    try:
-        await asyncio.wait_for(done.wait(), QUIET_SECONDS_MAX)
-    finally:
-        await app.stop()
-        await redis.aclose()
-    return count / (state["ended"] - state["begun"])
-
-
-def home(partitions: int) -> int:
-    """Return the partition of the bench's municipality."""
-    return partition_of(PAYER.encode(), partitions)
+async def play(around: Surroundings, segments: Iterable[Sequence[Record]], partitions: int) -> None:
+    """Send segment by segment, each when all services have come to rest."""
+    async with open_installation(around.installation_settings(partitions)) as installation:
+        readers = readers_of(installation, cabinet=False)
+        for segment in segments:
+            for _, part in groupby(segment, key=lambda one: one.topic):
+                await send(around.bootstrap, list(part))
+            done, left = await settled(installation, readers, SETTLE_SECONDS_MAX)
+            if not done:
+                raise SystemExit(f"the services do not come to rest; left to do: {left}")

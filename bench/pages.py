@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load, measure
+from bench.figures import percentiles
 from bench.surroundings import Surroundings, cpu_seconds, memory_mib, services
 from streaming.event_loop import run
 
@@ -108,13 +109,13 @@ async def asked_at_a_rate(
 
 async def with_marks(
     around: Surroundings,
-    values: Sequence[bytes],
+    sent: Sequence[measure.Record],
     sessions: Sequence[tuple[str, str]],
     rate: int,
     count: int,
 ) -> tuple[list[float], int]:
     """Ask for pages while marks are sent."""
-    sending = asyncio.create_task(measure.sent_at_a_rate(around.bootstrap, 0, values, MARKS_RATE))
+    sending = asyncio.create_task(measure.sent_at_a_rate(around.bootstrap, sent, MARKS_RATE))
     answered = await asked_at_a_rate(sessions, rate, count)
     await sending
     return answered
@@ -128,16 +129,15 @@ def measured(
     own = around.settings() | {"PFDO_PORT": str(CABINET_PORT)}
     rows = []
     with services("cabinet", 1, CABINET_PORT, own) as pid:
-        warm = measure.encoded(list(islice(marks, 1_000)))
-        run(measure.send(around.bootstrap, measure.MARKS, 0, warm))
+        run(measure.send(around.bootstrap, measure.records(islice(marks, 1_000))))
         sessions = [logged_in(number) for number in range(FAMILIES)]
         wait_for_enrollment(*sessions[0])
         for rate in RATES:
-            values = measure.encoded(list(islice(marks, MARKS_RATE * seconds)))
+            sent = measure.records(islice(marks, MARKS_RATE * seconds))
             before, begun = cpu_seconds(pid), time.monotonic()
-            taken, size = run(with_marks(around, values, sessions, rate, rate * seconds))
+            taken, size = run(with_marks(around, sent, sessions, rate, rate * seconds))
             used = (cpu_seconds(pid) - before) / (time.monotonic() - begun)
-            row = {**asdict(measure.percentiles(rate, taken)), "cpu": used, "bytes": size}
+            row = {**asdict(percentiles(rate, taken)), "cpu": used, "bytes": size}
             rows.append(row)
             console.print(f"{rate} pages a second: p99 {row['p99']:.0f} ms")
         memory = memory_mib(pid)

@@ -30,7 +30,6 @@ from streaming.event_loop import run
 from streaming.installation import Installation, open_installation
 from streaming.listening import listening_of
 from streaming.processor import Processor
-from streaming.routing import partition_of
 from streaming.settings import load_settings
 from streaming.telemetry import Telemetry, configure_logs
 
@@ -39,8 +38,7 @@ JOURNAL = f"{NAME}.events.v1"
 FACTS, QUICK_FACTS = 1_000_000, 50_000
 CHILDREN = 1_100
 PARTITIONS = 2
-PAYERS = ("25701000", "25703000")
-"""In a partition each."""
+PAYERS = load.payers_of_all(PARTITIONS)
 CHUNK = 5_000
 ROUND_RECORDS = 500
 GOAL_PER_SECOND = 20_000
@@ -53,29 +51,22 @@ sys.exit(code)
 """Between us and what is watched: a child would inherit our own highest memory."""
 
 
-def _of(payer: str, event: dict[str, Any]) -> dict[str, Any]:
-    moved: dict[str, Any] = json.loads(json.dumps(event).replace(load.PAYER, payer))
-    return moved
-
-
 def _chunks(facts: int) -> Iterator[list[dict[str, Any]]]:
-    marks = islice(load.marks(CHILDREN), facts // len(PAYERS))
-    while chunk := list(islice(marks, CHUNK)):
-        yield [_of(payer, mark) for mark in chunk for payer in PAYERS]
+    marks = islice(load.marks(CHILDREN, PAYERS), facts)
+    while chunk := list(islice(marks, CHUNK * len(PAYERS))):
+        yield chunk
 
 
 async def _lay_journal(installation: Installation, facts: int) -> int:
     """Let the services decide in memory, and append all records to the bus; billing's facts."""
     from tests.support.world import World
 
-    assert {partition_of(p.encode(), PARTITIONS) for p in PAYERS} == set(range(PARTITIONS))
     world = World(services_of(SERVICES), partitions=PARTITIONS, gaps=False)
     laid = 0
     with Progress(transient=True) as progress:
         task = progress.add_task("making the journal", total=facts)
-        for segment in load.beginning(CHILDREN):
-            scoped = [_of(p, event) for event in segment if "partitionkey" in event for p in PAYERS]
-            await world.publish(*(scoped or segment))
+        for segment in load.beginning(CHILDREN, PAYERS):
+            await world.publish(*segment)
             await world.settle()
         # From here on, marks are what it is about.
         world.services = {NAME: world.services[NAME]}

@@ -1,0 +1,79 @@
+"""What is made of measured values: percentiles, medians with spread, ratios, guarded ratios."""
+
+import pytest
+
+from bench import figures, guard
+from bench.figures import ALONE, ALONE_8, LIMIT, PEER, PEER_8, USUAL, Ratios, Spread
+
+
+def test_percentiles_are_in_milliseconds_and_between_neighbours() -> None:
+    latency = figures.percentiles(50, [number / 1000 for number in range(1001)])
+
+    assert (latency.rate, latency.count) == (50, 1001)
+    assert (latency.p50, latency.p99, latency.p999) == pytest.approx((500, 990, 999))
+
+
+@pytest.mark.parametrize(
+    ("values", "spread", "shown"),
+    [
+        pytest.param([7.0], Spread(7, 7, 7), "7", id="one run has no spread"),
+        pytest.param([9000, 1, 2], Spread(2, 1, 9000), "2 (1–9,000)", id="the middle one of three"),
+        pytest.param([1, 4], Spread(2.5, 1, 4), "2 (1–4)", id="between the two of an even number"),
+    ],
+)
+def test_a_median_is_told_with_its_spread(values: list[float], spread: Spread, shown: str) -> None:
+    made = figures.spread(values)
+
+    assert made == spread
+    assert made.shown() == shown
+
+
+def test_a_way_is_held_against_the_peer_of_as_many_partitions() -> None:
+    rates = {LIMIT: 1000.0, USUAL: 10.0, PEER: 500.0, PEER_8: 800.0, ALONE: 100.0, ALONE_8: 200.0}
+
+    made = figures.ratios(rates)
+
+    assert made[ALONE] == Ratios(0.1, 10.0, 0.2)
+    assert made[ALONE_8] == Ratios(0.2, 20.0, 0.25)
+    assert made[LIMIT] == Ratios(1.0, 100.0, None)
+
+
+def test_without_a_peer_there_is_no_ratio_to_it() -> None:
+    made = figures.ratios({LIMIT: 1000.0, USUAL: 10.0, ALONE: 100.0})
+
+    assert made[ALONE] == Ratios(0.1, 10.0, None)
+
+
+def test_every_way_has_its_place_in_tables() -> None:
+    assert set(figures.PEERS) < set(figures.WAYS)
+    assert len(figures.WAYS) == len(set(figures.WAYS))
+
+
+def test_what_is_guarded_is_ours_beside_the_others() -> None:
+    rates = {ALONE: 100.0, LIMIT: 1000.0, USUAL: 20.0}
+    cpu = {ALONE: 400.0, LIMIT: 40.0, USUAL: 1600.0}
+
+    assert guard.ratios(rates, cpu) == {
+        "ours to limit": 0.1,
+        "ours to usual": 5.0,
+        "CPU of the limit to that of ours": 0.1,
+        "CPU of usual to that of ours": 4.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "found"),
+    [
+        pytest.param(5.0, [], id="the same"),
+        pytest.param(9.0, [], id="better"),
+        pytest.param(4.0, [], id="a fifth less is the most that may be"),
+        pytest.param(3.99, ["a fell by 20%: from 5 to 3.99"], id="a little more than a fifth"),
+        pytest.param(1.0, ["a fell by 80%: from 5 to 1"], id="far less"),
+    ],
+)
+def test_a_ratio_that_fell_is_told_from_what_to_what(now: float, found: list[str]) -> None:
+    assert guard.fallen({"a": 5.0, "b": 1.0}, {"a": now, "b": 1.0}) == found
+
+
+def test_each_ratio_that_fell_is_told() -> None:
+    assert len(guard.fallen({"a": 5.0, "b": 1.0}, {"a": 1.0, "b": 0.1})) == 2
