@@ -31,6 +31,8 @@ from services.cabinet.pages import (
     console_operations_routes,
     console_routes,
     console_rules_routes,
+    disputes,
+    disputes_routes,
     journal_routes,
     login_routes,
     paper_routes,
@@ -199,6 +201,7 @@ def make_app(
     app.include_router(intake.router(way_in))
     app.include_router(personal.router(vault))
     app.include_router(openapi.router(app, access))
+    can_dispute = disputes.SOURCE in sources.by_name
     site = Site(
         sandbox=sandbox,
         invented=people.are_invented,
@@ -206,6 +209,7 @@ def make_app(
         # Where browsers are to be reached is personal: without a vault nobody could keep it.
         push_key=None if vault is None else push_key,
         stand_in=stand_in,
+        disputes=can_dispute,
     )
     add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
@@ -214,6 +218,8 @@ def make_app(
     app.include_router(preferences_routes.router(queries, site, sending))
     if stand_in:
         app.include_router(clubs_routes.router(queries, people, site, sending))
+    if can_dispute:
+        app.include_router(disputes_routes.router(queries, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))

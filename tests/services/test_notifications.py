@@ -375,7 +375,12 @@ async def test_one_message_for_each_event_person_and_channel() -> None:
 
 async def test_a_dispute_is_told_to_who_can_answer_and_its_answer_to_the_family() -> None:
     town = await open_town()
-    corrected = {"outcome": "corrected", "by": None, "evidence": None, "lesson_id": "les-00002"}
+    corrected: dict[str, Any] = {
+        "outcome": "corrected",
+        "by": None,
+        "evidence": None,
+        "lesson_id": "les-00002",
+    }
 
     await town.hears(fact("billing.dispute-opened"), fact("billing.dispute-settled"))
     await town.hears(fact("billing.dispute-settled", **corrected))

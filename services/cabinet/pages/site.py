@@ -36,7 +36,8 @@ class Site:
     """Makes pages. `invented`: names are made up; `papers`: there is something to print.
 
     `push_key`: by what browsers know who sends them messages; None where nobody does.
-    `stand_in`: families enter here what they enter in the Navigator elsewhere.
+    `stand_in`: families enter here what they enter in the Navigator elsewhere. `disputes`: they may
+    say here that they do not agree with a debit.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Site:
         papers: bool,
         push_key: str | None = None,
         stand_in: bool = False,
+        disputes: bool = False,
     ) -> None:
         self.sandbox = sandbox
         self.stand_in = stand_in
@@ -56,6 +58,7 @@ class Site:
             "papers": papers,
             "push_key": push_key,
             "stand_in": stand_in,
+            "disputes": disputes,
         }
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
