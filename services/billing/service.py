@@ -1,7 +1,7 @@
 """Which event leads to which decision. Nothing is decided here.
 
 Marks wait for their reserve, enrollments for what certificates answers (`docs/rules.md`,
-sections 5 to 8).
+sections 5 to 8, 11).
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """What a family reads about its money: plain Russian, with the numbers in it.
 
-Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8).
+Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8, 11).
 """
 
 from collections.abc import Mapping
