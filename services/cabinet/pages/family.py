@@ -439,9 +439,9 @@ def _line(
 def _dispute(dispute: Mapping[str, Any] | None, today: str | None) -> Mapping[str, str] | None:
     if dispute is None:
         return None
-    state, tone = wording.DISPUTES[dispute["outcome"] or "open"]
+    state, tone, since = wording.DISPUTES[dispute["outcome"] or "open"]
     day = dispute["opened_on"] if dispute["outcome"] is None else dispute["settled_on"]
-    return {"state": state, "tone": tone, "since": wording.short_date(day, today)}
+    return {"state": state, "tone": tone, "since": since.format(day=wording.short_date(day, today))}
 
 
 def _offer(debit: _Debit) -> Mapping[str, str]:

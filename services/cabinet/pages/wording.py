@@ -79,14 +79,14 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 """Title of each fact of a child's history."""
 
-DISPUTES: Mapping[str, tuple[str, str]] = MappingProxyType(
+DISPUTES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
-        "open": ("Вы не согласны, ждём ответа", "wait"),
-        "corrected": ("Вы были правы, списание отменено", "good"),
-        "upheld": ("Ответ: ребёнок был, списание остаётся", "over"),
+        "open": ("Ждём ответа", "wait", "вы не согласны с {day}"),
+        "corrected": ("Списание отменено", "good", "вы были правы, {day}"),
+        "upheld": ("Списание остаётся", "over", "ответили {day}: ребёнок был"),
     }
 )
-"""How a dispute stands: words and tone."""
+"""How a dispute stands: words, tone and since when."""
 GROUNDS: Mapping[str, str] = MappingProxyType(
     {
         "was-absent": "Ребёнка не было на занятии",
