@@ -9,12 +9,16 @@ from pydantic import Field, model_validator
 
 from contracts.envelope import Part
 from contracts.fields import (
+    AnsweredBy,
     CertificateNumber,
     ChildId,
     Count,
     Date,
     DebitBasis,
+    DisputeGround,
+    DisputeOutcome,
     EnrollmentId,
+    Evidence,
     FundsRefusal,
     InvoiceId,
     Kopecks,
@@ -269,3 +273,36 @@ class InvoiceSettled(PublishedFact):
     paid_on: Date
     payment_reference: Text
     amount_kopecks: Kopecks
+
+
+class _DisputeFact(_BillingFact):
+    enrollment_id: EnrollmentId
+    provider_id: ProviderId
+    lesson_id: LessonId
+    lesson_date: Date
+
+
+class DisputeOpened(_DisputeFact):
+    """A family disputes the debit of a lesson; no money moves until the mark is corrected."""
+
+    type: ClassVar[str] = "billing.dispute-opened.v1"
+
+    ground: DisputeGround
+    amount_kopecks: Kopecks = Field(description="What the lesson was charged")
+    why: Why
+
+
+class DisputeSettled(_DisputeFact):
+    """A dispute is over: the debit was taken back, or it stands."""
+
+    type: ClassVar[str] = "billing.dispute-settled.v1"
+
+    outcome: DisputeOutcome = Field(
+        description="`corrected` follows `charge-reversed` in its decision, `upheld` an answer"
+    )
+    by: AnsweredBy | None = Field(default=None, description="Who answered; only if `upheld`")
+    evidence: Evidence | None = Field(
+        default=None, description="What the answer rests on; only if `upheld`"
+    )
+    amount_kopecks: Kopecks = Field(description="What the lesson was charged when it was disputed")
+    why: Why

@@ -9,6 +9,7 @@ from contracts import (
     calendar,
     certificates,
     commands,
+    disputes,
     enrollment,
     navigator,
     notifications,
@@ -38,6 +39,8 @@ INPUT_EVENTS: tuple[type[EventData], ...] = (
     payers.NominalCorrected,
     payers.InvoicePaid,
     attendance.LessonMarked,
+    disputes.LessonDisputed,
+    disputes.DisputeAnswered,
     calendar.DayOpened,
 )
 """What comes from outside, in the order of `docs/events.md`."""
@@ -85,6 +88,8 @@ FACT_EVENTS: tuple[type[EventData], ...] = (
     billing.PeriodExpired,
     billing.InvoiceIssued,
     billing.InvoiceSettled,
+    billing.DisputeOpened,
+    billing.DisputeSettled,
     notifications.MessageDue,
     notifications.MessageSuppressed,
     notifications.MessageSent,

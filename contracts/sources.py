@@ -13,7 +13,7 @@ from contracts.vocabulary import PayerCode, ProviderId, Service
 SHIPPED_PATH = Path(__file__).with_name("sources.yaml")
 READERS = (*(str(service) for service in Service), "cabinet")
 SOURCES_MAX = 200
-INPUT_STREAMS = ("navigator", "payers", "attendance")
+INPUT_STREAMS = ("navigator", "payers", "attendance", "disputes")
 """The streams that come from outside; no source may speak as a service or as the calendar."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,39}\Z")

@@ -146,6 +146,34 @@ class Evidence(StrEnum):
     NONE = "none"
 
 
+class DisputeGround(StrEnum):
+    """Why a family disputes the debit of a lesson."""
+
+    WAS_ABSENT = "was-absent"
+    LESSON_CANCELLED = "lesson-cancelled"
+    WRONG_CHILD = "wrong-child"
+
+
+class AnsweredBy(StrEnum):
+    """Who answers a dispute."""
+
+    PROVIDER = "provider"
+    PAYER = "payer"
+
+
+class DisputeAnswer(StrEnum):
+    """What is answered to a dispute."""
+
+    ATTENDED = "attended"
+
+
+class DisputeOutcome(StrEnum):
+    """How a dispute was settled: the debit was taken back, or it stands."""
+
+    CORRECTED = "corrected"
+    UPHELD = "upheld"
+
+
 class PlaceAnswer(StrEnum):
     """What the group's partition answers to a request for a place."""
 

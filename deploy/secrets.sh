@@ -61,7 +61,7 @@ VAULT="+ping +info +dbsize +config|get +client|setinfo +function|list +function|
 +hget +hmget +lrange +scan +bgrewriteaof +hset +hdel +rpush +ltrim"
 
 services="enrollment certificates billing notifications"
-for name in admin $services senders cabinet calendar operator watch navigator payers attendance families canary "$@"; do
+for name in admin $services senders cabinet calendar operator watch navigator payers attendance families disputes canary "$@"; do
   password "kafka-$name"
 done
 for name in $services senders cabinet operator watch; do

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from verification.chain import Chain
 from verification.dead_letters import DeadLetters
 from verification.decisions import Decisions
+from verification.disputes import Disputes
 from verification.findings import Findings, Missing
 from verification.grants import Grants
 from verification.ledger import Ledger
@@ -52,6 +53,7 @@ class Count:
         self._decisions = Decisions(self.findings, sources, self._dead_letters, starts)
         self._purses = Purses(self.findings, periods)
         self.ledger = Ledger(self.findings, periods)
+        self._disputes = Disputes(self.findings)
         self._places = Places(self.findings)
         self._grants = Grants(self.findings)
         self._sequences = Sequences()
@@ -105,6 +107,7 @@ class Count:
             self._periods.fact(fact)
             self._purses.fact(fact)
             self.ledger.fact(fact)
+            self._disputes.fact(fact)
         elif fact.service == "certificates":
             self._grants.fact(fact)
         elif fact.service == "enrollment":
@@ -125,6 +128,7 @@ class Count:
         return [
             *self._decisions.undecided(self._is_awaited),
             *self._places.unplaced(self._is_awaited),
+            *self._disputes.unsettled(),
             *(
                 ("I13", f"{shown(place)} was dead-lettered, and there is no dead letter", (id_,))
                 for place, id_ in missing.items()
@@ -155,6 +159,7 @@ class Count:
             "dead_letters": self._dead_letters.number,
             "purses": len(self._purses),
             "ledger_entries": self.ledger.number,
+            "disputes": len(self._disputes),
             "categories": len(self._grants),
             "groups": len(self._places),
             "sequence_gaps": [str(gap) for gap in self._sequences.gaps()][:GAPS_LISTED_MAX],

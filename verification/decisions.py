@@ -264,7 +264,7 @@ class Decisions:
         else:
             data = told.get("data") or {}
             provider = self._providers.get((fact.payer, str(data.get("enrollment_id"))))
-            is_lesson = type_.startswith("attendance.")
+            is_lesson = type_.startswith(("attendance.", "disputes."))
             wrong = ""
             if is_lesson and provider is not None and not scope.covers(provider):
                 wrong = f"{source} may not speak for {provider}"

@@ -14,6 +14,8 @@ RULES_PUBLISHED = "payers.rules-published.v1"
 
 _DECIDED_BY = {
     "attendance.lesson-marked": "billing",
+    "disputes.dispute-answered": "billing",
+    "disputes.lesson-disputed": "billing",
     "navigator.certificate-requested": "certificates",
     "navigator.preferences-set": "notifications",
     "payers.category-set": "certificates",
@@ -52,6 +54,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "payers.nominal-corrected": ("child_id", "period", "revision"),
     "payers.invoice-paid": ("invoice_id",),
     "attendance.lesson-marked": ("enrollment_id", "lesson_id", "revision"),
+    "disputes.lesson-disputed": ("enrollment_id", "lesson_id"),
+    "disputes.dispute-answered": ("enrollment_id", "lesson_id"),
     "calendar.day-opened": ("date",),
     "notifications.delivery-reported": ("message_id", "channel", "attempts"),
 }

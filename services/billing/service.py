@@ -1,7 +1,7 @@
 """Which event leads to which decision. Nothing is decided here.
 
 Marks wait for their reserve, enrollments for what certificates answers (`docs/rules.md`,
-sections 5 to 8).
+sections 5 to 8, 11).
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,6 +19,7 @@ from contracts.certificates import (
     CertificateUnfrozen,
     NominalChanged,
 )
+from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.enrollment import (
     ApplicationRefused,
     ChildEnrolled,
@@ -53,6 +54,7 @@ from rulebook.overlay import NO_OVERLAYS, Overlays, PayerRules, publish
 from services.billing import state, wire
 from services.billing.domain import account as accounts
 from services.billing.domain import charging, ending, reserving, rules, texts
+from services.billing.domain import dispute as disputes
 from services.billing.domain import provider as providers
 from services.billing.domain.account import (
     Account,
@@ -63,6 +65,7 @@ from services.billing.domain.account import (
     account_id,
 )
 from services.billing.domain.charging import MarkLesson, NotYet
+from services.billing.domain.dispute import Dispute
 from services.billing.domain.ending import Standing, StandingMonth
 from services.billing.domain.facts import ChargeReversed, MonthReversed
 from services.billing.domain.frame import Frame, frame_id
@@ -335,7 +338,7 @@ def enrollment_cancelled(event: EnrollmentCancelled, view: View) -> Outcome:
     for fact in back:
         reserve = reserve.moving(fact)
     purse = back[-1].purse if back else _purse(view, reserve)
-    return (*back, ending.cancel(enrollment_id, reserve, purse))
+    return (*_with_disputes(back, view), ending.cancel(enrollment_id, reserve, purse))
 
 
 @billing.notes(EnrollmentEnded)
@@ -348,7 +351,7 @@ def enrollment_ended(event: EnrollmentEnded, view: View) -> Outcome:
     if reserve.is_monthly:
         months = tuple(_months_after(enrollment_id, ended_on, reserve, view))
         return ending.end_months(enrollment_id, reserve, _purse(view, reserve), ended_on, months)
-    return _reverse_lessons(enrollment_id, reserve, ended_on, view)
+    return _with_disputes(_reverse_lessons(enrollment_id, reserve, ended_on, view), view)
 
 
 def _reverse_lessons(
@@ -420,9 +423,12 @@ def lesson_marked(event: LessonMarked, view: View) -> Outcome:
         return Refuse(hindrance, told)
     rule = _charging(view, command)
     fact = charging.decide(command, reserve, lesson, _purse(view, reserve), rule)
-    if isinstance(fact, ChargeReversed) and reserve.exhausted > 0:
-        return (fact, *_instead(event.enrollment_id, reserve.moving(fact), fact.purse, view))
-    return (fact,)
+    if not isinstance(fact, ChargeReversed):
+        return (fact,)
+    taken_back = _with_disputes((fact,), view)
+    if reserve.exhausted == 0:
+        return taken_back
+    return (*taken_back, *_instead(event.enrollment_id, reserve.moving(fact), fact.purse, view))
 
 
 def _without_reserve(event: LessonMarked, view: View) -> Outcome:
@@ -455,6 +461,64 @@ def _instead(
             return
 
 
+# --- disputes ----------------------------------------------------------------------------------
+
+
+def _of_dispute(event: LessonDisputed | DisputeAnswered) -> Iterable[tuple[type[Any], str]]:
+    id_ = lesson_id(event.enrollment_id, event.lesson_id)
+    return ((Reserve, event.enrollment_id), (Lesson, id_), (Dispute, id_))
+
+
+@billing.decides(LessonDisputed, prefetch=_of_dispute)
+def lesson_disputed(event: LessonDisputed, view: View) -> Outcome:
+    """Take down that a family disputes a debit, or say why not."""
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None:
+        reason = _why_no_reserve(event.enrollment_id, view)
+        return Refuse(reason, texts.refused_dispute(reason))
+    lesson = view.find(Lesson, lesson_id(event.enrollment_id, event.lesson_id))
+    may_speak = view.scope.covers_provider(reserve.provider_id)
+    fact = disputes.open_(wire.to_dispute(event), reserve, lesson, may_speak=may_speak)
+    if isinstance(fact, InputRefusal):
+        return Refuse(fact, texts.refused_dispute(fact))
+    return (fact,)
+
+
+@billing.decides(DisputeAnswered, prefetch=_of_dispute)
+def dispute_answered(event: DisputeAnswered, view: View) -> Outcome:
+    """Let a disputed debit stand, or say why not."""
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None:
+        reason = _why_no_reserve(event.enrollment_id, view)
+        return Refuse(reason, texts.refused_answer(reason))
+    known = view.find(Dispute, lesson_id(event.enrollment_id, event.lesson_id))
+    may_speak = view.scope.covers_provider(reserve.provider_id)
+    fact = disputes.answer(wire.to_answer(event), reserve, known, may_speak=may_speak)
+    if isinstance(fact, InputRefusal):
+        return Refuse(fact, texts.refused_answer(fact))
+    return (fact,)
+
+
+def _why_no_reserve(enrollment_id: EnrollmentId, view: View) -> InputRefusal:
+    """Nothing waits here: who disputes a debit has seen it, so all of it is known."""
+    if view.find(NoAgreement, enrollment_id) is not None:
+        return InputRefusal.AGREEMENT_NOT_ACTIVE
+    return InputRefusal.UNKNOWN_ENROLLMENT
+
+
+def _with_disputes(
+    facts: Iterable[ChargeReversed | MonthReversed], view: View
+) -> tuple[object, ...]:
+    """Return facts that take charges back, each followed by the end of a dispute about it."""
+    found: list[object] = []
+    for fact in facts:
+        found.append(fact)
+        if isinstance(fact, ChargeReversed):
+            id_ = lesson_id(fact.enrollment_id, fact.lesson_id)
+            found += disputes.correct(fact, view.find(Dispute, id_))
+    return tuple(found)
+
+
 # --- days --------------------------------------------------------------------------------------
 
 
@@ -462,7 +526,9 @@ def _instead(
 def end(ref: str, view: View) -> Effects:
     """Take back further charges of lessons after an end."""
     reserve = view.get(Reserve, ref)
-    return _reverse_lessons(EnrollmentId(ref), reserve, reserve.last_day, view)
+    return _with_disputes(
+        _reverse_lessons(EnrollmentId(ref), reserve, reserve.last_day, view), view
+    )
 
 
 @billing.due(MONTH, rank=4)

@@ -40,6 +40,7 @@ from contracts.vocabulary import (
     PeriodId,
 )
 from services.billing import wire
+from services.billing.domain import dispute as disputes
 from services.billing.domain import lesson as lessons
 from services.billing.domain import provider as providers
 from services.billing.domain.account import (
@@ -50,9 +51,12 @@ from services.billing.domain.account import (
     Period,
     account_id,
 )
+from services.billing.domain.dispute import Dispute
 from services.billing.domain.facts import (
     AccountOpened,
     ChargeReversed,
+    DisputeOpened,
+    DisputeSettled,
     FundsRefused,
     FundsReserved,
     InvoiceIssued,
@@ -113,6 +117,7 @@ KINDS: MappingProxyType[str, type[Any]] = MappingProxyType(
         "reserve": Reserve,
         "no-agreement": NoAgreement,
         "lesson": Lesson,
+        "dispute": Dispute,
         "month": MonthBook,
         "provider": Provider,
         "invoice": Invoice,
@@ -553,6 +558,22 @@ def month_adjusted(fact: MonthAdjusted, state: State) -> None:
 def _keep_month(state: State, enrollment_id: EnrollmentId, month: Month, amount: int) -> None:
     id_ = book_id(enrollment_id, month)
     state.put(id_, (state.find(MonthBook, id_) or MonthBook()).charging(amount))
+
+
+# --- disputes ----------------------------------------------------------------------------------
+
+
+@billing.evolves(DisputeOpened)
+def dispute_opened(fact: DisputeOpened, state: State) -> None:
+    """A debit is disputed."""
+    state.put(lesson_id(fact.enrollment_id, fact.lesson_id), disputes.opened(fact))
+
+
+@billing.evolves(DisputeSettled)
+def dispute_settled(fact: DisputeSettled, state: State) -> None:
+    """It is disputed no more. Kept: a lesson is disputed once."""
+    id_ = lesson_id(fact.enrollment_id, fact.lesson_id)
+    state.put(id_, disputes.settled(state.get(Dispute, id_), fact))
 
 
 # --- invoices ----------------------------------------------------------------------------------

@@ -10,12 +10,14 @@ from contracts import billing as published
 from contracts.attendance import LessonMarked
 from contracts.calendar import DayOpened
 from contracts.certificates import CertificateRefused
+from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import EventData
 from contracts.vocabulary import EventId, FundsRefusal, PayerCode, PeriodId
 from services.billing.domain import facts
 from services.billing.domain.account import NoCertificate
 from services.billing.domain.charging import MarkLesson
+from services.billing.domain.dispute import AnswerDispute, DisputeLesson
 from services.billing.domain.ledger import Booked
 from services.billing.domain.reserving import ReserveFunds
 from services.billing.domain.shares import Course
@@ -35,6 +37,8 @@ FACTS: Mapping[type[Any], type[EventData]] = {
     facts.PeriodExpired: published.PeriodExpired,
     facts.InvoiceIssued: published.InvoiceIssued,
     facts.InvoiceSettled: published.InvoiceSettled,
+    facts.DisputeOpened: published.DisputeOpened,
+    facts.DisputeSettled: published.DisputeSettled,
 }
 """What billing publishes, and as which event."""
 
@@ -100,6 +104,23 @@ def to_mark(event: LessonMarked) -> MarkLesson:
         lesson_date=event.lesson_date,
         mark=event.mark,
         revision=event.revision,
+    )
+
+
+def to_dispute(event: LessonDisputed) -> DisputeLesson:
+    """Return what billing is asked to do when a family disputes a debit."""
+    return DisputeLesson(
+        enrollment_id=event.enrollment_id, lesson_id=event.lesson_id, ground=event.ground
+    )
+
+
+def to_answer(event: DisputeAnswered) -> AnswerDispute:
+    """Return what billing is asked to do when a dispute is answered; there is one answer yet."""
+    return AnswerDispute(
+        enrollment_id=event.enrollment_id,
+        lesson_id=event.lesson_id,
+        by=event.by,
+        evidence=event.evidence,
     )
 
 

@@ -31,6 +31,8 @@ from services.cabinet.pages import (
     console_routes,
     console_rules_routes,
     contacts_routes,
+    disputes,
+    disputes_routes,
     journal_routes,
     leaving,
     leaving_routes,
@@ -210,6 +212,7 @@ def make_app(
     app.include_router(personal.router(vault))
     app.include_router(openapi.router(app, access))
     leaves = stand_in and _may_leave(sources)
+    can_dispute = disputes.SOURCE in sources.by_name
     site = Site(
         sandbox=sandbox,
         invented=people.are_invented,
@@ -220,6 +223,7 @@ def make_app(
         leaving=leaves,
         contacts=stand_in and vault is not None,
         region=region or Region(),
+        disputes=can_dispute,
     )
     add_answers(app, site, access, telemetry)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
@@ -231,6 +235,8 @@ def make_app(
         app.include_router(contacts_routes.router(queries, vault, site))
     if leaves:
         app.include_router(leaving_routes.router(queries, people, site, sending))
+    if can_dispute:
+        app.include_router(disputes_routes.router(queries, site, sending))
     app.include_router(push_routes.router(vault, site))
     app.include_router(paper_routes.router(queries, people, site, codes, public_url))
     app.include_router(journal_routes.router(queries, people, site, sending))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.forecast import Forecast, Limits, forecast
 from services.cabinet.projections.models import (
     CATEGORIES,
@@ -24,7 +25,6 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
-from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.queries import Answer, Part
 from streaming.store import Count
 
@@ -32,7 +32,7 @@ DAYS_MAX = 2_000
 """So many days of a period are looked at; a period of a year has 366."""
 
 
-class ConsoleQueries(ProviderQueries):
+class ConsoleQueries(DisputeQueries):
     """Questions of payers and of the operator, beside all others."""
 
     async def payer_codes(self) -> list[str]:

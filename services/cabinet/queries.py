@@ -35,6 +35,7 @@ from services.cabinet.projections.models import (
     Certificate,
     Child,
     Decided,
+    Dispute,
     Entry,
     Grant,
     Group,
@@ -729,10 +730,43 @@ async def _family_history(part: Part, payer: str, child_id: str, guardian_id: st
         message_ids[id_]: message
         for id_, message in (await _found(part, Message, list(message_ids))).items()
     }
+    disputes = await _disputes_of(part, payer, history.values())
     return [
-        _entry(entry) | {"told": _told(told.get(under(payer, guardian_id, id_), UNKNOWN), messages)}
+        _entry(entry)
+        | {
+            "told": _told(told.get(under(payer, guardian_id, id_), UNKNOWN), messages),
+            "dispute": disputes.get(_lesson_of(payer, entry)),
+        }
         for id_, entry in reversed(history.items())
     ]
+
+
+async def _disputes_of(part: Part, payer: str, entries: Iterable[Entry]) -> dict[str, Answer]:
+    """Return the disputes a history tells of, by what they stand under."""
+    asked = [_lesson_of(payer, entry) for entry in entries if entry.kind == "dispute-opened"]
+    found = await _found(part, Dispute, asked)
+    return {id_: dispute_answer(dispute) for id_, dispute in found.items()}
+
+
+def _lesson_of(payer: str, entry: Entry) -> str:
+    return under(payer, entry.enrollment_id or "", entry.lesson_id or "")
+
+
+def dispute_answer(dispute: Dispute) -> Answer:
+    """Return a dispute as pages take it."""
+    return {
+        "child_id": dispute.child_id,
+        "provider_id": dispute.provider_id,
+        "lesson_date": dispute.lesson_date.isoformat(),
+        "ground": dispute.ground,
+        "amount_kopecks": dispute.amount_kopecks,
+        "opened_on": dispute.opened_on.isoformat(),
+        "outcome": dispute.outcome,
+        "settled_on": _iso(dispute.settled_on),
+        "by": dispute.by,
+        "evidence": dispute.evidence,
+        "text": dispute.text,
+    }
 
 
 def _moment(text: str) -> datetime:

@@ -82,6 +82,8 @@ TOLD: tuple[type[EventData], ...] = (
     billing.PeriodExpired,
     billing.InvoiceIssued,
     billing.InvoiceSettled,
+    billing.DisputeOpened,
+    billing.DisputeSettled,
 )
 """Facts that someone may be told of: by the routing table, or by a payer's version of it."""
 

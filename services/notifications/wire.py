@@ -10,10 +10,10 @@ from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
 from contracts.navigator import PreferencesSet
-from contracts.vocabulary import Kopecks
+from contracts.vocabulary import DisputeOutcome, Kopecks
 from services.notifications.domain import facts
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION, REGION_MINUTES
-from services.notifications.domain.occasion import Occasion
+from services.notifications.domain.occasion import DISPUTE_UPHELD, Occasion
 from services.notifications.domain.people import Preferences
 
 FACTS: Mapping[type[Any], type[EventData]] = {
@@ -82,6 +82,8 @@ def to_occasion(event: EventData) -> Occasion:
             | billing.ReserveReleased()
         ):
             return replace(occasion, moved_kopecks=event.amount_kopecks)
+        case billing.DisputeSettled(outcome=DisputeOutcome.UPHELD):
+            return replace(occasion, word=DISPUTE_UPHELD)
         case billing.InvoiceIssued():
             return replace(occasion, part=event.part or 1)
         case _:

@@ -114,6 +114,42 @@ def lesson_marked(world: World, entry: Entry) -> Outcome:
     return None
 
 
+def lesson_disputed(world: World, entry: Entry) -> Outcome:
+    """Decide `disputes.lesson-disputed`."""
+    payer, said = world.payer(entry.payer), entry.data
+    its = payer.reserves.get(said["enrollment_id"])
+    if its is None:
+        return _without_reserve(payer, said["enrollment_id"])
+    if its.is_released:
+        return Refused("too_late")
+    lesson = its.marked.get(said["lesson_id"])
+    if lesson is None or lesson.charged is None:
+        return Refused("already_finished")
+    its.disputes[said["lesson_id"]] = "open"
+    return None
+
+
+def dispute_answered(world: World, entry: Entry) -> Outcome:
+    """Decide `disputes.dispute-answered`."""
+    payer, said = world.payer(entry.payer), entry.data
+    its = payer.reserves.get(said["enrollment_id"])
+    if its is None:
+        return _without_reserve(payer, said["enrollment_id"])
+    state = its.disputes.get(said["lesson_id"])
+    if state is None:
+        return Refused("not_awaiting_acceptance")
+    if state != "open":
+        return Refused("already_finished")
+    its.disputes[said["lesson_id"]] = "upheld"
+    return None
+
+
+def _without_reserve(payer: Payer, enrollment_id: str) -> Refused:
+    enrollment = payer.enrollments.get(enrollment_id)
+    is_over = enrollment is not None and enrollment.is_finished
+    return Refused("agreement_not_active" if is_over else "unknown_enrollment")
+
+
 def _follow_mark(payer: Payer, its: Reserve, lesson_id: str) -> None:
     lesson = its.marked[lesson_id]
     if _counts(payer, lesson):
@@ -153,6 +189,8 @@ def _reverse(payer: Payer, its: Reserve, lesson_id: str) -> None:
     assert lesson.charged is not None
     amount, lesson.charged, lesson.has_extra = lesson.charged, None, False
     _pay(payer, its, month_of(lesson.date), -amount, "charge-reversed", lesson_id)
+    if its.disputes.get(lesson_id) == "open":
+        its.disputes[lesson_id] = "corrected"
 
 
 def _pay(

@@ -91,4 +91,6 @@ HANDLERS: dict[str, Handler] = {
     "payers.nominal-corrected": billing.nominal_corrected,
     "payers.invoice-paid": invoicing.invoice_paid,
     "attendance.lesson-marked": billing.lesson_marked,
+    "disputes.lesson-disputed": billing.lesson_disputed,
+    "disputes.dispute-answered": billing.dispute_answered,
 }

@@ -27,6 +27,8 @@ KEYS = {
     "payers.nominal-corrected": ("child_id", "period"),
     "payers.invoice-paid": ("invoice_id",),
     "attendance.lesson-marked": ("enrollment_id", "lesson_id"),
+    "disputes.lesson-disputed": ("enrollment_id", "lesson_id"),
+    "disputes.dispute-answered": ("enrollment_id", "lesson_id"),
 }
 """The natural key of each type (`docs/events.md`, section 3), the revision apart."""
 

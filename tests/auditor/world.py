@@ -197,6 +197,8 @@ class Reserve:
     marked: dict[str, Lesson] = field(default_factory=dict)
     exhausted: list[str] = field(default_factory=list)
     """Lessons that count and came when all were used up, in their order."""
+    disputes: dict[str, str] = field(default_factory=dict)
+    """Lessons whose debit was disputed: open, corrected or upheld."""
     months: dict[str, Month] = field(default_factory=dict)
 
     @property

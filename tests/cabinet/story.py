@@ -440,3 +440,68 @@ async def queue_younger(journals: Journals) -> None:
         },
     )
     await message(journals, "msg-4", "cabinet", "certificate", "certificate-queued", [queued])
+
+
+def about_dispute(date: str, amount: int, **data: Any) -> dict[str, Any]:
+    """Return what facts about a dispute of a lesson of robots have in common."""
+    return about_money(
+        enrollment_id=ROBOTS,
+        provider_id=PROVIDER,
+        lesson_id=f"les-{date}",
+        lesson_date=date,
+        amount_kopecks=amount,
+        **data,
+    )
+
+
+async def dispute(journals: Journals, date: str, amount: int) -> None:
+    """The family says that the child was not there."""
+    said = {
+        "enrollment_id": ROBOTS,
+        "lesson_id": f"les-{date}",
+        "guardian_id": GUARDIAN,
+        "ground": "was-absent",
+    }
+    told = why("Семья сообщает, что ребёнка не было на занятии.")
+    await journals.fact(
+        "billing.dispute-opened",
+        about_dispute(date, amount, ground="was-absent", why=told),
+        input_=input_of("disputes.lesson-disputed", said),
+    )
+
+
+async def uphold(journals: Journals, date: str, amount: int) -> None:
+    """The provider answers that it was."""
+    said = {
+        "enrollment_id": ROBOTS,
+        "lesson_id": f"les-{date}",
+        "by": "provider",
+        "answer": "attended",
+        "evidence": "qr",
+    }
+    told = why("Организация ответила, что ребёнок был на занятии. Списание остаётся.")
+    await journals.fact(
+        "billing.dispute-settled",
+        about_dispute(date, amount, outcome="upheld", by="provider", evidence="qr", why=told),
+        input_=input_of("disputes.dispute-answered", said),
+    )
+
+
+async def correct(journals: Journals, date: str, amount: int) -> None:
+    """The mark is corrected: the debit goes back, and the dispute with it."""
+    await journals.fact(
+        "billing.charge-reversed",
+        about_money(
+            **lesson(date, "absent", 2),
+            provider_id=PROVIDER,
+            amount_kopecks=amount,
+            lessons_charged=1,
+            lessons_left=31,
+            purse=purse(195_604, 754_110 + amount, 50_286 - amount),
+            why=why("Организация исправила отметку: ребёнка не было."),
+        ),
+    )
+    told = why("Вопрос о занятии решён: списание отменено.")
+    await journals.fact(
+        "billing.dispute-settled", about_dispute(date, amount, outcome="corrected", why=told)
+    )

@@ -99,6 +99,7 @@ leaving         ?      +        -         -        -         -     -      -     
 leave           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 contacts        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 enter-contacts  ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
+dispute         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
@@ -108,6 +109,7 @@ money           ?      -        -         +        -         -     -      -     
 money-csv       ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
 mark            ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
 answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
+attended        ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
 consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?
 operations      ?      -        -         -        -         -     -      +        +       ?      ?       ?         ?
 letters         ?      -        -         -        -         -     -      +        -       ?      ?       ?         ?
@@ -115,6 +117,8 @@ console         ?      -        -         -        -         +     -      +     
 reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 reports-xlsx    ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+disputes        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
+settle-dispute  ?      -        -         -        -         +     -      -        -       ?      ?       ?         ?
 settlements     ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 settlement-csv  ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
 settlement      ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
@@ -287,6 +291,14 @@ ASKED = {
         content=form_of_contacts(),
         headers=FORM,
     ),
+    "dispute": Asked(
+        what=(Resource.DISPUTES, WRITE),
+        method="POST",
+        path=f"{FAMILY}/disputes/{PAYER}/{story.ROBOTS}/les-2020-09-12",
+        twin=f"{FAMILY}/disputes/{PAYER}/enr-99999/les-2020-09-12",
+        content="ground=was-absent",
+        headers=FORM,
+    ),
     "push-on": Asked(
         what=(Resource.PUSH, WRITE),
         method="POST",
@@ -324,6 +336,14 @@ ASKED = {
         content="answer=accept",
         headers=FORM,
     ),
+    "attended": Asked(
+        what=(Resource.DISPUTES, Action.ACT),
+        method="POST",
+        path=f"{PROVIDER}/disputes/{PAYER}/{story.ROBOTS}/les-2020-09-09",
+        twin=f"{PROVIDER}/disputes/{PAYER}/{story.ROBOTS}/les-2020-09-99",
+        content="evidence=qr",
+        headers=FORM,
+    ),
     "consoles": Asked(what=CONSOLE_READ, path="/console", twin="/families/guardian-99999"),
     "operations": Asked(
         what=(Resource.LETTERS, READ), path="/operations", twin="/families/guardian-99999"
@@ -344,6 +364,17 @@ ASKED = {
     ),
     "reports-xlsx": Asked(
         what=CONSOLE_READ, path=f"{CONSOLE}/reports.xlsx", twin=f"{NO_CONSOLE}/reports.xlsx"
+    ),
+    "disputes": Asked(
+        what=(Resource.DISPUTES, READ), path=f"{CONSOLE}/disputes", twin=f"{NO_CONSOLE}/disputes"
+    ),
+    "settle-dispute": Asked(
+        what=(Resource.DISPUTES, Action.ACT),
+        method="POST",
+        path=f"{CONSOLE}/disputes/{story.ROBOTS}/les-2020-09-09",
+        twin=f"{CONSOLE}/disputes/{story.ROBOTS}/les-2020-09-99",
+        content="evidence=qr",
+        headers=FORM,
     ),
     "settlements": Asked(
         what=CONSOLE_READ, path=f"{CONSOLE}/invoices", twin=f"{NO_CONSOLE}/invoices"
@@ -496,7 +527,7 @@ class Town:
         bus: Any = self.journals.bus
         return sum(
             len(bus.log.log(f"{source}.events.v1", number).records)
-            for source in ("attendance", "families", "navigator", "payers")
+            for source in ("attendance", "disputes", "families", "navigator", "payers")
             for number in range(self.journals.partitions)
         )
 
@@ -528,6 +559,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     journals = await Journals().start()
     await story.tell_all(journals)
     await invoice(journals, paid=False)
+    await story.dispute(journals, "2020-09-09", 25_137)
     await story.register_child(journals, "child-00900", "2012-01-01", ["guardian-00900"])
     await journals.noted(
         "enrollment",
@@ -712,6 +744,9 @@ journal.write     -      -        -         +        -         -     -      -   
 console.read      -      -        -         -        -         +     -      +        +       -      -       -         -
 console.propose   -      -        -         -        -         +     -      +        -       -      -       -         -
 console.approve   -      -        -         -        -         +     -      +        -       -      -       -         -
+disputes.read     -      -        -         -        -         +     -      +        +       -      -       -         -
+disputes.write    -      +        -         -        -         -     -      -        -       -      -       -         -
+disputes.act      -      -        -         +        -         +     -      -        -       -      -       -         -
 letters.read      -      -        -         -        -         -     -      +        +       -      -       -         -
 letters.act       -      -        -         -        -         -     -      +        -       -      -       -         -
 record.read       -      -        -         +        -         +     -      +        +       -      -       -         +

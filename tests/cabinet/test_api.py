@@ -409,7 +409,7 @@ async def test_every_type_a_source_may_send_has_a_topic(journals: Journals) -> N
         if source.may_send(model.type)
     }
 
-    assert sending == {"navigator", "payers", "attendance", "families"}
+    assert sending == {"navigator", "payers", "attendance", "families", "disputes"}
 
 
 def nothing_is_published(journals: Journals) -> bool:

@@ -223,7 +223,7 @@ async def test_after_an_autumn_nothing_is_left_and_what_waits_is_what_the_servic
     assert total == len(found)
     by_topic = {each["topic"]: each for each in flow}
     spoken = [topic for topic in inputs if by_topic[topic]["records"]]
-    assert set(inputs) - set(spoken) == {"families.events.v1"}
+    assert set(inputs) - set(spoken) == {"disputes.events.v1", "families.events.v1"}
     for topic in spoken:
         # The log of the world has gaps, as transactions of a source leave them.
         assert by_topic[topic]["left"] < by_topic[topic]["records"]

@@ -1,15 +1,21 @@
 """The cabinet behind the real services: from a mark in a journal to what the parent reads."""
 
+import pytest
+
 from services.billing.service import billing
+from services.cabinet import sending
+from services.cabinet.app import make_app
 from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
 from services.certificates.service import certificates
 from services.enrollment.service import enrollment
 from streaming.follower import Follower
+from streaming.host import Host
 from streaming.memory_store import MemoryStore
 from streaming.service import Service
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
+from tests.cabinet.clients import client_of
 from tests.cabinet.journals import PAYER
 from tests.support.world import World, day, event
 
@@ -17,9 +23,9 @@ CHILD = story.ELDER
 ENROLLMENT = story.ROBOTS
 
 
-async def followed(world: World) -> Queries:
+async def followed(world: World, store: MemoryStore | None = None) -> Queries:
     """Return a cabinet that has read everything in this world."""
-    store = MemoryStore()
+    store = MemoryStore() if store is None else store
     for number in range(world.partitions):
         follower = Follower(cabinet, number, world.bus, store, Telemetry())
         await follower.take_over()
@@ -135,3 +141,38 @@ async def test_what_is_charged_is_the_sum_of_the_journal() -> None:
     assert family is not None
     told = [entry["kind"] for entry in family["children"][0]["history"]]
     assert told.count("lesson-not-charged") == len(world.journal("billing", "lesson-not-charged"))
+
+
+async def test_a_disputed_debit_goes_from_the_family_to_the_provider_and_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nothing runs while a form waits here: it is decided afterwards.
+    monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
+    world = await enrolled_world(0)
+    await mark(world, "2020-09-01", "present")
+    lesson = f"{PAYER}/{ENROLLMENT}/les-2020-09-01"
+    family, journal = f"/families/{story.GUARDIAN}", f"/journal/{story.PROVIDER}"
+    store = MemoryStore()
+    host = Host(world.bus, {}, Telemetry())
+    app = make_app(store, world.bus, world.sources, host, Telemetry(), sandbox=True)
+
+    async with client_of(app) as client:
+        await followed(world, store)
+        said = await client.post(f"{family}/disputes/{lesson}", data={"ground": "was-absent"})
+        await world.settle()
+        await followed(world, store)
+        seen = [(await client.get(path)).text for path in (family, journal)]
+        paid = (await client.get(f"/console/{PAYER}/disputes")).text
+        await mark(world, "2020-09-01", "absent", 2)
+        await followed(world, store)
+        after = [(await client.get(path)).text for path in (family, journal)]
+
+    assert said.status_code == 303
+    assert "вы не согласны с" in seen[0]
+    assert "Семьи не согласны со списанием" in seen[1]
+    assert "Ждут ответа: 1" in paid
+    assert "вы были правы" in after[0]
+    assert "Семьи не согласны" not in after[1]
+    assert [fact for fact, _ in world.facts("billing")][-4:] == [
+        *("lesson-charged", "dispute-opened", "charge-reversed", "dispute-settled")
+    ]

@@ -27,27 +27,30 @@ USERS = (
     "payers",
     "attendance",
     "families",
+    "disputes",
 )
 MATRIX = """
-navigator.events.v1            r  r  .  r  .  rw .  rw r  w  .  .  .
-payers.events.v1               r  r  r  r  .  rw .  rw r  .  w  .  .
-attendance.events.v1           .  .  r  .  .  rw .  rw r  .  .  w  .
-families.events.v1             r  r  .  r  .  rw .  rw r  .  .  .  w
-navigator.forwarded.v1         rw r  .  r  .  r  .  rw r  .  .  .  .
-payers.forwarded.v1            rw r  r  r  .  r  .  rw r  .  .  .  .
-attendance.forwarded.v1        .  .  rw .  .  r  .  rw r  .  .  .  .
-families.forwarded.v1          rw r  .  r  .  r  .  rw r  .  .  .  .
-calendar.events.v1             r  r  r  r  r  r  rw rw r  .  .  .  .
-enrollment.commands.v1         rw .  .  .  .  .  .  rw r  .  .  .  .
-notifications.reports.v1       .  .  .  r  rw .  .  rw r  .  .  .  .
-enrollment.events.v1           rw r  r  r  r  r  .  r  r  r  r  r  r
-certificates.events.v1         .  rw r  r  r  r  .  r  r  r  r  r  r
-billing.events.v1              r  r  rw r  r  r  .  r  r  r  r  r  r
-notifications.events.v1        .  .  .  rw r  r  .  r  r  r  r  r  r
-enrollment.dead-letters.v1     w  .  .  .  .  rw .  rw r  .  .  .  .
-certificates.dead-letters.v1   .  w  .  .  .  rw .  rw r  .  .  .  .
-billing.dead-letters.v1        .  .  w  .  .  rw .  rw r  .  .  .  .
-notifications.dead-letters.v1  .  .  .  w  .  rw .  rw r  .  .  .  .
+navigator.events.v1            r  r  .  r  .  rw .  rw r  w  .  .  .  .
+payers.events.v1               r  r  r  r  .  rw .  rw r  .  w  .  .  .
+attendance.events.v1           .  .  r  .  .  rw .  rw r  .  .  w  .  .
+families.events.v1             r  r  .  r  .  rw .  rw r  .  .  .  w  .
+disputes.events.v1             .  .  r  .  .  rw .  rw r  .  .  .  .  w
+navigator.forwarded.v1         rw r  .  r  .  r  .  rw r  .  .  .  .  .
+payers.forwarded.v1            rw r  r  r  .  r  .  rw r  .  .  .  .  .
+attendance.forwarded.v1        .  .  rw .  .  r  .  rw r  .  .  .  .  .
+families.forwarded.v1          rw r  .  r  .  r  .  rw r  .  .  .  .  .
+disputes.forwarded.v1          .  .  rw .  .  r  .  rw r  .  .  .  .  .
+calendar.events.v1             r  r  r  r  r  r  rw rw r  .  .  .  .  .
+enrollment.commands.v1         rw .  .  .  .  .  .  rw r  .  .  .  .  .
+notifications.reports.v1       .  .  .  r  rw .  .  rw r  .  .  .  .  .
+enrollment.events.v1           rw r  r  r  r  r  .  r  r  r  r  r  r  r
+certificates.events.v1         .  rw r  r  r  r  .  r  r  r  r  r  r  r
+billing.events.v1              r  r  rw r  r  r  .  r  r  r  r  r  r  r
+notifications.events.v1        .  .  .  rw r  r  .  r  r  r  r  r  r  r
+enrollment.dead-letters.v1     w  .  .  .  .  rw .  rw r  .  .  .  .  .
+certificates.dead-letters.v1   .  w  .  .  .  rw .  rw r  .  .  .  .  .
+billing.dead-letters.v1        .  .  w  .  .  rw .  rw r  .  .  .  .  .
+notifications.dead-letters.v1  .  .  .  w  .  rw .  rw r  .  .  .  .  .
 """
 EXPECTED = {
     (user, topic, letter)

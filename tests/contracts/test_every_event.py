@@ -22,6 +22,7 @@ navigator: provider-registered group-published child-registered application-subm
 payers: period-opened enrollment-closed category-set frame-agreement-set policy-set rules-published
   certificate-freeze-set nominal-corrected invoice-paid
 attendance: lesson-marked
+disputes: lesson-disputed dispute-answered
 calendar: day-opened
 """
 PUBLISHED = """
@@ -32,7 +33,7 @@ certificates: certificate-issued certificate-queued certificate-funded certifica
   certificate-frozen certificate-unfrozen nominal-changed certificate-renewed certificate-closed
 billing: account-opened funds-reserved funds-refused lesson-charged lesson-not-charged
   charge-reversed month-charged month-reversed month-adjusted reserve-released nominal-applied
-  period-expired invoice-issued invoice-settled
+  period-expired invoice-issued invoice-settled dispute-opened dispute-settled
 notifications: message-due message-suppressed message-sent message-failed delivery-reported
 """
 DECISIONS = "duplicate refused parked forwarded dead-lettered noted"

@@ -51,9 +51,12 @@ def written(directory: Path, entries: str, head: str = "payers: all\n") -> Path:
 def test_the_shipped_sources_are_the_three_of_the_region() -> None:
     sources = load_sources()
 
-    assert [source.name for source in sources] == ["attendance", "families", "navigator", "payers"]
+    assert [source.name for source in sources] == [
+        *("attendance", "disputes", "families", "navigator", "payers")
+    ]
     assert {source.name: source.decider for source in sources} == {
         "attendance": "billing",
+        "disputes": "billing",
         "families": "enrollment",
         "navigator": "enrollment",
         "payers": "enrollment",
@@ -157,7 +160,7 @@ def test_a_source_speaks_only_for_listed_payers(tmp_path: Path) -> None:
 def test_there_is_one_topic_of_each_name() -> None:
     names = [topic.name for topic in all_topics(load_sources())]
 
-    assert len(names) == len(set(names)) == 19
+    assert len(names) == len(set(names)) == 21
 
 
 def test_every_type_stands_on_a_topic_and_commands_on_theirs_alone() -> None:
@@ -176,7 +179,7 @@ def test_every_type_stands_on_a_topic_and_commands_on_theirs_alone() -> None:
     [
         ("enrollment", "navigator families payers calendar billing enrollment.commands"),
         ("certificates", "enrollment navigator families payers billing calendar"),
-        ("billing", "certificates enrollment attendance payers calendar"),
+        ("billing", "certificates enrollment attendance disputes payers calendar"),
         (
             "notifications",
             "enrollment certificates billing families navigator payers calendar "  # noqa: ISC004

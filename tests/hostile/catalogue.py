@@ -12,7 +12,8 @@ from typing import Any
 from streaming.bus import Headers
 
 PAYER = "25701000"
-NAVIGATOR, PAYERS, ATTENDANCE = "navigator", "payers", "attendance"
+NAVIGATOR, PAYERS = "navigator", "payers"
+ATTENDANCE, DISPUTES = "attendance", "disputes"
 APPLIED, DUPLICATE, REFUSED = "applied", "duplicate", "refused"
 PARKED, FORWARDED, DEAD = "parked", "forwarded", "dead-lettered"
 
@@ -71,6 +72,17 @@ def mark(lesson: str = "les-900", data: Mapping[str, Any] | None = None, **more:
 def written(value: Any) -> bytes:
     """Return JSON as a sender would write it."""
     return json.dumps(value, ensure_ascii=False).encode()
+
+
+def dispute(data: Mapping[str, Any], **more: Any) -> Any:
+    """Return a dispute of a lesson of the family that nobody marked, with something changed."""
+    plain = {
+        "enrollment_id": "enr-first",
+        "lesson_id": "les-950",
+        "guardian_id": "guardian-first",
+        "ground": "was-absent",
+    } | dict(data)
+    return event("disputes.lesson-disputed", plain, plain["enrollment_id"], **more)
 
 
 MARK = written(mark()).decode()
@@ -202,6 +214,8 @@ def _scope() -> Iterator[Hostile]:
     provider = {"provider_id": "prov-evil", "title": "Чужая", "state": "active", "revision": 1}
     foreign = event("navigator.provider-registered", provider, "prov-evil", source="/attendance")
     yield _dead("scope", "what another source may say", written(foreign), "out_of_scope")
+    disputed = dispute({}, source="/attendance")
+    yield _dead("scope", "a journal that speaks for a family", written(disputed), "out_of_scope")
 
 
 def _headers_and_sizes() -> Iterator[Hostile]:
@@ -353,6 +367,20 @@ def _business() -> Iterator[Hostile]:
     closing = {"period": "2020", "closes_on": "2020-09-02"}
     closed = event("payers.enrollment-closed", closing, "2020")
     yield one("closing enrollment tomorrow", PAYERS, closed, "too_late")
+    yield one("disputing what was not charged", DISPUTES, dispute({}), "already_finished")
+    again = dispute({"ground": "wrong-child"})
+    yield one("disputing it in other words", DISPUTES, again, "conflict")
+    strangers = dispute({"enrollment_id": "enr-nobody"})
+    yield one("disputing for nobody", DISPUTES, strangers, "unknown_enrollment")
+    attended = {
+        "enrollment_id": "enr-first",
+        "lesson_id": "les-001",
+        "by": "provider",
+        "answer": "attended",
+        "evidence": "qr",
+    }
+    answered = event("disputes.dispute-answered", attended, "enr-first")
+    yield one("answering what nobody asked", DISPUTES, answered, "not_awaiting_acceptance")
     rows = {
         "table": "billing.charging",
         "from": "2020-09-02",

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,13 +27,64 @@ pytestmark = pytest.mark.slow
 
 SEGMENTS_PLAYED = 110
 SEGMENTS_IN_STORM = 45
+LESSONS_DISPUTED_MIN, LESSONS_DISPUTED_MAX = 4, 6
 SERVICES = (enrollment, certificates, billing, notifications)
 
 
 @cache
 def story() -> tuple[Segment, ...]:
     with AUTUMN.open(encoding="utf-8") as lines:
-        return tuple(segments(lines))[:SEGMENTS_PLAYED]
+        return tuple(_disputed(tuple(segments(lines))))[:SEGMENTS_PLAYED]
+
+
+def _disputed(autumn: tuple[Segment, ...]) -> Iterator[Segment]:
+    """Yield the autumn with disputes after each segment of many marks, and then their ends.
+
+    Of the lessons that were attended one is corrected, two are answered, others left open; somebody
+    disputes the debit of an enrollment that nobody knows.
+    """
+    for number, segment in enumerate(autumn):
+        yield segment
+        attended = [
+            event
+            for event in segment
+            if event["type"] == "attendance.lesson-marked.v1" and event["data"]["mark"] == "present"
+        ][:LESSONS_DISPUTED_MAX]
+        if len(attended) < LESSONS_DISPUTED_MIN:
+            continue
+        strange = attended[0] | {"id": f"strange-{number}", "subject": f"enr-strange-{number}"}
+        strange["data"] = strange["data"] | {"enrollment_id": strange["subject"]}
+        yield [_about(event, "lesson-disputed", _SAID) for event in (*attended, strange)]
+        corrected, *others = attended
+        again = {"mark": "absent", "revision": corrected["data"]["revision"] + 50}
+        yield [
+            corrected | {"id": f"{corrected['id']}-corrected", "data": corrected["data"] | again},
+            *[_about(event, "dispute-answered", _ANSWERED) for event in (*others[:2], strange)],
+        ]
+
+
+_SAID = {"guardian_id": "guardian-00001", "ground": "was-absent"}
+_ANSWERED = {"by": "provider", "answer": "attended", "evidence": "qr"}
+
+
+def _about(mark: Mapping[str, Any], fact: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    lesson = {name: mark["data"][name] for name in ("enrollment_id", "lesson_id")}
+    return {
+        **mark,
+        "id": f"{mark['id']}-{fact}",
+        "source": "/disputes",
+        "type": f"disputes.{fact}.v1",
+        "data": {**lesson, **said},
+    }
+
+
+def _disputes(of_world: World) -> list[tuple[str, str, str, str]]:
+    """Return how disputes were opened and settled, whatever their order between payers."""
+    return sorted(
+        (data["enrollment_id"], data["lesson_id"], fact, data.get("outcome", ""))
+        for fact, data in of_world.facts("billing")
+        if fact.startswith("dispute-")
+    )
 
 
 def world(seed: int, partitions: int = 3) -> World:
@@ -57,7 +108,7 @@ async def played(
         await played_world.publish(*(event | {"id": f"{event['id']}-again"} for event in again))
         past = segment
     await played_world.settle()
-    return await outcome(played_world)
+    return await outcome(played_world) | {"disputes": _disputes(played_world)}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +123,18 @@ def calm() -> dict[str, Any]:
         return result
 
     return asyncio.run(play())
+
+
+def test_the_story_has_disputes_of_every_kind(calm: dict[str, Any]) -> None:
+    ends = {(fact, outcome) for _, _, fact, outcome in calm["disputes"]}
+    opened = sum(fact == "dispute-opened" for _, _, fact, _ in calm["disputes"])
+
+    assert ends == {
+        ("dispute-opened", ""),
+        ("dispute-settled", "corrected"),
+        ("dispute-settled", "upheld"),
+    }
+    assert opened > len(calm["disputes"]) - opened
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
@@ -196,6 +259,6 @@ async def test_paused_owners_that_wake_up_change_nothing(calm: dict[str, Any], s
         fenced += await wake()
         await haunted.settle()
 
-    assert await outcome(haunted) == calm
+    assert await outcome(haunted) | {"disputes": _disputes(haunted)} == calm
     assert fenced
     check_journals(haunted)

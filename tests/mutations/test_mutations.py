@@ -20,7 +20,7 @@ AREAS = (
     "services/notifications/",
     "streaming/",
 )
-RULE = re.compile(r"[1-9](, .+)?|docs/[a-z]+\.md.*|ARCHITECTURE\.md")
+RULE = re.compile(r"(?:[1-9]|11)(, .+)?|docs/[a-z]+\.md.*|ARCHITECTURE\.md")
 
 
 def test_the_list_is_whole() -> None:

@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 
 from contracts.sources import Sources, load_sources
 from contracts.vocabulary import (
+    AnsweredBy,
     CertificateNumber,
     ChildId,
     DebitBasis,
+    DisputeGround,
+    DisputeOutcome,
     EnrollmentId,
+    Evidence,
     FundsRefusal,
     InvoiceId,
     Kopecks,
@@ -407,6 +411,35 @@ def mark(
     )
 
 
+def disputed(
+    number: int = 1, ground: str = "was-absent", *, enrollment: str = CHESS, payer: str = PAYER
+) -> dict[str, Any]:
+    lesson = f"les-{number:03d}"
+    data = {
+        "enrollment_id": enrollment,
+        "lesson_id": lesson,
+        "guardian_id": "guardian-1",
+        "ground": ground,
+    }
+    id_ = f"dispute-{enrollment}-{lesson}-{ground}"
+    return event("disputes.lesson-disputed", payer, enrollment, data, id=id_)
+
+
+def answered(
+    number: int = 1, by: str = "provider", evidence: str = "qr", *, enrollment: str = CHESS
+) -> dict[str, Any]:
+    lesson = f"les-{number:03d}"
+    data = {
+        "enrollment_id": enrollment,
+        "lesson_id": lesson,
+        "by": by,
+        "answer": "attended",
+        "evidence": evidence,
+    }
+    id_ = f"answer-{enrollment}-{lesson}-{by}-{evidence}"
+    return event("disputes.dispute-answered", PAYER, enrollment, data, id=id_)
+
+
 @pytest.fixture
 def office() -> Office:
     return Office()
@@ -453,6 +486,13 @@ _LESSON: dict[str, Any] = {
     "mark": Mark.PRESENT,
     "revision": Revision(1),
 }
+_DISPUTED: dict[str, Any] = {
+    **_ENROLLMENT,
+    "provider_id": ProviderId(PROVIDER),
+    "lesson_id": LessonId("les-001"),
+    "lesson_date": date(2020, 9, 1),
+}
+_SUM: dict[str, Any] = {"amount_kopecks": Kopecks(1), "why": WHY}
 SAMPLES = [
     facts.AccountOpened(**_CERTIFICATE, period=PeriodId("2020"), purse=purse()),
     facts.NominalApplied(
@@ -521,6 +561,14 @@ SAMPLES = [
         paid_on=date(2020, 10, 13),
         payment_reference="ПП-1",
         amount_kopecks=Kopecks(1),
+    ),
+    facts.DisputeOpened(**_DISPUTED, ground=DisputeGround.WAS_ABSENT, **_SUM),
+    facts.DisputeSettled(
+        **_DISPUTED,
+        outcome=DisputeOutcome.UPHELD,
+        by=AnsweredBy.PAYER,
+        evidence=Evidence.NONE,
+        **_SUM,
     ),
 ]
 
@@ -861,12 +909,12 @@ async def test_the_highest_revision_counts_in_whatever_order_they_come(chess: Of
     assert chess.money() == (195_604, 804_396, 0)
 
 
-def attendance_of(*providers: str) -> Sources:
-    """Return sources of which the journals may speak for some providers alone."""
+def sources_limited_to(source: str, *providers: str) -> Sources:
+    """Return sources of which one may speak for some providers alone."""
     known = load_sources()
     limited = frozenset(map(ProviderId, providers))
-    journal_ = replace(known.by_name["attendance"], providers=limited)
-    return replace(known, by_name={**known.by_name, "attendance": journal_})
+    speaker = replace(known.by_name[source], providers=limited)
+    return replace(known, by_name={**known.by_name, source: speaker})
 
 
 @pytest.mark.parametrize(
@@ -876,7 +924,7 @@ def attendance_of(*providers: str) -> Sources:
 async def test_a_journal_speaks_for_its_own_providers_alone(
     providers: tuple[str, ...], decided: list[str]
 ) -> None:
-    office = Office(sources=attendance_of(*providers))
+    office = Office(sources=sources_limited_to("attendance", *providers))
     marked = mark(1, "2020-09-01")
 
     await office.hears(day(AUGUST), period(), issued(), enrolled(), day("2020-09-01"), marked)
@@ -917,6 +965,146 @@ async def test_w5_the_life_of_w1(chess: Office) -> None:
         (0, 0, 50_286),
     ]
     assert chess.told("period-expired", "expired_kopecks") == [949_714]
+
+
+# --- disputes ----------------------------------------------------------------------------------
+
+
+def settlements(office: Office) -> list[Any]:
+    return office.told("dispute-settled", "lesson_id", "outcome", "by")
+
+
+async def test_a_dispute_moves_no_money_and_an_answer_neither(chess: Office) -> None:
+    await chess.hears(mark(1, "2020-09-01"))
+    before = chess.money()
+
+    await chess.hears(disputed(), answered())
+
+    told = chess.told("dispute-opened", "lesson_id", "ground", "amount_kopecks", "provider_id")
+    assert told == [("les-001", "was-absent", 25_149, PROVIDER)]
+    assert settlements(chess) == [("les-001", "upheld", "provider")]
+    assert chess.money() == before == (195_604, 779_247, 25_149)
+    assert [name for name, _ in chess.facts()][-3:] == [
+        *("lesson-charged", "dispute-opened", "dispute-settled")
+    ]
+
+
+async def test_a_corrected_mark_settles_the_dispute_in_its_own_decision(chess: Office) -> None:
+    corrected_ = mark(1, "2020-09-01", "absent", 2)
+    await chess.hears(mark(1, "2020-09-01"), disputed(), corrected_)
+
+    reversed_, settled = chess.world.journal("billing")[-2:]
+    places = [
+        tuple(record[name] for name in ("causetopic", "causepartition", "causeoffset"))
+        for record in (reversed_, settled)
+    ]
+    assert reversed_["type"] == "billing.charge-reversed.v1"
+    assert settled["type"] == "billing.dispute-settled.v1"
+    assert places[0] == places[1]
+    assert "input" not in settled["data"]
+    assert settlements(chess) == [("les-001", "corrected", None)]
+    assert chess.money() == (195_604, 804_396, 0)
+
+
+async def test_a_lesson_is_disputed_once_also_if_it_is_charged_anew(chess: Office) -> None:
+    again = disputed(ground="wrong-child")
+    await chess.hears(mark(1, "2020-09-01"), disputed(), mark(1, "2020-09-01", "absent", 2))
+    await chess.hears(mark(1, "2020-09-01", "present", 3), disputed() | {"id": "copy"}, again)
+
+    assert chess.decided(disputed() | {"id": "copy"}) == ["duplicate"]
+    assert chess.decided(again) == ["refused:conflict"]
+    assert chess.told("dispute-opened", "lesson_id") == ["les-001"]
+    assert len(chess.told("lesson-charged", "lesson_id")) == 2
+
+
+async def test_what_is_not_charged_is_not_disputed_and_the_refusal_is_sticky(
+    chess: Office,
+) -> None:
+    unknown = disputed(enrollment="enr-nobody")
+    elsewhere = disputed(payer=ELSEWHERE) | {"id": "elsewhere"}
+    early = disputed(1)
+    await chess.hears(mark(2, "2020-09-01", "absent"), unknown, elsewhere, early, disputed(2))
+    await chess.hears(mark(1, "2020-09-01"), early | {"id": "later"})
+
+    assert chess.decided(unknown) == ["refused:unknown_enrollment"]
+    assert chess.decided(elsewhere) == ["refused:unknown_enrollment"]
+    assert chess.decided(early) == ["refused:already_finished"]
+    assert chess.decided(disputed(2)) == ["refused:already_finished"]
+    assert chess.decided(early | {"id": "later"}) == ["duplicate"]
+    assert chess.told("dispute-opened", "lesson_id") == []
+
+
+async def test_a_dispute_of_an_enrollment_that_led_to_nothing_is_refused(office: Office) -> None:
+    await office.hears(day(AUGUST), period(), led_to_nothing(), disputed(), answered())
+
+    assert office.decided(disputed()) == ["refused:agreement_not_active"]
+    assert office.decided(answered()) == ["refused:agreement_not_active"]
+
+
+async def test_the_first_answer_counts(chess: Office) -> None:
+    early, second, late = answered(2), answered(1, "payer"), answered(3)
+    await chess.hears(*[mark(number, "2020-09-01") for number in (1, 2, 3)], early)
+    await chess.hears(*map(disputed, (1, 2, 3)), answered(), answered() | {"id": "copy"}, second)
+    await chess.hears(mark(3, "2020-09-01", "ill", 2), late, answered(4, enrollment="enr-nobody"))
+
+    assert chess.decided(early) == ["refused:not_awaiting_acceptance"]
+    assert chess.decided(answered() | {"id": "copy"}) == ["duplicate"]
+    assert chess.decided(second) == ["refused:conflict"]
+    assert chess.decided(late) == ["refused:already_finished"]
+    assert settlements(chess) == [
+        ("les-001", "upheld", "provider"),
+        ("les-003", "corrected", None),
+    ]
+
+
+async def test_an_end_settles_what_it_takes_back(chess: Office) -> None:
+    await chess.hears(day("2020-09-10"), mark(1, "2020-09-02"), mark(2, "2020-09-08"))
+    await chess.hears(disputed(1), disputed(2), ended("2020-09-05"))
+
+    assert settlements(chess) == [("les-002", "corrected", None)]
+
+
+async def test_a_place_that_became_free_is_taken_after_the_dispute_was_settled(
+    open_office: Office,
+) -> None:
+    await open_office.hears(used_up(1), day("2020-09-05"))
+    await open_office.hears(mark(1, "2020-09-01"), mark(2, "2020-09-02"), disputed(1))
+    await open_office.hears(mark(1, "2020-09-01", "absent", 2))
+
+    assert [name for name, _ in open_office.facts()][-3:] == [
+        *("charge-reversed", "dispute-settled", "lesson-charged")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "decided"),
+    [
+        pytest.param("2020-09-15", "applied", id="marks may still be corrected"),
+        pytest.param("2020-09-16", "refused:too_late", id="a day more"),
+    ],
+)
+async def test_disputes_are_taken_until_the_release(chess: Office, last: str, decided: str) -> None:
+    await chess.hears(mark(1, "2020-09-01"), mark(2, "2020-09-01"), disputed(2))
+    await chess.hears(ended("2020-09-05"), day(last), disputed(1), answered(2))
+
+    assert chess.decided(disputed(1)) == [decided]
+    # What was asked in time may be answered at any time.
+    assert settlements(chess) == [("les-002", "upheld", "provider")]
+
+
+@pytest.mark.parametrize(
+    ("providers", "decided"),
+    [((PROVIDER, "prov-2"), ["applied"]), (("prov-2",), ["refused:out_of_scope"])],
+)
+async def test_a_source_disputes_for_its_own_providers_alone(
+    providers: tuple[str, ...], decided: list[str]
+) -> None:
+    office = Office(sources=sources_limited_to("disputes", *providers))
+    await office.hears(day(AUGUST), period(), issued(), enrolled(), day("2020-09-01"))
+
+    await office.hears(mark(1, "2020-09-01"), disputed())
+
+    assert office.decided(disputed()) == decided
 
 
 def used_up(lessons: int) -> dict[str, Any]:
@@ -1539,6 +1727,8 @@ histories = st.lists(
         st.tuples(st.just("end"), st.integers(0, 9), st.just(""), st.just(0)),
         st.tuples(st.just("correct"), st.integers(0, 1_300_000), st.just(""), st.just(0)),
         st.tuples(st.just("second"), st.integers(0, 1), st.just(""), st.just(0)),
+        st.tuples(st.just("dispute"), st.integers(1, 6), st.just("was-absent"), st.just(0)),
+        st.tuples(st.just("answer"), st.integers(1, 6), st.just("provider"), st.just(0)),
     ),
     min_size=1,
     max_size=30,
@@ -1561,6 +1751,10 @@ def told(history: Iterable[tuple[str, int, str, int]]) -> list[dict[str, Any]]:
             case "correct":
                 corrections += 1
                 events.append(corrected(number, corrections))
+            case "dispute":
+                events.append(disputed(number, value))
+            case "answer":
+                events.append(answered(number, value))
             case "second":
                 events.append(
                     mark(number + 1, f"2020-09-0{number + 1}", enrollment=MUSIC, revision=1)
@@ -1603,6 +1797,45 @@ async def test_the_books_agree_with_a_second_count_and_copies_change_nothing(
     assert await office.rebuilt() == await office.state()
 
 
+@given(history=histories, seed=st.integers(0, 3))
+@settings(max_examples=25, deadline=None)
+async def test_disputes_change_nothing_but_themselves(
+    history: list[tuple[str, int, str, int]], seed: int
+) -> None:
+    everything = told(history)
+    disputing, calm = Office(seed), Office(seed)
+    await lived(disputing, "ATTENDED_LESSONS", everything)
+    await lived(calm, "ATTENDED_LESSONS", [e for e in everything if e["source"] != "/disputes"])
+
+    others = [fact for fact in disputing.facts() if not fact[0].startswith("dispute-")]
+    assert others == calm.facts()
+    check_disputes(disputing)
+
+
+def check_disputes(office: Office) -> None:
+    """Each is about a charge that stands, and ends once: with that charge, or by an answer."""
+    charges: set[str] = set()
+    disputes: dict[str, str] = {}
+    names = [name for name, _ in office.facts()]
+    for at, (name, data) in enumerate(office.facts()):
+        match name:
+            case "lesson-charged":
+                charges.add(data["lesson_id"])
+            case "charge-reversed":
+                charges.discard(data["lesson_id"])
+                is_open = disputes.get(data["lesson_id"]) == "open"
+                assert is_open == (names[at + 1 : at + 2] == ["dispute-settled"])
+            case "dispute-opened":
+                assert data["lesson_id"] in charges
+                assert disputes.setdefault(data["lesson_id"], "open") == "open"
+            case "dispute-settled":
+                assert disputes[data["lesson_id"]] == "open"
+                disputes[data["lesson_id"]] = data["outcome"]
+                assert (data["lesson_id"] in charges) == (data["outcome"] == "upheld")
+            case _:
+                pass
+
+
 def business(state: Mapping[int, Mapping[str, bytes]]) -> dict[tuple[int, str], bytes]:
     """Return what is billing's own in its store; the runtime's names begin with a line."""
     return {
@@ -1625,7 +1858,7 @@ def check_lessons(office: Office) -> None:
         heard = data.get("input", {})
         if heard.get("type") == "enrollment.enrollment-ended.v1" and "data" in heard:
             ended_on = heard["data"]["ended_on"]
-        if data.get("enrollment_id") != CHESS or "lesson_id" not in data:
+        if data.get("enrollment_id") != CHESS or "mark" not in data:
             continue
         lesson = data["lesson_id"]
         marks[lesson] = (data["revision"], data["mark"], data["lesson_date"])

@@ -89,6 +89,7 @@ def test_every_fact_the_table_names_is_listened_to() -> None:
     assert named == {model.type.removesuffix(".v1") for model in TOLD}
     assert set(words) - named == {
         "billing.balance-low",
+        "billing.dispute-upheld",
         "billing.lessons-left-low",
         "certificates.period-ends-soon",
         "enrollment.application-overdue",
@@ -391,6 +392,28 @@ async def test_one_message_for_each_event_person_and_channel() -> None:
     assert set(told.values()) == {1}
     assert len(told) == 5 * 3 + 1
     assert len(set(ids)) == len(ids)
+
+
+# --- disputes ----------------------------------------------------------------------------------
+
+
+async def test_a_dispute_is_told_to_who_can_answer_and_its_answer_to_the_family() -> None:
+    town = await open_town()
+    corrected: dict[str, Any] = {
+        "outcome": "corrected",
+        "by": None,
+        "evidence": None,
+        "lesson_id": "les-00002",
+    }
+
+    await town.hears(fact("billing.dispute-opened"), fact("billing.dispute-settled"))
+    await town.hears(fact("billing.dispute-settled", **corrected))
+
+    assert [(message["recipient_id"], message["template"]) for message in town.due()] == [
+        ("prov-00001", "dispute-opened"),
+        (PAYER, "dispute-opened"),
+        ("guard-00001", "dispute-upheld"),
+    ]
 
 
 # --- waiting -----------------------------------------------------------------------------------

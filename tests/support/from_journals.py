@@ -12,7 +12,10 @@ Place = tuple[str, int, int]
 Decision = tuple[str, str | None]
 """As `pfdo inputs` says it: the decision and its reason."""
 
-DECIDED_BY_BILLING = ("attendance.", "payers.nominal-corrected.", "payers.invoice-paid.")
+DECIDED_BY_BILLING = (
+    *("attendance.", "disputes."),
+    *("payers.nominal-corrected.", "payers.invoice-paid."),
+)
 DECIDED_BY_CERTIFICATES = (
     "navigator.certificate-requested.",
     "payers.category-set.",

@@ -21,7 +21,15 @@ CHILDREN = {f"child-{n}": (PAYERS[n % 2], birth) for n, birth in enumerate(BIRTH
 PROVIDERS = {"prov-a": PAYERS[0], "prov-b": PAYERS[1]}
 GROUPS = {"grp-a1": "prov-a", "grp-a2": "prov-a", "grp-b1": "prov-b", "grp-b2": "prov-b"}
 CONSENTS = ["application", "terms", "personal-data", "parent-share"]
-MARKS = ("present",) * 8 + ("absent", "ill", "excused", "cancelled", "cancelled", "made-up")
+GROUNDS = ("was-absent", "was-absent", "lesson-cancelled", "wrong-child")
+MARKS: tuple[str, ...] = ("present",) * 8 + (
+    "absent",
+    "ill",
+    "excused",
+    "cancelled",
+    "cancelled",
+    "made-up",
+)
 JUMPS = (1,) * 24 + (2, 2, 2, 3, 3, 5, 11, 17)
 CHARGE_ABSENCE = [
     {"id": "missed", "when": {"mark": ["ill", "excused", "cancelled"]}, "then": {"charge": False}},
@@ -122,6 +130,8 @@ class RoughPlay:
             *[self._apply] * 16,
             *[self._answer] * 28,
             *[self._mark] * (160 if self._is_kind else 60),
+            *[self._dispute] * (20 if self._is_kind else 8),
+            *[self._answer_dispute] * (10 if self._is_kind else 5),
             *[self._terminate] * (2 if self._is_kind else 5),
             *[self._change_group] * 4,
             *[self._request] * 4,
@@ -168,11 +178,11 @@ class RoughPlay:
         event = self._random.choice(self._said)
         data = dict(event["data"])
         if self._random.random() < 0.4:
-            for name in ("reason", "mark", "waitlist_ok", "nominal_kopecks", "payment_reference"):
+            others = {"mark": "ill", "waitlist_ok": False, "nominal_kopecks": 1}
+            others |= {"ground": "wrong-child", "evidence": "none"}
+            for name in (*others, "reason", "payment_reference"):
                 if name in data:
-                    data[name] = {"mark": "ill", "waitlist_ok": False, "nominal_kopecks": 1}.get(
-                        name, "Иначе"
-                    )
+                    data[name] = others.get(name, "Иначе")
         type_ = event["type"].removesuffix(".v1")
         return self._line(type_, event.get("partitionkey"), event["subject"], data)
 
@@ -352,13 +362,16 @@ class RoughPlay:
 
     def _mark(self) -> tuple[str, str | None, str, dict[str, Any]]:
         enrollment, payer = self._enrollment(is_accepted=True)
-        number = self._random.randrange(8)
+        number, marks = self._random.randrange(8), MARKS
+        if self._random.random() < 0.1:  # who is asked about a lesson looks again
+            payer, enrollment, lesson_id = self._lesson_said("disputes.lesson-disputed")
+            number, marks = int(lesson_id.removeprefix("les-")), ("present", "absent", "cancelled")
         subject = f"{enrollment} {number}"
         lesson = self._day - dt.timedelta(self._random.choice((0, 0, 1, 2, 4, 9, -1, -3, -40)))
         if self._random.random() < 0.8:  # the date it had before
             for event in self._said:
                 data = event["data"]
-                if (data.get("enrollment_id"), data.get("lesson_id")) == (
+                if "lesson_date" in data and (data["enrollment_id"], data["lesson_id"]) == (
                     enrollment,
                     f"les-{number}",
                 ):
@@ -367,11 +380,45 @@ class RoughPlay:
             "enrollment_id": enrollment,
             "lesson_id": f"les-{number}",
             "lesson_date": str(lesson),
-            "mark": self._random.choice(MARKS),
+            "mark": self._random.choice(marks),
             "evidence": "journal",
             "revision": self._revision("mark", subject),
         }
         return "attendance.lesson-marked", payer, enrollment, data
+
+    def _lesson_said(self, word: str) -> tuple[str, str, str]:
+        """Return payer, enrollment and lesson of something said lately, or of a random lesson."""
+        said = [
+            event
+            for event in self._said
+            if event["type"] == f"{word}.v1" and event["data"].get("mark", "present") == "present"
+        ]
+        if said and self._random.random() < 0.8:
+            about = self._random.choice(said[-10:])
+            return about["partitionkey"], about["subject"], about["data"]["lesson_id"]
+        enrollment, payer = self._enrollment(is_accepted=True)
+        return payer, enrollment, f"les-{self._random.randrange(8)}"
+
+    def _dispute(self) -> tuple[str, str | None, str, dict[str, Any]]:
+        payer, enrollment, lesson = self._lesson_said("attendance.lesson-marked")
+        data = {
+            "enrollment_id": enrollment,
+            "lesson_id": lesson,
+            "guardian_id": "guard-1",
+            "ground": self._random.choice(GROUNDS),
+        }
+        return "disputes.lesson-disputed", payer, enrollment, data
+
+    def _answer_dispute(self) -> tuple[str, str | None, str, dict[str, Any]]:
+        payer, enrollment, lesson = self._lesson_said("disputes.lesson-disputed")
+        data = {
+            "enrollment_id": enrollment,
+            "lesson_id": lesson,
+            "by": self._random.choice(("provider", "provider", "payer")),
+            "answer": "attended",
+            "evidence": self._random.choice(("journal", "qr", "biometric", "none")),
+        }
+        return "disputes.dispute-answered", payer, enrollment, data
 
     def _change_group(self) -> tuple[str, str | None, str, dict[str, Any]]:
         return self._group(self._random.choice([*GROUPS]))

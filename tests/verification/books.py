@@ -104,6 +104,7 @@ async def _play(world: World) -> None:
     for number, segment in enumerate(story):
         if number == len(story) // 2:
             await _misbehave(world, story[number - 1])
+            await _dispute(world)
         await world.publish(*segment)
         await world.settle()
     for date in YEAR_END:
@@ -126,6 +127,50 @@ async def _misbehave(world: World, segment: list[dict[str, Any]]) -> None:
         )
     await world.publish(*(event for event in segment if event["source"] != "/calendar"))
     await world.settle()
+
+
+async def _dispute(world: World) -> None:
+    """Dispute four debits: one is corrected, two are answered, one stays open."""
+    back = {_about(fact) for fact in world.journal("billing", "charge-reversed")}
+    charged = [
+        fact for fact in world.journal("billing", "lesson-charged") if _about(fact) not in back
+    ][-4:]
+    for number, fact in enumerate(charged):
+        names = ("enrollment_id", "lesson_id")
+        lesson = {name: fact["data"][name] for name in names}
+        said = lesson | {"guardian_id": "guardian-00001", "ground": "was-absent"}
+        await world.publish(_said("disputes.lesson-disputed", fact, said, number))
+        await world.settle()
+        if number == 0:
+            corrected = {name: fact["data"][name] for name in ("lesson_date", "revision")}
+            corrected |= {"mark": "absent", "evidence": "journal"}
+            corrected["revision"] += 1
+            mark = _said("attendance.lesson-marked", fact, lesson | corrected, number)
+            await world.publish(mark)
+        elif number in (1, 2):
+            answer = {"by": "provider", "answer": "attended", "evidence": "qr"}
+            await world.publish(_said("disputes.dispute-answered", fact, lesson | answer, number))
+        await world.settle()
+
+
+def _about(fact: Mapping[str, Any]) -> tuple[str, str, str]:
+    return fact["partitionkey"], fact["data"]["enrollment_id"], fact["data"]["lesson_id"]
+
+
+def _said(
+    type_: str, about: Mapping[str, Any], data: Mapping[str, Any], number: int
+) -> dict[str, Any]:
+    stream = type_.partition(".")[0]
+    return {
+        "specversion": "1.0",
+        "id": f"about-a-debit-{stream}-{number}-{type_.rpartition('-')[2]}",
+        "source": f"/{stream}",
+        "type": f"{type_}.v1",
+        "time": about["time"],
+        "subject": data["enrollment_id"],
+        "partitionkey": about["partitionkey"],
+        "data": dict(data),
+    }
 
 
 def _mark(enrollment_id: str, id_: str) -> dict[str, Any]:

@@ -141,6 +141,70 @@ def applied_twice() -> Planted:
     return books.changed(found, change), {first["id"], found[2]["id"]}
 
 
+def disputed(change: Callable[[dict[str, Any]], None]) -> Planted:
+    return change_in_data(BILLING, "dispute-opened", change)
+
+
+def dispute_of_another_sum() -> Planted:
+    return disputed(add("amount_kopecks", 1))
+
+
+def dispute_on_another_ground() -> Planted:
+    return disputed(to("ground", "wrong-child"))
+
+
+def dispute_nobody_opened() -> Planted:
+    """What was disputed is taken for a note: its end is the end of nothing."""
+    books = played()
+    settled = of_outcome("upheld")
+    lesson = [settled[2]["data"][name] for name in ("enrollment_id", "lesson_id")]
+    opened = books.find(
+        BILLING,
+        "dispute-opened",
+        lambda e: [e["data"][name] for name in ("enrollment_id", "lesson_id")] == lesson,
+    )
+    noted = {"type": "billing.input-noted.v1", "data": {"input": opened[2]["data"]["input"]}}
+    return books.changed(opened, lambda e: e.update(noted)), {settled[2]["id"]}
+
+
+def of_outcome(outcome: str) -> Any:
+    return played().find(BILLING, "dispute-settled", lambda e: e["data"]["outcome"] == outcome)
+
+
+def dispute_settled_twice() -> Planted:
+    place, _, event = of_outcome("upheld")
+    records = list(played().records[place])
+    data = {name: value for name, value in event["data"].items() if name != "input"}
+    again = canonical(event | {"id": "billing:again", "data": data})
+    books = played().with_records(place, [*records, replace(records[-1], value=again)])
+    return books, {"billing:again"}
+
+
+def dispute_upheld_by_nobody() -> Planted:
+    found = of_outcome("upheld")
+    return played().changed(found, lambda e: e["data"].update(by="payer")), {found[2]["id"]}
+
+
+def dispute_upheld_although_the_money_went_back() -> Planted:
+    found = of_outcome("corrected")
+    return played().changed(found, lambda e: e["data"].update(outcome="upheld")), {found[2]["id"]}
+
+
+def dispute_corrected_although_the_money_stayed() -> Planted:
+    found = of_outcome("upheld")
+
+    def change(event: dict[str, Any]) -> None:
+        event["data"]["outcome"] = "corrected"
+
+    return played().changed(found, change), {found[2]["id"]}
+
+
+def dispute_that_goes_on_although_the_money_went_back() -> Planted:
+    place, index, _ = found = of_outcome("corrected")
+    reversed_ = orjson.loads(played().records[place][index - 1].value or b"")
+    return played().without(found), {reversed_["id"]}
+
+
 def waits_too_long() -> Planted:
     """Nobody gave up a mark of an enrollment that never came."""
     books = played()
@@ -630,6 +694,14 @@ FAULTS = [
     ("I02", purse_that_moved_by_another_sum),
     ("I02", purse_moved_without_being_opened),
     ("I03", applied_twice),
+    ("I03", dispute_of_another_sum),
+    ("I03", dispute_on_another_ground),
+    ("I03", dispute_nobody_opened),
+    ("I03", dispute_settled_twice),
+    ("I03", dispute_upheld_by_nobody),
+    ("I03", dispute_upheld_although_the_money_went_back),
+    ("I03", dispute_corrected_although_the_money_stayed),
+    ("I03", dispute_that_goes_on_although_the_money_went_back),
     ("I05", paid_more_than_invoiced),
     ("I05", invoice_that_is_not_its_lines),
     ("I05", paid_without_an_invoice),

@@ -10,10 +10,14 @@ from datetime import date
 from typing import TypeAlias
 
 from contracts.vocabulary import (
+    AnsweredBy,
     CertificateNumber,
     ChildId,
     DebitBasis,
+    DisputeGround,
+    DisputeOutcome,
     EnrollmentId,
+    Evidence,
     FundsRefusal,
     InvoiceId,
     Kopecks,
@@ -247,6 +251,38 @@ class InvoiceSettled:
     amount_kopecks: Kopecks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeOpened:
+    """A family disputes the debit of a lesson; `amount_kopecks` is what was charged."""
+
+    child_id: ChildId
+    certificate_number: CertificateNumber
+    enrollment_id: EnrollmentId
+    provider_id: ProviderId
+    lesson_id: LessonId
+    lesson_date: date
+    ground: DisputeGround
+    amount_kopecks: Kopecks
+    why: Why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeSettled:
+    """The debit was taken back, or it stands; `by` and `evidence` are those of an answer."""
+
+    child_id: ChildId
+    certificate_number: CertificateNumber
+    enrollment_id: EnrollmentId
+    provider_id: ProviderId
+    lesson_id: LessonId
+    lesson_date: date
+    outcome: DisputeOutcome
+    by: AnsweredBy | None = None
+    evidence: Evidence | None = None
+    amount_kopecks: Kopecks
+    why: Why
+
+
 AccountFact: TypeAlias = AccountOpened | NominalApplied | PeriodExpired
 """Names child and period."""
 
@@ -262,4 +298,6 @@ Fact: TypeAlias = (
     | ReserveReleased
     | InvoiceIssued
     | InvoiceSettled
+    | DisputeOpened
+    | DisputeSettled
 )

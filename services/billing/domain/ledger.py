@@ -25,6 +25,8 @@ from contracts.vocabulary import (
 from services.billing.domain.facts import (
     AccountOpened,
     ChargeReversed,
+    DisputeOpened,
+    DisputeSettled,
     Fact,
     FundsRefused,
     FundsReserved,
@@ -151,7 +153,7 @@ class Book:
                         kopecks=of_period,
                         certificate=None,
                     )
-            case FundsRefused() | LessonNotCharged():
+            case FundsRefused() | LessonNotCharged() | DisputeOpened() | DisputeSettled():
                 pass
 
     def _available_to(self, payer: PayerCode, fact: "_OfEnrollment") -> AccountName:

@@ -1,13 +1,16 @@
 """What a family reads about its money: plain Russian, with the numbers in it.
 
-Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8).
+Only sentences; what is decided stands elsewhere (docs/rules.md, sections 5 to 8, 11).
 """
 
 from collections.abc import Mapping
 from datetime import date
 
 from contracts.vocabulary import (
+    AnsweredBy,
     DebitBasis,
+    DisputeGround,
+    Evidence,
     FundsRefusal,
     InputRefusal,
     Kopecks,
@@ -219,6 +222,50 @@ def _lowered(says: str) -> str:
     return words if is_abbreviation else words[:1].lower() + words[1:]
 
 
+# --- disputes ----------------------------------------------------------------------------------
+
+_GROUNDS: Mapping[DisputeGround, str] = {
+    DisputeGround.WAS_ABSENT: "ребёнка не было на занятии {day}",
+    DisputeGround.LESSON_CANCELLED: "занятия {day} не было",
+    DisputeGround.WRONG_CHILD: "на занятии {day} отметили не того ребёнка",
+}
+_ANSWERED: Mapping[AnsweredBy, str] = {
+    AnsweredBy.PROVIDER: "Организация ответила",
+    AnsweredBy.PAYER: "Уполномоченный орган ответил",
+}
+_EVIDENCE: Mapping[Evidence, str] = {
+    Evidence.JOURNAL: "есть запись в журнале",
+    Evidence.QR: "есть отметка по QR-коду",
+    Evidence.BIOMETRIC: "есть биометрическая отметка",
+    Evidence.NONE: "других подтверждений нет",
+}
+
+
+def disputed(lesson_date: date, ground: DisputeGround, amount: Kopecks) -> str:
+    """Return what a family says about a debit, and what happens to the money meanwhile."""
+    said = _GROUNDS[ground].format(day=day_and_month(lesson_date))
+    return (
+        f"Семья сообщает, что {said}. За занятие списано {rubles(amount)}: "
+        "деньги остаются на месте, пока организация не исправит отметку или не ответит."
+    )
+
+
+def upheld(lesson_date: date, by: AnsweredBy, evidence: Evidence, amount: Kopecks) -> str:
+    """Return that the child was at the lesson, who says so and what that rests on."""
+    return (
+        f"{_ANSWERED[by]}, что ребёнок был на занятии {day_and_month(lesson_date)}: "
+        f"{_EVIDENCE[evidence]}. Списание {rubles(amount)} остаётся."
+    )
+
+
+def corrected(lesson_date: date, amount: Kopecks) -> str:
+    """Return that the money came back."""
+    return (
+        f"Вопрос о занятии {day_and_month(lesson_date)} решён: "
+        f"списание {rubles(amount)} отменено, деньги вернулись в бронь."
+    )
+
+
 # --- what is answered to providers and payers --------------------------------------------------
 
 
@@ -248,6 +295,37 @@ def refused_mark(
             return "Этот журнал не может ставить отметки за организацию, с которой договор."
         case _:
             raise ValueError(f"{reason} is no reason against a mark")
+
+
+def refused_dispute(reason: InputRefusal) -> str:
+    """Return why the debit of a lesson cannot be disputed, and what the family can do."""
+    match reason:
+        case InputRefusal.AGREEMENT_NOT_ACTIVE:
+            return "Договора по этому зачислению нет: за занятия по нему не списывали."
+        case InputRefusal.UNKNOWN_ENROLLMENT:
+            return "Такого зачисления в этом муниципалитете нет. Откройте страницу заново."
+        case InputRefusal.TOO_LATE:
+            return (
+                "Срок исправления отметок прошёл, деньги уже рассчитаны. "
+                "Обратитесь в организацию или в уполномоченный орган муниципалитета."
+            )
+        case InputRefusal.ALREADY_FINISHED:
+            return "Списания за это занятие нет или оно уже отменено: возвращать нечего."
+        case InputRefusal.OUT_OF_SCOPE:
+            return "Этот источник не может говорить о занятиях организации, с которой договор."
+        case _:
+            raise ValueError(f"{reason} is no reason against a dispute")
+
+
+def refused_answer(reason: InputRefusal) -> str:
+    """Return why an answer settles nothing."""
+    match reason:
+        case InputRefusal.NOT_AWAITING_ACCEPTANCE:
+            return "Об этом занятии семья не спрашивала: отвечать не на что."
+        case InputRefusal.ALREADY_FINISHED:
+            return "Вопрос об этом занятии уже решён."
+        case _:
+            return refused_dispute(reason)
 
 
 def refused_unknown_enrollment(enrollment_id: str) -> str:

@@ -52,6 +52,8 @@ class Resource(StrEnum):
     """A provider's groups, marks, applications, money."""
     CONSOLE = "console"
     """A payer's budget, rules, invoices, reports."""
+    DISPUTES = "disputes"
+    """Debits that families do not agree with: to say so, to see those of a payer, to answer."""
     LETTERS = "letters"
     """Parked and dead letters."""
     RECORD = "record"
@@ -158,6 +160,13 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
         },
         (Resource.CONSOLE, Action.PROPOSE): {Role.PAYER: _OWN, Role.OPERATOR: _ALL},
         (Resource.CONSOLE, Action.APPROVE): {Role.PAYER: _OWN, Role.OPERATOR: _ALL},
+        (Resource.DISPUTES, Action.READ): {
+            Role.PAYER: _OWN,
+            Role.OPERATOR: _ALL,
+            Role.AUDITOR: _ALL,
+        },
+        (Resource.DISPUTES, Action.WRITE): {Role.GUARDIAN: _OWN},
+        (Resource.DISPUTES, Action.ACT): {Role.PROVIDER: _OWN, Role.PAYER: _OWN},
         (Resource.LETTERS, Action.READ): {Role.OPERATOR: _ALL, Role.AUDITOR: _ALL},
         (Resource.LETTERS, Action.ACT): {Role.OPERATOR: _ALL},
         (Resource.RECORD, Action.READ): {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
@@ -90,6 +90,29 @@ class Line:
     free: str
     told: str
     tone: str
+    dispute: Mapping[str, str] | None = None
+    """Of a debit the family did not agree with: in what state that is, and since when."""
+    offer: Mapping[str, str] | None = None
+    """Of a debit that stands: which enrollment and lesson to say so about."""
+
+
+Lesson: TypeAlias = tuple[str, str]
+"""Enrollment and lesson."""
+
+
+@dataclass(slots=True)
+class _Debit:
+    """What became of the debit of a lesson."""
+
+    lesson: Lesson
+    was_disputed: bool = False
+    stands: bool = True
+    dispute: Mapping[str, Any] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the family may say that it does not agree."""
+        return self.stands and not self.was_disputed
 
 
 def family_page(
@@ -104,6 +127,7 @@ def family_page(
     return {
         "guardian_id": family["guardian_id"],
         "guardian": names.get(family["guardian_id"]),
+        "grounds": list(wording.GROUNDS.items()),
         "today": full_date(now) if now is not None else "",
         "children": children,
         "messages": messages[:MESSAGES_SHOWN],
@@ -118,7 +142,7 @@ def _child(
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
-    history = _history(child["history"], known, today)
+    history = _history(child, known, today)
     return {
         "id": child["child_id"],
         "name": names.get(child["child_id"]),
@@ -312,11 +336,11 @@ def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _history(
-    entries: Sequence[Mapping[str, Any]],
-    enrollments: Mapping[str, Mapping[str, Any]],
-    today: str | None,
+    child: Mapping[str, Any], enrollments: Mapping[str, Mapping[str, Any]], today: str | None
 ) -> list[Line]:
+    entries = child["history"]
     lines: list[Line] = []
+    debits = _debits(entries)
     moved = _moves_of_balance(entries)
     for _, of_day in groupby(entries, key=lambda entry: entry["day"]):
         found = list(of_day)
@@ -327,6 +351,7 @@ def _history(
                 enrollments.get(entry["enrollment_id"] or "", {}),
                 today,
                 is_balance_told=id(entry) in moved,
+                debit=debits.get(id(entry)),
             )
             for entry in found
             if not any(
@@ -335,6 +360,39 @@ def _history(
             )
         ]
     return lines
+
+
+def disputable(child: Mapping[str, Any]) -> set[Lesson]:
+    """Return enrollment and lesson of the debits that a family may say it does not agree with."""
+    return {debit.lesson for debit in _debits(child["history"]).values() if debit.is_open}
+
+
+def _debits(entries: Sequence[Mapping[str, Any]]) -> dict[int, _Debit]:
+    """Return the debits of lessons in a history, the latest first, by the identity of the entry.
+
+    A lesson is disputed once; what was released is not corrected any more.
+    """
+    found: dict[int, _Debit] = {}
+    latest: dict[Lesson, _Debit] = {}
+    released = set()
+    for entry in reversed(entries):
+        lesson = (str(entry["enrollment_id"]), str(entry["lesson_id"]))
+        before = latest.get(lesson)
+        match entry["kind"]:
+            case "lesson-charged":
+                was_disputed = before is not None and before.was_disputed
+                latest[lesson] = found[id(entry)] = _Debit(lesson, was_disputed=was_disputed)
+            case "charge-reversed" if before is not None:
+                before.stands = False
+            case "dispute-opened" if before is not None:
+                before.dispute, before.was_disputed = entry["dispute"], True
+            case "reserve-released":
+                released.add(lesson[0])
+            case _:
+                pass
+    for debit in found.values():
+        debit.stands = debit.stands and debit.lesson[0] not in released
+    return found
 
 
 def money_moved(child: Mapping[str, Any], today: str | None) -> list[Line]:
@@ -369,6 +427,7 @@ def _line(
     today: str | None,
     *,
     is_balance_told: bool,
+    debit: _Debit | None = None,
 ) -> Line:
     kind, amount, free = entry["kind"], entry["amount_kopecks"], entry["balance_kopecks"]
     return Line(
@@ -381,7 +440,22 @@ def _line(
         free=rubles(free) if is_balance_told else "",
         told=wording.told(entry.get("told", {}), today),
         tone=_TONES.get(kind, "still"),
+        dispute=None if debit is None else _dispute(debit.dispute, today),
+        offer=_offer(debit) if debit is not None and debit.is_open else None,
     )
+
+
+def _dispute(dispute: Mapping[str, Any] | None, today: str | None) -> Mapping[str, str] | None:
+    if dispute is None:
+        return None
+    state, tone, since = wording.DISPUTES[dispute["outcome"] or "open"]
+    day = dispute["opened_on"] if dispute["outcome"] is None else dispute["settled_on"]
+    return {"state": state, "tone": tone, "since": since.format(day=wording.short_date(day, today))}
+
+
+def _offer(debit: _Debit) -> Mapping[str, str]:
+    enrollment_id, lesson_id = debit.lesson
+    return {"enrollment_id": enrollment_id, "lesson_id": lesson_id}
 
 
 def _title(entry: Mapping[str, Any], enrollment: Mapping[str, Any], today: str | None) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from contracts.vocabulary import Mark
 from rulebook.wording import counted, full_date, rubles
-from services.cabinet.pages import wording
+from services.cabinet.pages import disputes, wording
 from services.cabinet.pages.spreadsheets import harmless, plain_rubles
 from services.cabinet.queries import Answer
 
@@ -52,8 +52,10 @@ class MarksForm:
 # --- a provider --------------------------------------------------------------------------------
 
 
-def journal_page(journal: Answer, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a provider's first page shows."""
+def journal_page(
+    journal: Answer, names: Mapping[str, str], asked: Sequence[Answer] = ()
+) -> dict[str, Any]:
+    """Return what a provider's first page shows; `asked` are the open disputes of debits."""
     today = journal["business_day"]
     day = today or ""
     running = [each for each in journal["groups"] if each["starts_on"] <= day <= each["ends_on"]]
@@ -72,6 +74,8 @@ def journal_page(journal: Answer, names: Mapping[str, str]) -> dict[str, Any]:
             key=lambda each: (each["held_until"], each["enrollment_id"]),
         ),
         "reasons": list(wording.REJECTIONS.items()),
+        "asked": disputes.listed(asked, today, names),
+        "evidence": list(wording.EVIDENCE.items()),
     }
 
 
@@ -108,7 +112,11 @@ def _application(
 
 
 def group_page(
-    found: Answer, names: Mapping[str, str], lesson_id: str | None, page: int
+    found: Answer,
+    names: Mapping[str, str],
+    lesson_id: str | None,
+    page: int,
+    asked: Sequence[Answer] = (),
 ) -> dict[str, Any]:
     """Return what the page of a group's lesson shows; pages count from 0."""
     children = sorted(found["children"], key=lambda each: _name(each, names))
@@ -137,6 +145,8 @@ def group_page(
         "marks": list(wording.MARKS.items()),
         "page": page,
         "pages": -(-len(children) // CHILDREN_SHOWN_MAX),
+        "asked": disputes.listed(asked, found["business_day"], names),
+        "evidence": list(wording.EVIDENCE.items()),
     }
 
 

@@ -15,10 +15,10 @@ from fastapi.responses import RedirectResponse
 from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, path_of
 from services.cabinet.access.policy import Action, Resource, Role, reaches_all
 from services.cabinet.api.problems import ProblemError
+from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.pages import journal as shown
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import HEADERS, Id, Site
-from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.sending import Sending
 from services.cabinet.vault.vault import Reader
 from streaming.errors import BusUnavailableError, StoreUnavailableError
@@ -32,7 +32,7 @@ Own = Annotated[Visitor, needs(Resource.JOURNAL, Action.READ, provider="provider
 Marking = Annotated[Visitor, needs(Resource.JOURNAL, Action.WRITE, provider="provider_id")]
 
 
-def router(queries: ProviderQueries, people: People, site: Site, sending: Sending) -> APIRouter:
+def router(queries: DisputeQueries, people: People, site: Site, sending: Sending) -> APIRouter:
     """Return the providers' pages."""
     pages = APIRouter(prefix="/journal", include_in_schema=False)
 
@@ -53,11 +53,14 @@ def router(queries: ProviderQueries, people: People, site: Site, sending: Sendin
         members: Sequence[Mapping[str, Any]], by: str, why: str, who: Visitor
     ) -> dict[str, str]:
         """Return names of children for their teacher; anybody else who may look reads ids."""
-        if by not in who.principal.scopes(Role.PROVIDER):
+        if not members or not is_own(by, who):
             return {}
         family_of = {each["child_id"]: each["guardian_id"] for each in members}
         known = await people.find(family_of, Reader(by=by, why=why))
         return {id_: person.name for id_, person in known.items()}
+
+    def is_own(provider_id: str, who: Visitor) -> bool:
+        return provider_id in who.principal.scopes(Role.PROVIDER)
 
     @pages.get("")
     async def start(
@@ -78,8 +81,11 @@ def router(queries: ProviderQueries, people: People, site: Site, sending: Sendin
         async def work() -> Response:
             found = _there(await queries.journal(provider_id))
             held = [each for group in found["groups"] for each in group["held"]]
+            asked = await queries.disputes_at(provider_id)
             known = await names(held, provider_id, "application", who)
-            return site.page("journal.html", who=who, **shown.journal_page(found, known))
+            known |= await names(asked, provider_id, "dispute", who)
+            content = shown.journal_page(found, known, asked)
+            return site.page("journal.html", who=who, own=is_own(provider_id, who), **content)
 
         return await answered(who, work)
 
@@ -97,10 +103,15 @@ def router(queries: ProviderQueries, people: People, site: Site, sending: Sendin
         async def work() -> Response:
             asked = None if day is None else day.isoformat()
             found = _there(await queries.lesson_day(provider_id, home, group_id, asked))
-            known = await names(found["children"], provider_id, "journal", who)
-            content = shown.group_page(found, known, lesson, page)
-            token = secrets.token_hex(16)
-            return site.page("journal_group.html", who=who, token=token, saved=saved, **content)
+            disputed = await queries.disputes_at(provider_id)
+            here = [
+                each for each in disputed if (each["home"], each["group_id"]) == (home, group_id)
+            ]
+            known = await names(here, provider_id, "dispute", who)
+            known |= await names(found["children"], provider_id, "journal", who)
+            content = shown.group_page(found, known, lesson, page, here)
+            content |= {"token": secrets.token_hex(16), "saved": saved}
+            return site.page("journal_group.html", who=who, own=is_own(provider_id, who), **content)
 
         return await answered(who, work)
 

@@ -38,8 +38,8 @@ class Site:
 
     `push_key`: by what browsers know who sends them messages; None where nobody does.
     `stand_in`: families enter here what they enter in the Navigator elsewhere; `leaving`: and give
-    up places; `contacts`: and say where messages reach them. `region`: names of places and
-    benefits.
+    up places; `contacts`: and say where messages reach them. `disputes`: they may say here that
+    they do not agree with a debit. `region`: names of places and benefits.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Site:
         leaving: bool = False,
         contacts: bool = False,
         region: Region = Region(),  # noqa: B008 - frozen
+        disputes: bool = False,
     ) -> None:
         self.sandbox = sandbox
         self.stand_in = stand_in
@@ -65,6 +66,7 @@ class Site:
             "stand_in": stand_in,
             "leaving": leaving,
             "contacts": contacts,
+            "disputes": disputes,
         }
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),

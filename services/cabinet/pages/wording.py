@@ -68,6 +68,8 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "lesson-charged": "Списано за занятие",
         "lesson-not-charged": "Не списано",
         "charge-reversed": "Списание отменено",
+        "dispute-opened": "Вы не согласны",
+        "dispute-settled": "Вопрос о списании решён",
         "month-charged": "Списано за месяц",
         "month-reversed": "Списание отменено",
         "month-adjusted": "Возврат за месяц",
@@ -76,6 +78,32 @@ KINDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Title of each fact of a child's history."""
+
+DISPUTES: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "open": ("Ждём ответа", "wait", "вы не согласны с {day}"),
+        "corrected": ("Списание отменено", "good", "вы были правы, {day}"),
+        "upheld": ("Списание остаётся", "over", "ответили {day}: ребёнок был"),
+    }
+)
+"""How a dispute stands: words, tone and since when."""
+GROUNDS: Mapping[str, str] = MappingProxyType(
+    {
+        "was-absent": "Ребёнка не было на занятии",
+        "lesson-cancelled": "Занятия в этот день не было",
+        "wrong-child": "Отметили не того ребёнка",
+    }
+)
+"""Why a family does not agree with a debit."""
+EVIDENCE: Mapping[str, str] = MappingProxyType(
+    {
+        "journal": "Запись в журнале",
+        "qr": "Отметка по QR-коду",
+        "biometric": "Биометрическая отметка",
+        "none": "Других подтверждений нет",
+    }
+)
+"""What an answer to it rests on."""
 
 MARK = "Отметка"
 """Title of a mark of an agreement that is paid by the month."""
@@ -87,6 +115,7 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "lessons-left-low": "Осталось мало занятий",
         "balance-low": "На сертификате мало денег",
         "period-ends-soon": "Период скоро закончится",
+        "dispute-upheld": "Ответ о занятии",
     }
 )
 """Title of a message by its template, where that is not the name of the fact it tells of."""
@@ -262,6 +291,7 @@ LOOKS: Mapping[str, str] = MappingProxyType(
         "statement": "Имя напечатано в выписке",
         "looks": "Открыт список тех, кто смотрел данные",
         "journal": "Имя ребёнка показано в журнале группы",
+        "dispute": "Имя ребёнка показано в вопросе о списании",
         "application": "Имя ребёнка показано в заявлении",
         "notification": "Адрес узнан, чтобы отправить сообщение",
         "push-on": "Включены сообщения в браузер",

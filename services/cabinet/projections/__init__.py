@@ -5,6 +5,7 @@ Importing this package registers all projectors in `cabinet`.
 
 from services.cabinet.projections import (
     certificates,
+    disputes,
     enrollments,
     groups,
     marks,
@@ -19,6 +20,7 @@ from services.cabinet.projections.projection import cabinet
 __all__ = [
     "cabinet",
     "certificates",
+    "disputes",
     "enrollments",
     "groups",
     "marks",

@@ -310,6 +310,24 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """The debit of a lesson that a family does not agree with; without an outcome it is open."""
+
+    child_id: str
+    provider_id: str
+    lesson_date: date
+    ground: str
+    amount_kopecks: int
+    opened_on: date
+    outcome: str | None = None
+    settled_on: date | None = None
+    by: str | None = None
+    evidence: str | None = None
+    text: str | None = None
+    """How it was settled, in words for the family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A message to someone by one channel."""
 
@@ -405,6 +423,7 @@ KINDS: Mapping[str, type[Any]] = MappingProxyType(
         "invoice": Invoice,
         "invoice-page": InvoicePage,
         "entry": Entry,
+        "dispute": Dispute,
         "message": Message,
         "told": Told,
         "preferences": Preferences,
@@ -486,6 +505,12 @@ PROVIDERS_OF = "providers-of"
 """payer | provider that is owed something, or was"""
 INVOICES_BY = "invoices-by"
 """payer | month | invoice"""
+DISPUTES_AT = "disputes-at"
+"""provider | day it was disputed | payer | enrollment | lesson: open ones"""
+DISPUTES_BY = "disputes-by"
+"""payer | day it was disputed | enrollment | lesson: open ones"""
+UPHELD_BY = "upheld-by"
+"""payer | number in the journal, backwards | enrollment | lesson: those whose debit stands"""
 PARKED = "parked"
 """service | topic | partition | offset"""
 HISTORY = "history"

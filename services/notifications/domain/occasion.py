@@ -19,6 +19,9 @@ LESSONS_LEFT_LOW = 3
 LESSONS_RUN_OUT = "billing.lessons-left-low"
 """What the routing table calls a charge that leaves few lessons."""
 
+DISPUTE_UPHELD = "billing.dispute-upheld"
+"""What it calls a dispute after which the debit stands; where it went back, the reversal tells."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:

@@ -13,6 +13,7 @@ from services.notifications.domain.texts import DIGEST
 FACTS_OF: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "billing.balance-low": ("billing.funds-reserved",),
+        "billing.dispute-upheld": ("billing.dispute-settled",),
         "billing.lessons-left-low": ("billing.lesson-charged",),
         "certificates.period-ends-soon": (
             "certificates.certificate-issued",
