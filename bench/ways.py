@@ -72,8 +72,8 @@ QUICK = Amount(
     peer_warm=10_000,
     ours=2_500,
     alone=5_000,
-    warm_seconds=5,
-    seconds=3,
+    warm_seconds=4,
+    seconds=2,
 )
 
 
