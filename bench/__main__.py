@@ -15,11 +15,13 @@ from rich.console import Console
 from bench import chart, fanout, guard, night, pages, rebuild, scaling, ways
 
 RESULTS = Path("bench/results")
+WIDTH_MIN = 120
+"""Characters of a line; what is not a terminal is taken for narrower than the tables are."""
 
 
 def side_by_side(arguments: list[str]) -> int:
     """Run the bench, print its tables, keep its figures; 1 if mails missed a goal."""
-    console, quick, begun = Console(), is_quick(arguments), time.monotonic()
+    console, quick, begun = wide(), is_quick(arguments), time.monotonic()
     result = ways.measured(quick, console)
     ways.shown(result, console)
     reached = True
@@ -55,7 +57,7 @@ def guarding(arguments: list[str]) -> int:
 
 def enrollment_night(arguments: list[str]) -> int:
     """Let the night of enrollment happen; 1 if a promise was broken."""
-    console, quick = Console(), is_quick(arguments)
+    console, quick = wide(), is_quick(arguments)
     result = night.measured(quick=quick, console=console)
     reached = night.shown(result, console)
     keep("night", result, quick=quick, console=console)
@@ -64,7 +66,7 @@ def enrollment_night(arguments: list[str]) -> int:
 
 def growing(arguments: list[str]) -> int:
     """Measure what a mark costs as certificates and payers become more; 1 if that is not flat."""
-    console, quick = Console(), is_quick(arguments)
+    console, quick = wide(), is_quick(arguments)
     result = scaling.measured(quick=quick, million="million" in arguments, console=console)
     is_flat = scaling.shown(result, console)
     keep("scaling", result, quick=quick, console=console)
@@ -77,6 +79,11 @@ def drawing(arguments: list[str]) -> int:
         print("Which run? python -m bench chart bench/results/FILE.json", file=sys.stderr)
         return 2
     return chart.main(Path(arguments[0]))
+
+
+def wide() -> Console:
+    """Return a console that shows whole tables."""
+    return Console(width=max(Console().width, WIDTH_MIN))
 
 
 def keep(name: str, result: dict[str, Any], *, quick: bool, console: Console) -> None:

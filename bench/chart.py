@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from bench import figures
 
 PICTURE = Path("docs/images/bench.svg")
-WIDTH, LEFT, RIGHT = 980, 330, 150
+WIDTH, LEFT, RIGHT = 980, 380, 120
 LINE, TOP = 30, 46
 MARKS = (("p50", "#2b6cb0"), ("p99", "#b58a1b"), ("p999", "#b03a2b"))
 TITLES = {"p50": "p50", "p99": "p99", "p999": "p99.9"}

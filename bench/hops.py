@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer
 
 from bench.figures import percentiles
 from bench.measure import (
+    DRAINED_SECONDS_MAX,
     JOURNAL,
-    QUIET_SECONDS_MAX,
     Record,
     charges,
     consumer_at_end,
@@ -49,7 +49,7 @@ async def paced(bootstrap: str, sent: Sequence[Record], rate: int) -> dict[str, 
     reading = asyncio.create_task(charged())
     try:
         sent_at = await sent_at_a_rate(bootstrap, sent, rate)
-        async with asyncio.timeout(QUIET_SECONDS_MAX):
+        async with asyncio.timeout(DRAINED_SECONDS_MAX):
             charged_at = await reading
             while not all(id_ in told_at for id_, _ in charged_at.values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

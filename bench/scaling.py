@@ -27,11 +27,9 @@ from bench.surroundings import (
     services,
     surroundings,
 )
-from pfdo.settling import readers_of, settled
 from pfdo.system import services_of
 from streaming import journal
 from streaming.event_loop import run
-from streaming.installation import open_installation
 from streaming.journal import Entry, JournalEnd
 from streaming.telemetry import configure_logs
 from streaming.view import Cause
@@ -44,11 +42,11 @@ CERTIFICATES_OF_PAYERS, CERTIFICATES_OF_PAYERS_QUICK = 10_000, 1_000
 """Shared out among all payers."""
 MARKS, MARKS_QUICK = 10_000, 2_000
 REPEATS, REPEATS_QUICK = 3, 1
+BILLING = "billing"
 CACHED = 3_000
 """Aggregates that billing keeps in memory: enough for a batch, too few for any row."""
 PORT = 18_043
 CHUNK = 5_000
-SETTLE_SECONDS_MAX = 3_600.0
 WITHIN = 0.1
 """Figures are flat if none is further from the first than this part."""
 TOLD = {
@@ -148,14 +146,6 @@ def marks(certificates: int, payers: Sequence[str]) -> Iterator[dict[str, Any]]:
     )
 
 
-async def _settled(around: Surroundings) -> None:
-    async with open_installation(around.installation_settings(1)) as installation:
-        readers = [one for one in readers_of(installation, cabinet=False) if one.name == "billing"]
-        done, left = await settled(installation, readers, SETTLE_SECONDS_MAX)
-    if not done:
-        raise SystemExit(f"billing does not come to rest; left to do: {left}")
-
-
 def row(
     around: Surroundings, certificates: int, payer_count: int, *, marked: int, repeats: int
 ) -> dict[str, Any]:
@@ -163,16 +153,16 @@ def row(
     payers = load.payers(payer_count)
     told = around.settings() | {"PFDO_CACHED_MAX": str(CACHED)}
     with installed(around, 1):
-        with services("billing", 1, PORT, told):
+        with services(BILLING, 1, PORT, told):
             run(measure.send(around.bootstrap, payers_records(payers)))
-            run(_settled(around))
+            run(measure.at_rest(around, 1, [BILLING]))
             children = children_records(Words(run(examples())), certificates, payers)
             while chunk := list(islice(children, CHUNK)):
                 run(measure.send(around.bootstrap, chunk))
             run(measure.send(around.bootstrap, measure.records([load.day("2020-12-31")])))
-            run(_settled(around))
+            run(measure.at_rest(around, 1, [BILLING]))
         # A process that has not seen so many children pass: what it holds is for its marks.
-        with services("billing", 1, PORT, told) as pid:
+        with services(BILLING, 1, PORT, told) as pid:
             coming = marks(certificates, payers)
             warm = measure.records(islice(coming, marked))
             run(measure.drained(around.bootstrap, warm, pids=[pid]))

@@ -72,8 +72,8 @@ QUICK = Amount(
     peer_warm=10_000,
     ours=2_500,
     alone=5_000,
-    warm_seconds=5,
-    seconds=3,
+    warm_seconds=4,
+    seconds=2,
 )
 
 
@@ -205,7 +205,8 @@ class Bench:
     def alone(self, marks: Marks, *, latency: bool = True) -> None:
         """Debit with billing alone, in one partition; nothing else of ours runs."""
         with services("billing", 1, PORT, self.around.settings()) as pid:
-            self.send(measure.records(load.taken(marks, WARM_RECORDS)))
+            warm = measure.records(load.taken(marks, WARM_RECORDS))
+            run(measure.drained(self.around.bootstrap, warm, pids=()))
             self.drain(ALONE, marks, self.amount.alone, [pid])
             if latency:
                 self.pace(ALONE, marks, pid)
@@ -276,6 +277,8 @@ def _as_they_run(bench: Bench, *, quick: bool) -> dict[str, Any]:
             sent = measure.records(load.taken(marks, fanout.RATE * fanout.SECONDS))
             result["paced_mails"] = run(fanout.paced(around, sent, children=amount.children))
             result["pages"] = pages.measured(around, marks, quick=quick, console=bench.console)
+            # Pages are asked for while marks are decided, not until.
+            run(measure.at_rest(around, 1))
         bench.drain(ALL, marks, amount.ours, [pid])
     bench.alone(marks)
     return result

@@ -114,7 +114,14 @@ public final class Peer {
       OffsetDateTime.parse(event.time());
       String naturalKey = mark.enrollmentId() + ":" + mark.lessonId();
       Integer revision = seen.get(naturalKey);
-      if (revision != null && revision >= mark.revision() || !mark.mark().equals("present")) {
+      if (revision != null) {
+        // A copy, or a later word about a lesson that is charged: corrections are not its task.
+        if (revision < mark.revision()) {
+          seen.put(naturalKey, mark.revision());
+        }
+        return;
+      }
+      if (!mark.mark().equals("present")) {
         return;
       }
       Purse purse = purses.get(mark.enrollmentId());
