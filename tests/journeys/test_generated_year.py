@@ -34,6 +34,8 @@ NOT_OF_A_PLAY_FILE = {
     # Commands stand on a topic of their own; only navigator and payers say things twice here.
     *(f"enrollment.place-{what}.v1" for what in ("requested", "answered", "returned")),
     "certificates.input-duplicate.v1",
+    # Families say these in the cabinet; `tests/support/rough_play.py` says them too.
+    *(f"billing.dispute-{what}.v1" for what in ("opened", "settled")),
 }
 REASONS: dict[type[StrEnum], tuple[tuple[str, ...], set[str]]] = {
     # Facts that carry the reason, and what cannot be here: more that waits than there is room for,
