@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from bench.surroundings import Surroundings
 from streaming.event_loop import run
 
-LIBRARIES = ("aiokafka", "faststream", "pydantic", "redis", "uvloop")
+LIBRARIES = ("aiokafka", "faststream", "pydantic", "redis")
 
 
 def about(around: Surroundings) -> dict[str, Any]:
