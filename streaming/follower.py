@@ -230,7 +230,8 @@ class Follower:
             self._positions = unpack_positions(fields.get("positions"))
         except (ValueError, TypeError, AttributeError):
             return False
-        return not fields or ("bus" in fields and "positions" in fields)
+        has_all = not fields or ("bus" in fields and "positions" in fields)
+        return standing.is_whole and has_all
 
     async def step(self, wait_seconds: float = POLL_SECONDS) -> bool:
         """Project one batch. Return whether there was anything to do."""
@@ -353,7 +354,8 @@ class Follower:
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it."""
         standing = await self._store.standing(self.number, self._projection.state_version)
-        return (standing.epoch, standing.seq) == (self.epoch, self.seq)
+        stands_there = (standing.epoch, standing.seq) == (self.epoch, self.seq)
+        return stands_there and standing.is_whole
 
     async def is_fenced(self) -> bool:
         """Return whether a newer owner has the partition."""

@@ -461,6 +461,23 @@ async def test_a_store_that_was_lost_is_made_anew_from_the_journal() -> None:
     assert post.doubts() == 0
 
 
+async def test_a_store_that_did_half_a_commit_is_made_anew_from_the_journal() -> None:
+    post = await open_post()
+    await post.runs()
+    await post.town.hears(lesson(7, 20), lesson(8, 19, time=NIGHT))
+
+    for kept in post.store._now.kept.values():
+        kept.is_whole = False
+    await post.runs()
+    at_noon = len(post.box.got)
+    post.passes(days=1)
+    await post.runs()
+
+    assert at_noon == 8
+    assert sorted(post.box.ids) == sorted(post.outward())
+    assert post.doubts() == 0
+
+
 async def test_a_store_that_was_lost_before_the_service_saw_the_reports() -> None:
     post = await open_post()
     sender = await post.sender()

@@ -163,7 +163,14 @@ async def test_another_version_of_the_state_is_folded_from_the_journal_beside_th
     assert (home(world), VERSION) in world.stores[NAME]._now.kept
 
 
-@pytest.mark.parametrize("how", [without("positions"), without("bus"), cut("positions")])
+def does_half_a_commit(kept: Any) -> None:
+    kept.values.pop(next(iter(kept.values)))
+    kept.is_whole = False
+
+
+@pytest.mark.parametrize(
+    "how", [without("positions"), without("bus"), cut("positions"), does_half_a_commit]
+)
 async def test_read_models_whose_position_record_is_not_whole_are_read_again(
     how: Callable[[Any], None],
 ) -> None:

@@ -151,8 +151,10 @@ class Sender:
         fields = standing.fields
         positions = unpack_positions(fields.get("positions"))
         kept = positions.get(NOTIFICATIONS.name, Position(start)).next
-        if fields and (fields["bus"] != self._identity.encode() or kept > self._catching_up_to):
-            # Of another bus, or of one that was made anew: nothing here is about this one.
+        foreign = fields.get("bus", self._identity.encode()) != self._identity.encode()
+        if foreign or kept > self._catching_up_to or not standing.is_whole:
+            # Of another bus, or of one that was made anew: nothing here is about this one. Or it is
+            # half done, and takes no more.
             await self._store.clear(self.number, STATE_VERSION, self._epoch)
             self._seq, fields, kept, positions = 0, {}, start, {}
         self._next = max(start, kept)
@@ -168,7 +170,8 @@ class Sender:
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it."""
         standing = await self._store.standing(self.number, STATE_VERSION)
-        return (standing.epoch, standing.seq) == (self._epoch, self._seq)
+        stands_there = (standing.epoch, standing.seq) == (self._epoch, self._seq)
+        return stands_there and standing.is_whole
 
     async def is_fenced(self) -> bool:
         """Return whether a newer owner sends now."""
