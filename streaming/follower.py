@@ -354,8 +354,7 @@ class Follower:
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it."""
         standing = await self._store.standing(self.number, self._projection.state_version)
-        stands_there = (standing.epoch, standing.seq) == (self.epoch, self.seq)
-        return stands_there and standing.is_whole
+        return standing.is_at(self.epoch, self.seq)
 
     async def is_fenced(self) -> bool:
         """Return whether a newer owner has the partition."""

@@ -29,6 +29,10 @@ class Standing:
     outbox: int
     is_whole: bool
 
+    def is_at(self, epoch: int, seq: int) -> bool:
+        """Return whether the partition is where its owner left it, and takes his next commit."""
+        return self.is_whole and (self.epoch, self.seq) == (epoch, seq)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:

@@ -170,8 +170,7 @@ class Sender:
     async def still_owner(self) -> bool:
         """Return whether the store stands where this owner left it."""
         standing = await self._store.standing(self.number, STATE_VERSION)
-        stands_there = (standing.epoch, standing.seq) == (self._epoch, self._seq)
-        return stands_there and standing.is_whole
+        return standing.is_at(self._epoch, self._seq)
 
     async def is_fenced(self) -> bool:
         """Return whether a newer owner sends now."""
