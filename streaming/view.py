@@ -293,8 +293,7 @@ class View:
 
     def find(self, kind: type[Aggregate], id_: str) -> Aggregate | None:
         """Return an aggregate of this payer, or None."""
-        memory = self._memory
-        value: Aggregate | None = memory.get(f"{memory.codec.names[kind]}/{self.payer}/{id_}")
+        value: Aggregate | None = self._memory.get(self.key(kind, id_))
         return value
 
     def get(self, kind: type[Aggregate], id_: str) -> Aggregate:
@@ -346,8 +345,7 @@ class State(View):
 
     def put(self, id_: str, value: object) -> None:
         """Set an aggregate of this payer, under the kind of its class."""
-        memory = self._memory
-        memory.put(f"{memory.codec.names[type(value)]}/{self.payer}/{id_}", value)
+        self._memory.put(self.key(type(value), id_), value)
 
     def remove(self, kind: type[Any], id_: str) -> None:
         """Delete an aggregate of this payer."""
