@@ -18,8 +18,8 @@ from rulebook.wording import counted, full_date, rubles
 from services.cabinet.club_queries import of_age
 from services.cabinet.offer import GROWN_UP_YEARS, age_on
 from services.cabinet.pages import wording
+from services.cabinet.pages.content_events import content_event
 from services.cabinet.pages.leaving import SOURCE
-from services.cabinet.pages.navigator_events import family_event
 from services.cabinet.pages.preferences import FormError
 from services.cabinet.queries import Answer
 from services.cabinet.vault.person import Person
@@ -222,8 +222,8 @@ def application_event(
         "consents": list(applying.consents),
         "waitlist_ok": applying.waitlist_ok,
     }
-    event = family_event("application-submitted", child["payer"], enrollment_id, data, at)
-    return event | {"source": f"/{SOURCE}"}
+    what = "navigator.application-submitted"
+    return content_event(SOURCE, what, child["payer"], enrollment_id, data, at)
 
 
 # --- a child -----------------------------------------------------------------------------------
@@ -279,8 +279,8 @@ def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
         "benefits": list(entered.benefits),
         "revision": 1,
     }
-    event = family_event("child-registered", entered.payer, entered.child_id, data, at)
-    return event | {"source": f"/{SOURCE}"}
+    what = "navigator.child-registered"
+    return content_event(SOURCE, what, entered.payer, entered.child_id, data, at)
 
 
 # --- forms -------------------------------------------------------------------------------------

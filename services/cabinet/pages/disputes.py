@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
-import orjson
-
 from contracts.vocabulary import AnsweredBy, DisputeAnswer, DisputeGround, Evidence
 from rulebook.wording import counted, rubles
 from services.cabinet.pages import wording
+from services.cabinet.pages.content_events import content_event
 from services.cabinet.pages.preferences import FormError
 from services.cabinet.queries import Answer
 
@@ -132,7 +130,7 @@ def dispute_event(
         "guardian_id": guardian_id,
         "ground": ground.value,
     }
-    return _event("lesson-disputed", payer, data, at)
+    return content_event(SOURCE, "disputes.lesson-disputed", payer, enrollment_id, data, at)
 
 
 def answer_event(
@@ -146,19 +144,4 @@ def answer_event(
         "answer": DisputeAnswer.ATTENDED.value,
         "evidence": evidence.value,
     }
-    return _event("dispute-answered", payer, data, at)
-
-
-def _event(fact: str, payer: str, data: Mapping[str, str], at: str) -> dict[str, Any]:
-    about = orjson.dumps([fact, payer, dict(data)], option=orjson.OPT_SORT_KEYS)
-    return {
-        "specversion": "1.0",
-        "id": f"cabinet-{sha256(about).hexdigest()[:40]}",
-        "source": f"/{SOURCE}",
-        "type": f"{SOURCE}.{fact}.v1",
-        "time": at,
-        "subject": data["enrollment_id"],
-        "partitionkey": payer,
-        "datacontenttype": "application/json",
-        "data": dict(data),
-    }
+    return content_event(SOURCE, "disputes.dispute-answered", payer, enrollment_id, data, at)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from contracts.vocabulary import ApplicationRefusal, TerminatedBy
 from rulebook.wording import full_date, rubles
 from services.cabinet.pages import wording
-from services.cabinet.pages.navigator_events import family_event
+from services.cabinet.pages.content_events import content_event
 from services.cabinet.pages.preferences import FormError
 
 SOURCE = "families"
@@ -176,13 +176,13 @@ def leaving_event(enrollment: Mapping[str, Any], leaving: Leaving, at: str) -> d
     """Return the event of giving up a place."""
     id_, payer = enrollment["enrollment_id"], enrollment["payer"]
     if leaving.way is Way.WITHDRAW or leaving.last_day is None:
-        event = family_event("application-withdrawn", payer, id_, {"enrollment_id": id_}, at)
+        what, data = "navigator.application-withdrawn", {"enrollment_id": id_}
     else:
+        what = "navigator.enrollment-terminated"
         data = {
             "enrollment_id": id_,
             "by": TerminatedBy.GUARDIAN.value,
             "notice_on": leaving.last_day.isoformat(),
             "reason": REASON,
         }
-        event = family_event("enrollment-terminated", payer, id_, data, at)
-    return event | {"source": f"/{SOURCE}"}
+    return content_event(SOURCE, what, payer, id_, data, at)

@@ -16,7 +16,7 @@ import orjson
 
 from contracts.vocabulary import Channel
 from services.cabinet.pages import wording
-from services.cabinet.pages.navigator_events import family_event
+from services.cabinet.pages.content_events import content_event
 from services.cabinet.queries import Answer
 
 QUIET_FROM, QUIET_UNTIL = "21:00", "08:00"
@@ -206,6 +206,8 @@ def preferences_events(found: Answer, chosen: Chosen, at: str) -> list[dict[str,
     if chosen.utc_offset != USUAL_ZONE:
         data["utc_offset"] = chosen.utc_offset
     return [
-        family_event("preferences-set", each["payer"], guardian_id, data, at)
+        content_event(
+            "navigator", "navigator.preferences-set", each["payer"], guardian_id, data, at
+        )
         for each in found["said"]
     ]
