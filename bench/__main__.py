@@ -12,7 +12,18 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import chart, fanout, guard, night, pages, rebuild, scaling, ways
+from bench import (
+    chart,
+    fanout,
+    guard,
+    month_end,
+    night,
+    pages,
+    rebuild,
+    region,
+    scaling,
+    ways,
+)
 
 RESULTS = Path("bench/results")
 WIDTH_MIN = 120
@@ -64,6 +75,27 @@ def enrollment_night(arguments: list[str]) -> int:
     return 0 if reached else 1
 
 
+def end_of_month(arguments: list[str]) -> int:
+    """Let a month end; 1 if a promise was broken."""
+    console, quick = wide(), is_quick(arguments)
+    amount = month_end.QUICK if quick else month_end.FULL
+    if "hour" in arguments:
+        amount = month_end.HOUR
+    result = month_end.measured(amount, console)
+    reached = month_end.shown(result, console)
+    keep("month_end", result, quick=quick, console=console)
+    return 0 if reached else 1
+
+
+def whole_region(arguments: list[str]) -> int:
+    """Make a whole region and let days pass; 1 if a promise was broken."""
+    console, quick = wide(), is_quick(arguments)
+    result = region.measured(region.QUICK if quick else region.FULL, console)
+    reached = region.shown(result, console)
+    keep("region", result, quick=quick, console=console)
+    return 0 if reached else 1
+
+
 def growing(arguments: list[str]) -> int:
     """Measure what a mark costs as certificates and payers become more; 1 if that is not flat."""
     console, quick = wide(), is_quick(arguments)
@@ -104,9 +136,11 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "chart": drawing,
     "fanout": mails,
     "guard": guarding,
+    "month_end": end_of_month,
     "night": enrollment_night,
     "pages": pages_alone,
     "rebuild": rebuilding,
+    "region": whole_region,
     "scaling": growing,
 }
 

@@ -58,19 +58,25 @@ def moved(event: dict[str, Any], payer: str) -> dict[str, Any]:
     return other
 
 
-def beginning(children: int, payers: Sequence[str] = (PAYER,)) -> list[list[dict[str, Any]]]:
-    """Return segments after which `children` agreements of each payer are active on 2020-12-31."""
+def beginning(
+    children: int, payers: Sequence[str] = (PAYER,), *, providers: int = 1
+) -> list[list[dict[str, Any]]]:
+    """Return segments after which `children` agreements of each payer are active on 2020-12-31.
+
+    Each payer has so many providers, each with one group, and children go to them in turn. The last
+    segment is that day alone.
+    """
     return [
         [
             moved(one, payer)
             for one in segment
             for payer in (payers if "partitionkey" in one else (PAYER,))
         ]
-        for segment in _beginning(children)
+        for segment in _beginning(children, providers)
     ]
 
 
-def _beginning(children: int) -> list[list[dict[str, Any]]]:
+def _beginning(children: int, providers: int) -> list[list[dict[str, Any]]]:
     period = {
         "period": "2020",
         "starts_on": "2020-01-01",
@@ -86,17 +92,38 @@ def _beginning(children: int) -> list[list[dict[str, Any]]]:
         "budget_max_kopecks": 10**12,
         "revision": 1,
     }
-    provider = {"provider_id": "prov-1", "title": "Кружок", "state": "active", "revision": 1}
+    return [
+        [day("2020-08-31")],
+        [
+            event("payers.period-opened", "2020", period),
+            event("payers.category-set", "general", category),
+            *(one for number in range(providers) for one in _provider(number, children)),
+        ],
+        [child(number) for number in range(children)],
+        [application(number, group_id(number % providers)) for number in range(children)],
+        [day("2020-12-31")],
+    ]
+
+
+def group_id(number: int) -> str:
+    """Return the group of a provider."""
+    return f"grp-{number + 1}"
+
+
+def _provider(number: int, capacity: int) -> list[dict[str, Any]]:
+    """Return the events after which a provider has a frame agreement and an open group."""
+    provider_id = f"prov-{number + 1}"
+    provider = {"provider_id": provider_id, "title": "Кружок", "state": "active", "revision": 1}
     group = {
-        "group_id": "grp-1",
-        "provider_id": "prov-1",
+        "group_id": group_id(number),
+        "provider_id": provider_id,
         "programme_id": "prog-1",
         "title": "Шахматы",
         "registry": "certified",
         "direction": "science",
         "age_min": 5,
         "age_max": 17,
-        "capacity": children,
+        "capacity": capacity,
         "starts_on": "2020-09-01",
         "ends_on": "2020-12-31",
         "lessons_total": LESSONS_MAX,
@@ -107,24 +134,16 @@ def _beginning(children: int) -> list[list[dict[str, Any]]]:
         "revision": 1,
     }
     frame = {
-        "provider_id": "prov-1",
+        "provider_id": provider_id,
         "period": "2020",
         "state": "signed",
         "limit_kopecks": None,
         "revision": 1,
     }
     return [
-        [day("2020-08-31")],
-        [
-            event("payers.period-opened", "2020", period),
-            event("payers.category-set", "general", category),
-            event("payers.frame-agreement-set", "prov-1", frame),
-            event("navigator.provider-registered", "prov-1", provider),
-            event("navigator.group-published", "grp-1", group),
-        ],
-        [child(number) for number in range(children)],
-        [application(number, "grp-1") for number in range(children)],
-        [day("2020-12-31")],
+        event("payers.frame-agreement-set", provider_id, frame),
+        event("navigator.provider-registered", provider_id, provider),
+        event("navigator.group-published", group_id(number), group),
     ]
 
 

@@ -121,10 +121,10 @@ async def charges(consumer: AIOKafkaConsumer, count: int) -> AsyncIterator[tuple
 
 
 async def paced(
-    bootstrap: str, sent: Sequence[Record], rate: int, answers: str = JOURNAL
+    bootstrap: str, sent: Sequence[Record], rate: int, answers: str = JOURNAL, partitions: int = 1
 ) -> Latency:
     """Send marks at a rate; measure until `lesson-charged` can be read (read_committed)."""
-    consumer = await consumer_at_end(bootstrap, answers)
+    consumer = await consumer_at_end(bootstrap, answers, partitions)
 
     async def read() -> dict[str, float]:
         return {mark: at async for mark, _, at in charges(consumer, len(sent))}
@@ -167,6 +167,27 @@ async def drained(
     finally:
         await consumer.stop()
     return {"per_second": len(sent) / seconds, "cpu_us": used / len(sent) * 1e6}
+
+
+async def published(
+    bootstrap: str, topic: str, partitions: int = 1
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield what is committed in a topic now, each partition oldest first."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        for place in [TopicPartition(topic, partition) for partition in range(partitions)]:
+            consumer.assign([place])
+            end = (await consumer.end_offsets([place]))[place]
+            await consumer.seek_to_beginning(place)
+            while await consumer.position(place) < end:
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in batch:
+                        yield orjson.loads(record.value)
+    finally:
+        await consumer.stop()
 
 
 async def limit(bootstrap: str, topic: str, count: int) -> dict[str, float]:

@@ -6,11 +6,7 @@ the journal is read: whether places went in order of arrival, and never more tha
 """
 
 import asyncio
-import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +15,6 @@ from itertools import islice
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +28,7 @@ from bench.surroundings import (
     memory_mib,
     services,
     surroundings,
+    verified,
 )
 from pfdo.settling import readers_of, settled
 from streaming.event_loop import run
@@ -187,26 +183,6 @@ async def answered(
     return [at[id_] - left[id_] for id_ in wanted], answers
 
 
-async def whole_journal(bootstrap: str) -> list[dict[str, Any]]:
-    """Return enrollment's journal, oldest first."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        place = TopicPartition(JOURNAL, 0)
-        consumer.assign([place])
-        end = (await consumer.end_offsets([place]))[place]
-        await consumer.seek_to_beginning(place)
-        read = []
-        while await consumer.position(place) < end:
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                read += [orjson.loads(record.value) for record in batch]
-        return read
-    finally:
-        await consumer.stop()
-
-
 async def night(around: Surroundings, amount: Amount) -> dict[str, Any]:
     """Let it happen; the services run already, and everything was made ready."""
     sent = measure.records(applications(amount))
@@ -220,7 +196,8 @@ async def night(around: Surroundings, amount: Amount) -> dict[str, Any]:
     async with open_installation(around.installation_settings(1)) as installation:
         readers = readers_of(installation, cabinet=False)
         done, left = await settled(installation, readers, SETTLE_SECONDS_MAX)
-    books = counted(await whole_journal(around.bootstrap))
+    journal = [one async for one in measure.published(around.bootstrap, JOURNAL)]
+    books = counted(journal)
     return {
         "settled": done,
         "left": dict(left),
@@ -233,22 +210,6 @@ async def night(around: Surroundings, amount: Amount) -> dict[str, Any]:
         "above_capacity": books.above_capacity,
         "held": books.held - MARKED_CHILDREN,
     }
-
-
-def verified(around: Surroundings) -> dict[str, Any]:
-    """Return what `pfdo verify` says."""
-    environment = {**os.environ, **around.settings(), "PFDO_PARTITIONS": "1", "PFDO_SANDBOX": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pfdo", "verify", "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        raise SystemExit(done.stderr[-2000:])
-    said: dict[str, Any] = json.loads(done.stdout)
-    return {"ok": said["ok"], "violations": said["violations_in_all"]}
 
 
 def measured(*, quick: bool, console: Console) -> dict[str, Any]:
@@ -265,7 +226,7 @@ def measured(*, quick: bool, console: Console) -> dict[str, Any]:
             result = run(night(around, amount))
             used = cpu_seconds(pid) - used
             memory = memory_mib(pid)
-        result |= {"verify": verified(around)}
+        result |= {"verify": verified(around, 1)}
     return told | asdict(amount) | result | {"cpu_seconds": used, "memory_mib": memory}
 
 

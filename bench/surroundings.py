@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
@@ -223,6 +224,27 @@ def wait_ready(process: subprocess.Popen[bytes] | None, port: int, log: BinaryIO
         log.seek(0)
         sys.stderr.buffer.write(log.read()[-5000:])
     raise SystemExit("the services did not become ready")
+
+
+def verified(around: Surroundings, partitions: int) -> dict[str, Any]:
+    """Return what `pfdo verify` says."""
+    environment = {
+        **os.environ,
+        **around.settings(),
+        "PFDO_PARTITIONS": str(partitions),
+        "PFDO_SANDBOX": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pfdo", "verify", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr[-2000:])
+    said: dict[str, Any] = json.loads(done.stdout)
+    return {"ok": said["ok"], "violations": said["violations_in_all"]}
 
 
 def cpu_seconds(pid: int) -> float:
