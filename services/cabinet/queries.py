@@ -309,20 +309,26 @@ class Queries:
                     titles[id_] = provider.title
         return titles
 
-    async def family(self, guardian_id: str) -> Answer | None:
+    async def family(
+        self,
+        guardian_id: str,
+        *,
+        entries_max: int | None = None,
+        messages_max: int = MESSAGES_LISTED_MAX,
+    ) -> Answer | None:
         """Return the children of a guardian with all a parent may know, or None if there is none.
 
-        Beside what `certificate` and `enrollment` say: each child's history, the latest first,
-        and the guardian's messages.
+        Beside what `certificate` and `enrollment` say, without the movements: each child's history,
+        the latest first, at most `entries_max` of it, and the guardian's latest messages.
         """
         standings = await self.as_of()
         parts, messages = await asyncio.gather(
             self._everywhere(
                 lambda part: self._children(
-                    part, guardian_id, standings[part.number]["business_day"]
+                    part, guardian_id, standings[part.number]["business_day"], entries_max
                 )
             ),
-            self._everywhere(lambda part: _messages(part, guardian_id)),
+            self._everywhere(lambda part: _messages(part, guardian_id, messages_max)),
         )
         children = [child for found in parts for child in found]
         if not children:
@@ -338,7 +344,7 @@ class Queries:
                 (message for found in messages for message in found),
                 key=lambda message: (message["day"] or "", message["not_before"]),
                 reverse=True,
-            ),
+            )[:messages_max],
         }
 
     # --- certificates --------------------------------------------------------------------------
@@ -349,7 +355,18 @@ class Queries:
         standing, certificates = await asyncio.gather(
             part.standing(), _certificates_at(part, places)
         )
-        return await _standing_on(part, places, certificates, standing["business_day"])
+        answers, histories = await asyncio.gather(
+            _standing_on(part, places, certificates, standing["business_day"]),
+            asyncio.gather(*(_history(part, payer, child_id) for child_id, payer in places)),
+        )
+        movements = {
+            child_id: [_movement(each) for each in history.values() if each.kind in _MONEY_MOVED]
+            for (child_id, _), history in zip(places, histories, strict=True)
+        }
+        return {
+            child_id: answer | {"movements": movements[child_id]}
+            for child_id, answer in answers.items()
+        }
 
     # --- enrollments and groups ----------------------------------------------------------------
 
@@ -460,7 +477,9 @@ class Queries:
 
     # --- families ------------------------------------------------------------------------------
 
-    async def _children(self, part: Part, guardian_id: str, day: str | None) -> list[Answer]:
+    async def _children(
+        self, part: Part, guardian_id: str, day: str | None, entries_max: int | None
+    ) -> list[Answer]:
         entries = await part.members(CHILDREN_OF, *beginning(guardian_id))
         places = [(child_id, payer) for _, payer, child_id in map(_split, entries)]
         if not places:
@@ -471,7 +490,10 @@ class Queries:
             _certificates_on(part, places, day),
             asyncio.gather(*(self._of_child(part, payer, id_) for id_, payer in places)),
             asyncio.gather(
-                *(_family_history(part, payer, id_, guardian_id) for id_, payer in places)
+                *(
+                    _family_history(part, payer, id_, guardian_id, entries_max)
+                    for id_, payer in places
+                )
             ),
         )
         return [
@@ -606,7 +628,7 @@ async def _certificates_at(
 async def _certificates_on(
     part: Part, places: Sequence[tuple[str, str]], day: str | None
 ) -> dict[str, Answer]:
-    """Return what certificates are on a business day, by child."""
+    """Return what certificates are on a business day, by child, without their movements."""
     return await _standing_on(part, places, await _certificates_at(part, places), day)
 
 
@@ -629,10 +651,9 @@ async def _standing_on(
 async def _certificate(
     part: Part, payer: str, child_id: str, certificate: Certificate, day: str | None
 ) -> Answer:
-    periods, enrollments, movements = await asyncio.gather(
+    periods, enrollments = await asyncio.gather(
         _periods(part, payer, child_id, day),
         part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
-        _history(part, payer, child_id),
     )
     return {
         "certificate_number": certificate.number,
@@ -641,7 +662,6 @@ async def _certificate(
         "state": _state(certificate),
         "periods": periods,
         "enrollments": [_last(entry) for entry in enrollments],
-        "movements": [_movement(each) for each in movements.values() if each.kind in _MONEY_MOVED],
     }
 
 
@@ -702,9 +722,13 @@ async def _period(
     }
 
 
-async def _history(part: Part, payer: str, child_id: str) -> dict[str, Entry]:
-    """Return what happened to a child, the oldest first, by the id of the fact."""
+async def _history(
+    part: Part, payer: str, child_id: str, entries_max: int | None = None
+) -> dict[str, Entry]:
+    """Return what happened to a child lately, the oldest first, by the id of the fact."""
     ids = [_last(entry) for entry in await part.members(HISTORY, *beginning(payer, child_id))]
+    if entries_max is not None:
+        ids = ids[max(0, len(ids) - entries_max) :]
     return await _found(part, Entry, ids)
 
 
@@ -718,9 +742,11 @@ async def _found(part: Part, kind: type[Model], ids: Sequence[str]) -> dict[str,
     return found
 
 
-async def _family_history(part: Part, payer: str, child_id: str, guardian_id: str) -> list[Answer]:
+async def _family_history(
+    part: Part, payer: str, child_id: str, guardian_id: str, entries_max: int | None
+) -> list[Answer]:
     """Return the history of a child, the latest first; of each debit, how the guardian was told."""
-    history = await _history(part, payer, child_id)
+    history = await _history(part, payer, child_id, entries_max)
     asked = [
         under(payer, guardian_id, id_) for id_, entry in history.items() if entry.kind in _DEBITS
     ]
@@ -742,9 +768,12 @@ async def _family_history(part: Part, payer: str, child_id: str, guardian_id: st
 
 
 async def _disputes_of(part: Part, payer: str, entries: Iterable[Entry]) -> dict[str, Answer]:
-    """Return the disputes a history tells of, by what they stand under."""
-    asked = [_lesson_of(payer, entry) for entry in entries if entry.kind == "dispute-opened"]
-    found = await _found(part, Dispute, asked)
+    """Return the disputes about lessons of a history, by what they stand under.
+
+    Asked for by the lessons: the history may be cut off after the beginning of a dispute.
+    """
+    asked = {_lesson_of(payer, entry) for entry in entries if entry.lesson_id is not None}
+    found = await _found(part, Dispute, sorted(asked))
     return {id_: dispute_answer(dispute) for id_, dispute in found.items()}
 
 
@@ -873,8 +902,8 @@ async def _accounts(part: Part, provider_id: str) -> list[Answer]:
     ]
 
 
-async def _messages(part: Part, recipient_id: str) -> list[Answer]:
-    entries = await part.first(MESSAGES, *beginning(recipient_id), MESSAGES_LISTED_MAX)
+async def _messages(part: Part, recipient_id: str, messages_max: int) -> list[Answer]:
+    entries = await part.first(MESSAGES, *beginning(recipient_id), messages_max)
     ids = [under(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
     messages = [each for each in await part.all(Message, ids) if each is not None]
     facts = sorted({id_ for message in messages for id_ in message.event_ids})

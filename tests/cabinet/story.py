@@ -285,10 +285,15 @@ def lesson(date: str, mark: str, revision: int = 1) -> dict[str, Any]:
 
 
 async def charge(
-    journals: Journals, date: str, amount: int, after: dict[str, int], charged: int
+    journals: Journals,
+    date: str,
+    amount: int,
+    after: dict[str, int],
+    charged: int,
+    on: str | None = None,
 ) -> str:
-    """A lesson is charged. Returns the id of the fact."""
-    journals.day = date
+    """A lesson is charged, on its own day or another one. Returns the id of the fact."""
+    journals.day = on or date
     text = f"Ребёнок был на занятии. Списано {amount // 100},{amount % 100:02d} ₽."
     return await journals.fact(
         "billing.lesson-charged",

@@ -87,6 +87,8 @@ family          ?      +        -         -        -         -     -      -     
 family-live     ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+history         ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
+messages        ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
 looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 preferences     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
 choose          ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
@@ -221,6 +223,14 @@ ASKED = {
         what=FAMILY_READ,
         path=f"{FAMILY}/{story.ELDER}/statement.pdf",
         twin=f"{FAMILY}/child-99999/statement.pdf",
+    ),
+    "history": Asked(
+        what=FAMILY_READ,
+        path=f"{FAMILY}/history/{PAYER}/{story.ELDER}",
+        twin=f"{FAMILY}/history/{PAYER}/child-99999",
+    ),
+    "messages": Asked(
+        what=FAMILY_READ, path=f"{FAMILY}/messages", twin="/families/guardian-99999/messages"
     ),
     "looks": Asked(
         what=(Resource.FAMILY_LOOKS, READ),

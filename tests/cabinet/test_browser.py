@@ -5,10 +5,12 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.async_api import Page, async_playwright
 
@@ -89,7 +91,9 @@ async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
 ) -> None:
     async with family_page(journals) as page:
         await page.evaluate("window.stillTheSamePage = true")
-        await page.locator(f"#older-{story.ELDER} summary").click()
+        question = page.locator(f"#{story.ELDER} .history details").first
+        name = await question.get_attribute("id")
+        await question.locator("summary").click()
         await page.wait_for_timeout(500)
         assert await page.get_by_text("16\u00a0сентября").count() == 0
 
@@ -100,9 +104,36 @@ async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
 
         assert time.monotonic() - started < 2
         assert await page.evaluate("window.stillTheSamePage")
-        assert await page.locator(f"#older-{story.ELDER}").get_attribute("open") is not None
+        assert await page.locator(f"#{name}").get_attribute("open") is not None
         assert "Осталось 29\u00a0занятий" in await page.locator(f"#{story.ELDER}").inner_text()
         assert "Обновлено" in await page.locator("[data-status]").inner_text()
+
+
+async def test_the_whole_history_and_all_messages_are_one_touch_away(journals: Journals) -> None:
+    for number in range(60):
+        day = (date(2020, 9, 16) + timedelta(days=number)).isoformat()
+        left = purse(195_604, 728_973 - number, 75_423 + number)
+        charged = await story.charge(journals, day, 1, left, 3)
+        await story.message(
+            journals, f"msg-{number + 100}", "cabinet", "debit", "lesson-charged", [charged]
+        )
+    await journals.follow()
+    async with family_page(journals, SMALL) as page:
+        await page.get_by_role("link", name="Вся история").first.click()
+        await page.get_by_role("link", name="Раньше").click()
+        oldest = await page.locator(".history li").last.inner_text()
+        history = await Axe().run(page)
+        history_wide = await page.evaluate("document.documentElement.scrollWidth")
+        await page.get_by_role("link", name="К детям").click()
+        await page.get_by_role("link", name="Все сообщения").click()
+        told = await page.locator(".messages li").count()
+        messages = await Axe().run(page)
+
+        assert oldest.startswith("Договор заключён")
+        assert told >= 60
+        assert history_wide == SMALL[0]
+        for report in (history, messages):
+            assert not report.violations_count, report.generate_report()
 
 
 async def test_the_page_is_light_and_soon_painted(journals: Journals) -> None:

@@ -13,7 +13,7 @@ from services.cabinet import sending
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages.disputes import console_page
 from services.cabinet.pages.disputes_routes import FORMS_A_MINUTE
-from services.cabinet.pages.family import disputable, family_page
+from services.cabinet.pages.family import disputable, history_page
 from services.cabinet.queries import Answer
 from services.cabinet.vault.vault import Reader
 from streaming.errors import StoreUnavailableError
@@ -70,14 +70,15 @@ def days(child: Answer) -> set[str]:
 
 
 async def line_of(journals: Journals, day: str) -> Any:
-    """Return the line of the family's page about the latest charge of a lesson."""
+    """Return the line of the child's history about the latest charge of a lesson."""
     await journals.follow()
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None
-    page = family_page(family)
-    child = next(each for each in page["children"] if each["id"] == story.ELDER)
-    lines = [*child["history"], *child["older"]]
-    return next(each for each in lines if f"|lesson-charged|{story.ROBOTS}|les-{day}|" in each.key)
+    page = history_page(family, PAYER, story.ELDER, 1)
+    assert page is not None
+    return next(
+        each for each in page["lines"] if f"|lesson-charged|{story.ROBOTS}|les-{day}|" in each.key
+    )
 
 
 # --- the family --------------------------------------------------------------------------------

@@ -11,14 +11,20 @@ from hypothesis import strategies as st
 
 from services.cabinet.app import make_app, serving
 from services.cabinet.pages import wording
-from services.cabinet.pages.family import BAR_PART_MIN, BAR_WIDTH, family_page, purse_picture
+from services.cabinet.pages.family import (
+    BAR_PART_MIN,
+    BAR_WIDTH,
+    family_page,
+    history_page,
+    purse_picture,
+)
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.clients import WhoeverItIsFor, app_of, client_of
-from tests.cabinet.journals import Journals, input_of, purse
+from tests.cabinet.journals import PAYER, Journals, input_of, purse
 
 FAMILY = f"/families/{story.GUARDIAN}"
 
@@ -60,9 +66,10 @@ async def test_a_step_is_not_told_beside_the_one_that_followed_it(journals: Jour
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None
 
-    elder = family_page(family)["children"][0]
+    page = history_page(family, PAYER, story.ELDER, 1)
 
-    titles = [line.title for line in elder["history"] + elder["older"]]
+    assert page is not None
+    titles = [line.title for line in page["lines"]]
     assert "Договор заключён" in titles
     assert "Забронировано" not in titles
     assert "Заявление одобрено" not in titles
@@ -159,6 +166,7 @@ def entry(kind: str, amount: int | None = None, **more: object) -> dict[str, obj
         "lesson_date": None,
         "amount_kopecks": amount,
         "balance_kopecks": None,
+        "dispute": None,
     } | more
 
 

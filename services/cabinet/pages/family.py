@@ -1,9 +1,9 @@
 """What a family's page shows, made of the answer of `Queries.family`. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -11,8 +11,16 @@ from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.leaving import OFFERS, way_of
 
-ENTRIES_SHOWN = 6
+ENTRIES_SHOWN = 8
 MESSAGES_SHOWN = 4
+ENTRIES_ASKED = 3 * ENTRIES_SHOWN
+"""Of a child's history for a family's page: what is told by others takes no line of its own."""
+MESSAGES_ASKED = 5 * MESSAGES_SHOWN
+"""One text may have gone by each of four channels; one more tells that there are others."""
+ALL_MESSAGES_MAX = 500
+"""Of the page with all messages, one for each channel; it says that there are more."""
+LINES_A_PAGE = 50
+"""Of the page with the whole history of a child."""
 RECENT = timedelta(days=14)
 """So long a refusal or an end stands among what goes on, not among what is over."""
 
@@ -105,7 +113,7 @@ class _Debit:
     """What became of the debit of a lesson."""
 
     lesson: Lesson
-    was_disputed: bool = False
+    was_disputed: bool
     stands: bool = True
     dispute: Mapping[str, Any] | None = None
 
@@ -131,7 +139,47 @@ def family_page(
         "today": full_date(now) if now is not None else "",
         "children": children,
         "messages": messages[:MESSAGES_SHOWN],
-        "older_messages": messages[MESSAGES_SHOWN:],
+        "has_older_messages": len(messages) > MESSAGES_SHOWN,
+    }
+
+
+def history_page(
+    family: Mapping[str, Any],
+    payer: str,
+    child_id: str,
+    page: int,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any] | None:
+    """Return what the template of a child's whole history shows; None if there is no such child.
+
+    `page` counts from 1, the latest lines first; after the last one it is the last one.
+    """
+    place = (payer, child_id)
+    child = next(
+        (one for one in family["children"] if (one["payer"], one["child_id"]) == place), None
+    )
+    if child is None:
+        return None
+    known = {each["enrollment_id"]: each for each in child["enrollments"]}
+    lines = list(_history(child, known, family["business_day"]))
+    pages = max(1, -(-len(lines) // LINES_A_PAGE))
+    page = min(page, pages)
+    return {
+        "guardian_id": family["guardian_id"],
+        "grounds": list(wording.GROUNDS.items()),
+        "child": {"id": child_id, "name": names.get(child_id), "payer": payer},
+        "lines": lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE],
+        "page": page,
+        "pages": pages,
+    }
+
+
+def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the template of a family's messages shows."""
+    return {
+        "guardian_id": family["guardian_id"],
+        "messages": _messages(family["messages"], family["business_day"]),
+        "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }
 
 
@@ -142,7 +190,7 @@ def _child(
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
-    history = _history(child, known, today)
+    history = list(islice(_history(child, known, today), ENTRIES_SHOWN + 1))
     return {
         "id": child["child_id"],
         "name": names.get(child["child_id"]),
@@ -153,7 +201,7 @@ def _child(
         "enrollments": [_enrollment(each, today, guardian_id) for each in going],
         "over": [_enrollment(each, today, guardian_id) for each in over],
         "history": history[:ENTRIES_SHOWN],
-        "older": history[ENTRIES_SHOWN:],
+        "has_older": len(history) > ENTRIES_SHOWN,
     }
 
 
@@ -337,29 +385,24 @@ def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _history(
     child: Mapping[str, Any], enrollments: Mapping[str, Mapping[str, Any]], today: str | None
-) -> list[Line]:
+) -> Iterator[Line]:
+    """Yield the lines of a child's history, the latest first."""
     entries = child["history"]
-    lines: list[Line] = []
     debits = _debits(entries)
     moved = _moves_of_balance(entries)
     for _, of_day in groupby(entries, key=lambda entry: entry["day"]):
         found = list(of_day)
         told = {(entry["kind"], entry["enrollment_id"]) for entry in found}
-        lines += [
-            _line(
-                entry,
-                enrollments.get(entry["enrollment_id"] or "", {}),
-                today,
-                is_balance_told=id(entry) in moved,
-                debit=debits.get(id(entry)),
-            )
-            for entry in found
-            if not any(
-                (kind, entry["enrollment_id"]) in told
-                for kind in _TOLD_BY_OTHERS.get(entry["kind"], ())
-            )
-        ]
-    return lines
+        for entry in found:
+            others = _TOLD_BY_OTHERS.get(entry["kind"], ())
+            if not any((kind, entry["enrollment_id"]) in told for kind in others):
+                yield _line(
+                    entry,
+                    enrollments.get(entry["enrollment_id"] or "", {}),
+                    today,
+                    is_balance_told=id(entry) in moved,
+                    debit=debits.get(id(entry)),
+                )
 
 
 def disputable(child: Mapping[str, Any]) -> set[Lesson]:
@@ -370,7 +413,8 @@ def disputable(child: Mapping[str, Any]) -> set[Lesson]:
 def _debits(entries: Sequence[Mapping[str, Any]]) -> dict[int, _Debit]:
     """Return the debits of lessons in a history, the latest first, by the identity of the entry.
 
-    A lesson is disputed once; what was released is not corrected any more.
+    A lesson is disputed once; what was released is not corrected any more. The history may be cut
+    off: what became of a debit comes after it.
     """
     found: dict[int, _Debit] = {}
     latest: dict[Lesson, _Debit] = {}
@@ -380,12 +424,12 @@ def _debits(entries: Sequence[Mapping[str, Any]]) -> dict[int, _Debit]:
         before = latest.get(lesson)
         match entry["kind"]:
             case "lesson-charged":
-                was_disputed = before is not None and before.was_disputed
-                latest[lesson] = found[id(entry)] = _Debit(lesson, was_disputed=was_disputed)
+                was_disputed = entry["dispute"] is not None
+                latest[lesson] = found[id(entry)] = _Debit(lesson, was_disputed)
             case "charge-reversed" if before is not None:
                 before.stands = False
             case "dispute-opened" if before is not None:
-                before.dispute, before.was_disputed = entry["dispute"], True
+                before.dispute = entry["dispute"]
             case "reserve-released":
                 released.add(lesson[0])
             case _:

@@ -12,7 +12,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Resource, Role
-from services.cabinet.pages.family import family_page
+from services.cabinet.pages.family import (
+    ALL_MESSAGES_MAX,
+    ENTRIES_ASKED,
+    MESSAGES_ASKED,
+    family_page,
+    history_page,
+    messages_page,
+)
 from services.cabinet.pages.people import People, looks_page, readers_of
 from services.cabinet.pages.pulse import Pulse
 from services.cabinet.pages.site import Id, Site
@@ -24,6 +31,7 @@ PAUSE_SECONDS = 0.5
 """A family's page is told of changes no more often than this, however busy its municipality is."""
 
 Version = Annotated[str, Query(max_length=80)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000)]
 Family = Annotated[Visitor, needs(Resource.FAMILY, Action.READ, guardian="guardian_id")]
 Looks = Annotated[Visitor, needs(Resource.FAMILY_LOOKS, Action.READ, guardian="guardian_id")]
 
@@ -31,6 +39,11 @@ Looks = Annotated[Visitor, needs(Resource.FAMILY_LOOKS, Action.READ, guardian="g
 def fingerprint(family: Answer) -> str:
     """Return what tells one state of a family's page from another."""
     return sha256(orjson.dumps(family, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+async def lately(queries: Queries, guardian_id: str) -> Answer | None:
+    """Return what a family's page is made of; None if there is no such family."""
+    return await queries.family(guardian_id, entries_max=ENTRIES_ASKED, messages_max=MESSAGES_ASKED)
 
 
 def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRouter:
@@ -41,7 +54,7 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
     @pages.get("/families/{guardian_id}")
     async def family(guardian_id: Id, who: Family) -> Response:
         try:
-            found = await queries.family(guardian_id)
+            found = await lately(queries, guardian_id)
         except StoreUnavailableError:
             return unavailable()
         # Names are for the family alone: an auditor reads ids.
@@ -57,6 +70,32 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
         return page(
             "family.html", who=who, version=version, own=is_own, **family_page(found, names)
         )
+
+    @pages.get("/families/{guardian_id}/history/{payer}/{child_id}")
+    async def history(
+        guardian_id: Id, payer: Id, child_id: Id, who: Family, page_number: PageNumber = 1
+    ) -> Response:
+        try:
+            found = await queries.family(guardian_id, messages_max=0)
+        except StoreUnavailableError:
+            return unavailable()
+        is_own = guardian_id in who.principal.scopes(Role.GUARDIAN)
+        known = await people.of_family(found, "family-page") if found and is_own else {}
+        names = {id_: person.name for id_, person in known.items()}
+        shown = found and history_page(found, payer, child_id, page_number, names)
+        if not shown:
+            raise NotHereError
+        return page("history.html", who=who, own=is_own, **shown)
+
+    @pages.get("/families/{guardian_id}/messages")
+    async def messages(guardian_id: Id, who: Family) -> Response:
+        try:
+            found = await queries.family(guardian_id, entries_max=0, messages_max=ALL_MESSAGES_MAX)
+        except StoreUnavailableError:
+            return unavailable()
+        if found is None:
+            raise NotHereError
+        return page("messages.html", who=who, **messages_page(found))
 
     @pages.get("/families/{guardian_id}/looks")
     async def looks(guardian_id: Id, who: Looks) -> Response:
@@ -97,7 +136,7 @@ async def _changes(
         yield ServerSentEvent(comment="listening", retry=2000)
         while not pulse.closing.is_set():
             try:
-                found = await queries.family(guardian_id)
+                found = await lately(queries, guardian_id)
             except StoreUnavailableError:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue

@@ -74,6 +74,7 @@ class Site:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self._environment.filters["rubles"] = rubles
         self._environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
