@@ -274,6 +274,9 @@ async def serving(app: FastAPI, address: str, port: int) -> AsyncIterator[int]:
             f"{address}:{port} cannot be listened on ({error.strerror}). "
             "Stop what uses it, or choose another one by PFDO_PORT or --port."
         ) from error
+    # asyncio does so itself only for sockets of which it is told that they speak TCP: what is
+    # written in two parts would wait for the browser to acknowledge the first, some 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     async with AsyncExitStack() as opened:
         opened.enter_context(listening)
         if app.state.vault is not None:

@@ -1,6 +1,7 @@
 """The parents' pages: what they show, to whom, and that nothing strange gets in."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -450,3 +451,19 @@ async def until(lines: AsyncIterator[str], wanted: str, seconds: float = 5) -> N
             if line == wanted:
                 return
     raise AssertionError(f"the stream ended without {wanted!r}")
+
+
+async def test_what_is_written_does_not_wait_for_what_was_written_before(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+
+    def create_server(*place: Any, **more: Any) -> socket.socket:
+        made.append(create(*place, **more))
+        return made[0]
+
+    create = socket.create_server
+    monkeypatch.setattr(socket, "create_server", create_server)
+    async with serving(app_of(journals), "127.0.0.1", 0):
+        # A connection has what its listener has (tcp(7)).
+        assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
