@@ -25,7 +25,7 @@ from contracts.topics import journal_of
 from pfdo.comparing import Comparison, Digests, Side, States
 from pfdo.options import Advance
 from pfdo.system import services_of
-from streaming.applying import codec_of
+from streaming.applying import SMALL_INDEXES, codec_of
 from streaming.bus import Record
 from streaming.event_loop import run
 from streaming.installation import Installation, open_installation
@@ -119,7 +119,7 @@ class Rebuilding:
             return await self._compared(states, partition, lambda _count: None)
 
     async def _compared(self, states: States, partition: int, advance: Advance) -> Rebuilt:
-        with closing(SpilledMemory(codec_of(self._service))) as memory:
+        with closing(SpilledMemory(codec_of(self._service), small=SMALL_INDEXES)) as memory:
             fold = Partition(
                 self._service, partition, self._bus.partitions, self._listening, memory=memory
             )

@@ -65,6 +65,10 @@ class Applied(State):
     """What is known of the input; of a later fact of its decision at least its cause."""
 
 
+SMALL_INDEXES = frozenset({WAITING})
+"""What nearly nothing stands in, and each event asks for."""
+
+
 def codec_of(service: Service) -> Codec:
     """Return how the state of a service is written."""
     return Codec({**INTERNAL_KINDS, **service.kinds})

@@ -5,6 +5,7 @@ what it collected. State is changed through `applying.py` alone.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -15,7 +16,7 @@ import orjson
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
 from contracts.envelope import EventData
 from streaming import journal
-from streaming.applying import Applying, codec_of
+from streaming.applying import SMALL_INDEXES, Applying, codec_of
 from streaming.bus import Outgoing, Record
 from streaming.decoding import Decoded, Defect
 from streaming.due import (
@@ -61,7 +62,7 @@ from streaming.service import (
     WaitForDay,
 )
 from streaming.store import Commit, Count, Range
-from streaming.view import EVERYBODY, Cause, Memory, Scope, View
+from streaming.view import EVERYBODY, Cause, Memory, Missing, Scope, View
 
 BATCH_CHANGES_MAX = 1_000
 """A batch is committed when it changed that much, half of what a commit may hold."""
@@ -146,7 +147,7 @@ class Partition:
         self._partitions = partitions
         self.listening = {listened.topic: listened for listened in listening}
         self._reading = Reading(service, number, partitions, self.listening)
-        self.memory = memory or Memory(codec_of(service))
+        self.memory = memory or Memory(codec_of(service), small=SMALL_INDEXES)
         self._applying = Applying(service, self.memory)
         self.end = JournalEnd()
         self.positions: dict[str, Position] = {}
@@ -220,6 +221,24 @@ class Partition:
             if read.listened.kind is not Kind.JOURNAL:
                 wanted[known_key(payer, read.natural_key)] = None
             wanted |= self._aggregates(payer, event)
+        return [key for key in wanted if not self.memory.knows(key)]
+
+    def prefetch_next(self, reads: Iterable[Read]) -> list[str]:
+        """Return the keys to which leads what `prefetch` named, and that are not in memory."""
+        names = self.memory.codec.names
+        wanted: dict[str, None] = {}
+        for read in reads:
+            if read.decoded is None or read.misplaced is not None:
+                continue
+            envelope, event = read.decoded.envelope, read.decoded.event
+            reaction = self.service.reactions.get(envelope.type)
+            if reaction is None or reaction.prefetch_next is None:
+                continue
+            payer = envelope.partitionkey or ""
+            view = View(self.memory, payer=payer, day=envelope.day)
+            with suppress(Missing):
+                for kind, id_ in reaction.prefetch_next(event, view):
+                    wanted[f"{names[kind]}/{payer}/{id_}"] = None
         return [key for key in wanted if not self.memory.knows(key)]
 
     # --- deciding --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import orjson
 
-from streaming.applying import codec_of
+from streaming.applying import SMALL_INDEXES, codec_of
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import LATER_INDEX_STEP, JournalEnd
@@ -94,7 +94,7 @@ class Processor:
         self._cached_max = cached_max
         self._folding = folding or asyncio.Lock()
         self._listening = tuple(listening)
-        self.partition = self._new_partition(Memory(codec_of(service), cached_max))
+        self.partition = self._new_partition(Memory(codec_of(service), cached_max, SMALL_INDEXES))
         self._journal_topic = f"{service.name}.events.v1"
         self.patience_seconds = PATIENCE_SECONDS
         self.epoch = 0
@@ -280,7 +280,9 @@ class Processor:
         self.partition.resume(JournalEnd(), {})
         starts = await self._bus.starts([self._journal_topic])
         async with self._folding:
-            with closing(SpilledMemory(codec_of(self.service), self._cached_max)) as memory:
+            with closing(
+                SpilledMemory(codec_of(self.service), self._cached_max, SMALL_INDEXES)
+            ) as memory:
                 aside = self._new_partition(memory)
                 await self._fold_aside(aside, starts[(self._journal_topic, self.number)])
                 await self._fill(memory)
@@ -488,6 +490,7 @@ class Processor:
             self._check_last(record)
         self._reads.extend(self.partition.read(record) for record in records)
         await self._load(keys=self.partition.prefetch(self._reads))
+        await self._load(keys=self.partition.prefetch_next(self._reads))
 
     async def _load(self, *, keys: Sequence[str] = (), missing: Sequence[Missing] = ()) -> None:
         if not keys and not missing:

@@ -90,6 +90,7 @@ Outcome: TypeAlias = Effects | Refuse | Wait | WaitForDay | None
 Handler: TypeAlias = Callable[[Any, View], Outcome]
 DueHandler: TypeAlias = Callable[[str, View], Effects | Later | NotToday | Patience]
 Prefetch: TypeAlias = Callable[[Any], Iterable[tuple[type[Any], str]]]
+PrefetchNext: TypeAlias = Callable[[Any, View], Iterable[tuple[type[Any], str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Reaction:
     decides: Callable[[Any], bool]
     handler: Handler
     prefetch: Prefetch | None
+    prefetch_next: PrefetchNext | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,27 +139,38 @@ class Service:
         self,
         event: type[Event],
         prefetch: Prefetch | None = None,
+        prefetch_next: PrefetchNext | None = None,
         when: Callable[[Event], bool] | None = None,
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         """Register who decides `event`: every record of it gets exactly one decision here.
 
         With `when`, only those for which it holds are decided here; the others are noted.
+        `prefetch` names aggregates that the event tells of, `prefetch_next` those that these lead
+        to: both are loaded for a whole batch at once. What they do not name is loaded when it is
+        asked for, one record at a time.
         """
-        return self._react(event, decides=when or _always, prefetch=prefetch)
+        return self._react(event, when or _always, prefetch, prefetch_next)
 
     def notes(
-        self, event: type[Event], prefetch: Prefetch | None = None
+        self,
+        event: type[Event],
+        prefetch: Prefetch | None = None,
+        prefetch_next: PrefetchNext | None = None,
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         """Register what is done about an event that another service decides or publishes."""
-        return self._react(event, decides=never, prefetch=prefetch)
+        return self._react(event, never, prefetch, prefetch_next)
 
     def _react(
-        self, event: type[Event], *, decides: Callable[[Any], bool], prefetch: Prefetch | None
+        self,
+        event: type[Event],
+        decides: Callable[[Any], bool],
+        prefetch: Prefetch | None,
+        prefetch_next: PrefetchNext | None,
     ) -> Callable[[Callable[[Event, View], Outcome]], Callable[[Event, View], Outcome]]:
         def register(handler: Callable[[Event, View], Outcome]) -> Callable[[Event, View], Outcome]:
             if event.type in self.reactions:
                 raise ValueError(f"{self.name} reacts to {event.type} twice")
-            self.reactions[event.type] = Reaction(decides, handler, prefetch)
+            self.reactions[event.type] = Reaction(decides, handler, prefetch, prefetch_next)
             self.events[event.type] = event
             return handler
 

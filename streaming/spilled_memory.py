@@ -6,7 +6,7 @@ store's is.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from streaming.store import Count, Range
@@ -42,8 +42,10 @@ def temporary_file() -> sqlite3.Connection:
 class SpilledMemory(Memory):
     """All that a fold knows: a bounded cache, changes kept back, and a file under both."""
 
-    def __init__(self, codec: Codec, cached_max: int = CACHED_MAX) -> None:
-        super().__init__(codec, cached_max)
+    def __init__(
+        self, codec: Codec, cached_max: int = CACHED_MAX, small: Collection[str] = ()
+    ) -> None:
+        super().__init__(codec, cached_max, small)
         self._changed_keys: set[str] = set()
         self._changed_members: dict[tuple[str, str], bool] = {}
         self._filter = bytearray(FILTER_BYTES)
@@ -94,6 +96,7 @@ class SpilledMemory(Memory):
         self._cache.update(values)
         self._changed_keys.update(values)
         if members:
+            self._follow(members)
             self._ranges.clear()
             self._counts.clear()
             for name, changed in members.items():
@@ -123,7 +126,7 @@ class SpilledMemory(Memory):
     def _look(self, missing: Missing) -> None:
         self._spill()
         for range_ in missing.ranges:
-            self._ranges[range_] = self._between(range_, range_.members_max)
+            self._answered(range_, self._between(range_, range_.members_max))
         for count in missing.counts:
             self._counts[count] = len(self._between(count, -1))
 

@@ -7,7 +7,7 @@ memory raises `Missing`; the processor loads it and makes the decision again: de
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -21,6 +21,8 @@ Aggregate = TypeVar("Aggregate")
 
 CACHED_MAX = 50_000
 """Aggregates in memory, unless told otherwise."""
+WHOLE_MEMBERS_MAX = 1_000
+"""As many members of an index that is usually small are kept in memory; see `Memory`."""
 AGGREGATE_BYTES_MAX = 16 * 1024
 """No aggregate grows with the number of children, groups or days (ARCHITECTURE.md)."""
 
@@ -116,11 +118,21 @@ class Changes:
 
 
 class Memory:
-    """What is known of a partition's state: a bounded cache, the batch, and the decision on top."""
+    """What is known of a partition's state: a bounded cache, the batch, and the decision on top.
 
-    def __init__(self, codec: Codec, cached_max: int = CACHED_MAX) -> None:
+    Indexes named `small` are asked for as a whole, once, and followed from then on: a question
+    about one of them costs nothing, most often because there is nothing in it. One that has grown
+    beyond `WHOLE_MEMBERS_MAX` is asked for in parts like all others, until all is forgotten.
+    """
+
+    def __init__(
+        self, codec: Codec, cached_max: int = CACHED_MAX, small: Collection[str] = ()
+    ) -> None:
         self.codec = codec
         self._cached_max = cached_max
+        self._small = frozenset(small)
+        self._whole: dict[str, list[str]] = {}
+        self._grown: set[str] = set()
         self._cache: OrderedDict[str, Any] = OrderedDict()
         self._ranges: dict[Range, list[str]] = {}
         self._counts: dict[Count, int] = {}
@@ -154,14 +166,7 @@ class Memory:
     def range(self, asked: Range) -> list[str]:
         """Return members of an index with the running changes. Raises Missing."""
         changed = self._changed(asked.index, asked.start, asked.end)
-        removed = sum(1 for present in changed.values() if not present)
-        # What the batch removed may hide as many members behind it: ask for more, in round steps.
-        wanted = asked.members_max + -(-removed // 512) * 512
-        question = Range(asked.index, asked.start, asked.end, wanted)
-        if question not in self._ranges:
-            raise Missing(range_=question)
-        members = self._ranges[question]
-        complete = len(members) < wanted
+        members, complete = self._kept(asked, changed)
         if changed:
             last = members[-1] if members and not complete else None
             members = [member for member in members if changed.get(member, True)]
@@ -172,6 +177,48 @@ class Memory:
                     if at == len(members) or members[at] != member:
                         members.insert(at, member)
         return members[: asked.members_max]
+
+    def _kept(self, asked: Range, changed: Mapping[str, bool]) -> tuple[list[str], bool]:
+        """Return members without the running changes, and whether these are all there are."""
+        whole = self._whole.get(asked.index)
+        if whole is not None:
+            first = bisect_left(whole, asked.start)
+            last = len(whole) if asked.end is None else bisect_left(whole, asked.end)
+            return whole[first:last], True
+        if asked.index in self._small and asked.index not in self._grown:
+            raise Missing(range_=Range(asked.index, "", None, WHOLE_MEMBERS_MAX))
+        removed = sum(1 for present in changed.values() if not present)
+        # What the batch removed may hide as many members behind it: ask for more, in round steps.
+        wanted = asked.members_max + -(-removed // 512) * 512
+        question = Range(asked.index, asked.start, asked.end, wanted)
+        if question not in self._ranges:
+            raise Missing(range_=question)
+        return self._ranges[question], len(self._ranges[question]) < wanted
+
+    def _answered(self, question: Range, members: Sequence[str]) -> None:
+        """Take in what the store says of an index."""
+        is_whole = question == Range(question.index, "", None, WHOLE_MEMBERS_MAX)
+        if question.index not in self._small or not is_whole:
+            self._ranges[question] = list(members)
+        elif len(members) < WHOLE_MEMBERS_MAX:
+            self._whole[question.index] = list(members)
+        else:
+            self._grown.add(question.index)
+
+    def _follow(self, changed: Mapping[str, Mapping[str, bool]]) -> None:
+        """Carry changes that stand into the indexes that are known as a whole."""
+        for index in self._whole.keys() & changed.keys():
+            members = self._whole[index]
+            for member, present in changed[index].items():
+                at = bisect_left(members, member)
+                is_there = at < len(members) and members[at] == member
+                if present and not is_there:
+                    members.insert(at, member)
+                elif is_there and not present:
+                    del members[at]
+            if len(members) >= WHOLE_MEMBERS_MAX:
+                del self._whole[index]
+                self._grown.add(index)
 
     def count(self, asked: Count) -> int:
         """Return how many members an index has, with the running changes. Raises Missing."""
@@ -207,7 +254,7 @@ class Memory:
         for key, data in zip(keys, loaded.values, strict=True):
             self._cache[key] = None if data is None else self.codec.decode(key, data)
         for range_, members in zip(ranges, loaded.ranges, strict=True):
-            self._ranges[range_] = list(members)
+            self._answered(range_, members)
         for count, number in zip(counts, loaded.counts, strict=True):
             self._counts[count] = number
 
@@ -223,6 +270,7 @@ class Memory:
     def committed(self) -> None:
         """The batch is in the store."""
         self._cache.update(self.batch.values)
+        self._follow(self.batch.members)
         self.batch = Changes.none()
         self._ranges.clear()
         self._counts.clear()
@@ -232,6 +280,8 @@ class Memory:
     def forget(self) -> None:
         """Drop everything: the store may hold something else."""
         self._cache.clear()
+        self._whole.clear()
+        self._grown.clear()
         self._ranges.clear()
         self._counts.clear()
         self.batch = Changes.none()

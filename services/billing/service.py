@@ -395,7 +395,15 @@ def _of_mark(event: LessonMarked) -> Iterable[tuple[type[Any], str]]:
     )
 
 
-@billing.decides(LessonMarked, prefetch=_of_mark)
+def _of_reserve(event: LessonMarked, view: View) -> Iterable[tuple[type[Any], str]]:
+    reserve = view.find(Reserve, event.enrollment_id)
+    if reserve is None:
+        return ()
+    account = (Account, account_id(reserve.child_id, reserve.period))
+    return (account, (Provider, reserve.provider_id))
+
+
+@billing.decides(LessonMarked, prefetch=_of_mark, prefetch_next=_of_reserve)
 def lesson_marked(event: LessonMarked, view: View) -> Outcome:
     """Charge a lesson, or not, or take a charge back."""
     reserve = view.find(Reserve, event.enrollment_id)

@@ -81,7 +81,10 @@ def _about_child_and_period(
 # --- what certificates only notes --------------------------------------------------------------
 
 
-@certificates.notes(ChildRegistered)
+@certificates.notes(
+    ChildRegistered,
+    prefetch=lambda event: [(Child, event.child_id), (Certificate, event.child_id)],
+)
 def child_registered(event: ChildRegistered, view: View) -> Outcome:
     """Know the child."""
     del event, view

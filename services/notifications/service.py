@@ -260,5 +260,16 @@ def _about(event: EventData) -> Iterable[tuple[type[Any], str]]:
     return [(kind, id_) for kind, id_ in named if id_ is not None]
 
 
+def _of_family(event: EventData, view: View) -> Iterable[tuple[type[Any], str]]:
+    occasion = wire.to_occasion(event)
+    child = None if occasion.child_id is None else view.find(Child, occasion.child_id)
+    guardian_ids = () if child is None else child.guardian_ids
+    period = state.period_of(event, _enrollment(occasion, view))
+    if occasion.child_id is not None and period is not None:
+        yield Purse, state.purse_id(occasion.child_id, period)
+    for guardian_id in guardian_ids:
+        yield Preferences, guardian_id
+
+
 for _model in TOLD:
-    notifications.notes(_model, prefetch=_about)(_tell)
+    notifications.notes(_model, prefetch=_about, prefetch_next=_of_family)(_tell)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate, cycle
 
 from pfdo.playing import HEADERS
 from pfdo.settling import lag, left_to_do
@@ -29,6 +30,8 @@ STUCK_SECONDS_MAX = 240.0
 STRIKE_SECONDS_MAX = 1.5
 SEGMENTS_A_ROUND_MIN = 2
 SEGMENTS_TOLD = 20
+SEGMENTS_AGAIN = 50
+"""So many of the last are told again while faults that were not seen are struck again."""
 COPY = 0.3
 """How often a copy is taken of a Redis before a round, for it to go back to later."""
 
@@ -126,8 +129,12 @@ class Campaign:
                 self._tell(f"{number} lines")
             await self._wait_for_faults(striking)
         self._is_told = True
-        # Whoever waits for everything to settle after the last fault is told.
-        while not striking.done():
+        # Many faults are only seen by what goes on: the end is told again, as copies of itself.
+        told = list(zip(accumulate(map(len, self._story), initial=0), self._story, strict=False))
+        for first, segment in cycle(told[-SEGMENTS_AGAIN:]):
+            if striking.done():
+                break
+            await self._publish(segment, first)
             await self._settle()
             await asyncio.sleep(SLOW_LOOK_SECONDS)
         await self._settle()

@@ -42,6 +42,9 @@ DEFECTS = ("decision failed", "step failed", "halted")
 CAN_NOT_RUN = 3
 """The code of a process that found Kafka or Redis away when it started."""
 FLAT = 1.25
+HELD_BYTES = 192 * 1024 * 1024
+"""Half of what the container of a service may hold (deploy/compose.yaml). A state that was lost and
+folded leaves some 50 MB of pages behind: growth below this says nothing of a run with faults."""
 """How much more memory a process may hold at the end than in the middle."""
 SOAK_SECONDS = 1_200.0
 """Shorter runs say nothing about memory."""
@@ -395,15 +398,15 @@ def defects(struck: Struck) -> Iterator[str]:
             yield f"I21 {name} died with code {code}"
 
 
-def growing(sizes: Sequence[tuple[float, Mapping[str, int]]]) -> Iterator[str]:
-    """I22: tell who holds more at the end of a soak than after its first half."""
+def growing(sizes: Sequence[tuple[float, Mapping[str, float]]]) -> Iterator[str]:
+    """I22: tell who holds more at the end of a long run than after its first half, and much."""
     if not sizes or sizes[-1][0] < SOAK_SECONDS:
         return
     for name in sizes[-1][1]:
         half = [held[name] for at, held in sizes if at > sizes[-1][0] / 2 and held[name]]
         third = max(1, len(half) // 3)
         before, after = (sum(part) / len(part) for part in (half[:third], half[-third:]))
-        if after > before * FLAT:
+        if after > max(before * FLAT, HELD_BYTES):
             yield f"I22 {name}: {before / 1e6:.0f} MB grew to {after / 1e6:.0f} MB"
 
 

@@ -12,7 +12,7 @@ import pytest
 from contracts.topics import all_topics
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Record
-from tests.chaos.invariants import SOAK_SECONDS, Bus, growing, of_the_bus
+from tests.chaos.invariants import HELD_BYTES, SOAK_SECONDS, Bus, growing, of_the_bus
 from tests.chaos.story import story
 from tests.support.world import World
 
@@ -140,8 +140,16 @@ def test_a_planted_fault_is_told(plant: Callable[[Records], None], told: str) ->
 
 
 def test_memory_that_grows_in_the_second_half_is_told() -> None:
-    sizes = [(at, {"flat": 100, "grows": 100 + int(at)}) for at in range(int(SOAK_SECONDS) + 10)]
-
-    assert [line.partition(":")[0] for line in growing([(float(at), s) for at, s in sizes])] == [
-        "I22 grows"
+    sizes = [
+        (
+            float(at),
+            {
+                "flat": 2 * HELD_BYTES,
+                "grows": HELD_BYTES * (1 + at / SOAK_SECONDS),
+                "grows, little": HELD_BYTES * at / SOAK_SECONDS / 2,
+            },
+        )
+        for at in range(int(SOAK_SECONDS) + 10)
     ]
+
+    assert [line.partition(":")[0] for line in growing(sizes)] == ["I22 grows"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming import spilled_memory
+from streaming import spilled_memory, view
 from streaming.spilled_memory import SpilledMemory
 from streaming.store import Count, Range
 from streaming.view import Codec
@@ -87,6 +87,8 @@ def change(memory: SpilledMemory, kind: str, name: str, value: Any) -> None:
     start=MEMBERS,
     end=st.none() | MEMBERS,
     members_max=st.integers(1, 7),
+    small=st.sampled_from([(), ("p",), ("p", "p/q")]),
+    whole_max=st.sampled_from([2, 1_000]),
 )
 def test_it_holds_what_was_kept(
     changes_max: int,
@@ -96,10 +98,13 @@ def test_it_holds_what_was_kept(
     start: str,
     end: str | None,
     members_max: int,
+    small: tuple[str, ...],
+    whole_max: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spilled_memory, "CHANGES_MAX", changes_max)
-        memory, kept = SpilledMemory(Codec({"purse": Purse}), cached_max), Model()
+        patch.setattr(view, "WHOLE_MEMBERS_MAX", whole_max)
+        memory, kept = SpilledMemory(Codec({"purse": Purse}), cached_max, small), Model()
         for changes, stands in decisions:
             now = kept.copy()
             for each in changes:
