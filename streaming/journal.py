@@ -15,6 +15,7 @@ from streaming.view import Cause
 
 HEADERS: Headers = (("content-type", CONTENT_TYPE.encode()),)
 
+_NO_HASH = b',"hash":""'
 LATER_INDEX_STEP = 1_000
 """What follows from a cause after its first decision (a parked input decided, work that fell due)
 is numbered from `journalseq` times this: unique for the cause without a counter."""
@@ -65,11 +66,11 @@ def append(service: str, partition: int, end: JournalEnd, entry: Entry) -> tuple
     attributes = _attributes(service, f"{service}:{partition}:{seq}", entry)
     attributes["journalseq"] = seq
     attributes["prevhash"] = end.hash
-    # In sorted order `hash` stands between dataschema and id: encode both sides once.
-    front = canonical({name: attributes[name] for name in attributes if name < "hash"})[:-1]
-    back = canonical({name: attributes[name] for name in attributes if name > "hash"})[1:]
-    digest = sha256(front + b"," + back).hexdigest()
-    return JournalEnd(seq, digest), b'%b,"hash":"%b",%b' % (front, digest.encode(), back)
+    attributes["hash"] = ""
+    # The last `hash` is this one: `data`, which may hold others, stands before it.
+    front, _, back = canonical(attributes).rpartition(_NO_HASH)
+    digest = sha256(front + back).hexdigest()
+    return JournalEnd(seq, digest), b'%b,"hash":"%b"%b' % (front, digest.encode(), back)
 
 
 def record_hash(envelope: Mapping[str, Any]) -> str:

@@ -64,19 +64,8 @@ class Read:
     defect: Defect | None = None
     scope: Scope | None = None
     misplaced: int | None = None
-
-    @property
-    def natural_key(self) -> str:
-        """Return what the event is a copy by; a journal's record is known by its id."""
-        assert self.decoded is not None
-        envelope, event = self.decoded.envelope, self.decoded.event
-        match self.listened.kind:
-            case Kind.JOURNAL:
-                return envelope.id
-            case Kind.COMMANDS:
-                return command_key(envelope)
-            case _:
-                return natural_key(envelope, event)
+    natural_key: str = ""
+    """What the event is a copy by; a journal's record is known by its id."""
 
 
 class Reading:
@@ -138,7 +127,8 @@ class Reading:
             return nothing
         decoded = Decoded(envelope, decode_data(envelope, model))
         misplaced = self._misplaced(envelope, listened)
-        return Read(record, listened, journalseq, decoded, None, scope, misplaced)
+        key = _natural_key(listened.kind, decoded)
+        return Read(record, listened, journalseq, decoded, None, scope, misplaced, key)
 
     def _concerns(self, type_: str) -> bool:
         return type_ in self._service.reactions or type_ == self._service.calendar.type
@@ -148,6 +138,16 @@ class Reading:
             return None
         right = partition_of(envelope.partitionkey.encode(), self._partitions)
         return None if right == self._number else right
+
+
+def _natural_key(kind: Kind, decoded: Decoded) -> str:
+    match kind:
+        case Kind.JOURNAL:
+            return decoded.envelope.id
+        case Kind.COMMANDS:
+            return command_key(decoded.envelope)
+        case _:
+            return natural_key(decoded.envelope, decoded.event)
 
 
 def _unknown(envelope: Envelope, events: Mapping[str, type[EventData]]) -> Defect:
