@@ -101,7 +101,7 @@ async def test_every_debit_stands_on_some_page_of_the_history_once(
     journals: Journals, client: httpx.AsyncClient
 ) -> None:
     days = await charge(journals, A_YEAR)
-    pages = [await client.get(HISTORY, params={"page_number": number}) for number in (1, 2, 3)]
+    pages = [await client.get(HISTORY, params={"page": number}) for number in (1, 2, 3)]
 
     shown = [day for page in pages for day in charged_days(page.text)]
 
@@ -226,6 +226,6 @@ async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, path: s
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1001"])
 async def test_a_number_that_is_no_page_is_refused(client: httpx.AsyncClient, number: str) -> None:
-    answer = await client.get(HISTORY, params={"page_number": number})
+    answer = await client.get(HISTORY, params={"page": number})
 
     assert answer.status_code == 422

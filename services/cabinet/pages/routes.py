@@ -31,7 +31,7 @@ PAUSE_SECONDS = 0.5
 """A family's page is told of changes no more often than this, however busy its municipality is."""
 
 Version = Annotated[str, Query(max_length=80)]
-PageNumber = Annotated[int, Query(ge=1, le=1_000)]
+PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000)]
 Family = Annotated[Visitor, needs(Resource.FAMILY, Action.READ, guardian="guardian_id")]
 Looks = Annotated[Visitor, needs(Resource.FAMILY_LOOKS, Action.READ, guardian="guardian_id")]
 
