@@ -174,18 +174,20 @@ async def published(
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield what is committed in a topic now, each partition oldest first."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
     )
     await consumer.start()
     try:
-        for place in [TopicPartition(topic, partition) for partition in range(partitions)]:
-            consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
-            await consumer.seek_to_beginning(place)
-            while await consumer.position(place) < end:
-                for batch in (await consumer.getmany(timeout_ms=500)).values():
-                    for record in batch:
-                        yield orjson.loads(record.value)
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for batch in (await consumer.getmany(timeout_ms=500)).values():
+                for record in batch:
+                    yield orjson.loads(record.value)
     finally:
         await consumer.stop()
 
