@@ -6,7 +6,6 @@ their request for a place by arrival, `periods` by first day,
 publications by day.
 """
 
-from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +20,7 @@ from contracts.navigator import (
     ProviderRegistered,
 )
 from contracts.payers import EnrollmentClosed, FrameAgreementSet, PeriodOpened, RulesPublished
+from contracts.replacing import replace
 from contracts.vocabulary import EnrollmentId, GroupId, PayerCode, PeriodId, ProviderId
 from services.enrollment import wire
 from services.enrollment.domain import application, facts, places

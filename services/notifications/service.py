@@ -4,7 +4,6 @@ Every fact that the routing table knows is told to those its rows name (`docs/ru
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from contracts import billing, certificates, enrollment
@@ -12,6 +11,7 @@ from contracts.envelope import EventData
 from contracts.navigator import ChildRegistered, GroupPublished, PreferencesSet
 from contracts.notifications import DeliveryReported
 from contracts.payers import RulesPublished
+from contracts.replacing import replace
 from contracts.vocabulary import (
     ChildId,
     DeliveryStatus,
@@ -250,24 +250,26 @@ def _provider(occasion: Occasion, known: Enrollment, view: View) -> str | None:
     return occasion.provider_id or known.provider_id or of_group
 
 
+_NAMED = ((Child, "child_id"), (Enrollment, "enrollment_id"), (Group, "group_id"))
+
+
 def _about(event: EventData) -> Iterable[tuple[type[Any], str]]:
-    occasion = wire.to_occasion(event)
-    named = (
-        (Child, occasion.child_id),
-        (Enrollment, occasion.enrollment_id),
-        (Group, occasion.group_id),
-    )
-    return [(kind, id_) for kind, id_ in named if id_ is not None]
+    said = vars(event)
+    return [(kind, said[name]) for kind, name in _NAMED if said.get(name) is not None]
 
 
 def _of_family(event: EventData, view: View) -> Iterable[tuple[type[Any], str]]:
-    occasion = wire.to_occasion(event)
-    child = None if occasion.child_id is None else view.find(Child, occasion.child_id)
-    guardian_ids = () if child is None else child.guardian_ids
-    period = state.period_of(event, _enrollment(occasion, view))
-    if occasion.child_id is not None and period is not None:
-        yield Purse, state.purse_id(occasion.child_id, period)
-    for guardian_id in guardian_ids:
+    said = vars(event)
+    child_id: ChildId | None = said.get("child_id")
+    enrollment_id: EnrollmentId | None = said.get("enrollment_id")
+    child = None if child_id is None else view.find(Child, child_id)
+    if child_id is None or child is None:
+        return
+    known = None if enrollment_id is None else view.find(Enrollment, enrollment_id)
+    period = state.period_of(event, known or Enrollment())
+    if period is not None:
+        yield Purse, state.purse_id(child_id, period)
+    for guardian_id in child.guardian_ids:
         yield Preferences, guardian_id
 
 

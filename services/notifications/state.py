@@ -3,7 +3,6 @@
 Index (of a payer): `rules`, publications of the routing table, the latest first.
 """
 
-from dataclasses import replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +21,7 @@ from contracts.enrollment import (
 from contracts.envelope import EventData
 from contracts.navigator import ChildRegistered, GroupPublished, PreferencesSet
 from contracts.payers import RulesPublished
+from contracts.replacing import replace
 from contracts.vocabulary import ChildId, EventId, PeriodId, ProviderId
 from rulebook.overlay import NO_OVERLAYS, Overlays
 from services.notifications import wire
@@ -213,7 +213,7 @@ def purse_id(child_id: ChildId, period: PeriodId) -> str:
 
 def period_of(event: EventData, known: Enrollment) -> PeriodId | None:
     """Return whose money a fact is about: of the period it names, or of its enrollment."""
-    period: PeriodId | None = getattr(event, "period", None)
+    period: PeriodId | None = vars(event).get("period")
     return period or known.period
 
 

@@ -1,7 +1,6 @@
 """Between the contracts and the domain. Old versions are lifted here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import MAXYEAR, date, datetime, time
 from typing import Any
 
@@ -10,6 +9,7 @@ from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
 from contracts.navigator import PreferencesSet
+from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Kopecks
 from services.notifications.domain import facts
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION, REGION_MINUTES
@@ -52,16 +52,17 @@ def _minutes(utc_offset: str | None) -> int:
 
 def to_occasion(event: EventData) -> Occasion:
     """Return what a fact of another service is about; the table calls it by its type."""
-    terms = getattr(event, "terms", None)
+    # To ask a model of pydantic for what it has not costs more than all the rest.
+    said = vars(event)
     occasion = Occasion(
         word=event.type.rpartition(".")[0],
-        child_id=getattr(event, "child_id", None),
-        enrollment_id=getattr(event, "enrollment_id", None),
-        group_id=getattr(event, "group_id", None),
-        provider_id=getattr(event if terms is None else terms, "provider_id", None),
-        period=getattr(event, "period", None),
+        child_id=said.get("child_id"),
+        enrollment_id=said.get("enrollment_id"),
+        group_id=said.get("group_id"),
+        provider_id=vars(said.get("terms") or event).get("provider_id"),
+        period=said.get("period"),
     )
-    purse = getattr(event, "purse", None)
+    purse = said.get("purse")
     if purse is not None and not isinstance(event, billing.PeriodExpired):
         # What expires is gone with its period: nobody needs to hear that it ran low.
         occasion = replace(

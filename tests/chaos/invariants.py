@@ -270,13 +270,24 @@ async def _outcome(struck: Struck, story: Sequence[Segment], bus: Bus) -> list[s
         told += [
             f"I03 {copy} is a copy of {first} and was {decided[copy]['decision']}"
             for copy in copies
-            if decided[copy]["decision"] != "duplicate"
+            if not is_answer_to_a_copy(said, decided[copy])
         ]
     shown = json.loads(await _pfdo(struck, "export"))
     shown["inputs"] = heard
     counted = await asyncio.to_thread(audited, spoken(story))
     told += [f"I04 {difference}" for difference in differences(counted, shown)]
     return told
+
+
+def is_answer_to_a_copy(first: Mapping[str, Any], copy: Mapping[str, Any]) -> bool:
+    """Return whether a copy was decided as it must be, which is told by what it is a copy of.
+
+    What contradicts an earlier revision does so each time it comes.
+    """
+    conflict = ("refused", "conflict")
+    if (first["decision"], first["reason"]) == conflict:
+        return (copy["decision"], copy["reason"]) == conflict
+    return bool(copy["decision"] == "duplicate")
 
 
 def _places(bus: Bus) -> Mapping[int, list[Place]]:

@@ -12,7 +12,14 @@ import pytest
 from contracts.topics import all_topics
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Record
-from tests.chaos.invariants import HELD_BYTES, SOAK_SECONDS, Bus, growing, of_the_bus
+from tests.chaos.invariants import (
+    HELD_BYTES,
+    SOAK_SECONDS,
+    Bus,
+    growing,
+    is_answer_to_a_copy,
+    of_the_bus,
+)
 from tests.chaos.story import story
 from tests.support.world import World
 
@@ -139,13 +146,34 @@ def test_a_planted_fault_is_told(plant: Callable[[Records], None], told: str) ->
     assert {line.partition(" ")[0] for line in of_the_bus(Bus(records))} == {told}
 
 
+@pytest.mark.parametrize(
+    ("first", "copy", "is_right"),
+    [
+        (("applied", None), ("duplicate", None), True),
+        (("applied", None), ("applied", None), False),
+        (("applied", None), ("refused", "conflict"), False),
+        (("refused", "too_late"), ("duplicate", None), True),
+        (("refused", "too_late"), ("refused", "too_late"), False),
+        (("refused", "conflict"), ("refused", "conflict"), True),
+        (("refused", "conflict"), ("refused", "too_late"), False),
+        (("refused", "conflict"), ("duplicate", None), False),
+    ],
+)
+def test_a_copy_changes_nothing_and_a_conflict_stays_one(
+    first: tuple[str, str | None], copy: tuple[str, str | None], is_right: bool
+) -> None:
+    told = [{"decision": decision, "reason": reason} for decision, reason in (first, copy)]
+
+    assert is_answer_to_a_copy(*told) is is_right
+
+
 def test_memory_that_grows_in_the_second_half_is_told() -> None:
     sizes = [
         (
             float(at),
             {
                 "flat": 2 * HELD_BYTES,
-                "grows": HELD_BYTES * (1 + at / SOAK_SECONDS),
+                "grows": HELD_BYTES * (1 + 4 * at / SOAK_SECONDS),
                 "grows, little": HELD_BYTES * at / SOAK_SECONDS / 2,
             },
         )

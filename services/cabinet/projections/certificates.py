@@ -1,7 +1,5 @@
 """Certificates, categories and their queues, from the journal of certificates; periods too."""
 
-from dataclasses import replace
-
 from contracts.certificates import (
     CertificateClosed,
     CertificateFrozen,
@@ -16,6 +14,7 @@ from contracts.certificates import (
 from contracts.envelope import Envelope
 from contracts.navigator import CertificateRequested
 from contracts.payers import CategorySet, CertificateFreezeSet, PeriodOpened
+from contracts.replacing import replace
 from contracts.vocabulary import CertificateState, Service
 from rulebook.wording import rubles
 from services.cabinet.projections.models import (

@@ -1,11 +1,11 @@
 """Disputes of debits, from the journal of billing: for the family, the provider and the payer."""
 
-from dataclasses import replace
 from datetime import date
 
 from contracts import billing
 from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.envelope import Envelope
+from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Service
 from services.cabinet.projections.models import (
     DISPUTES_AT,

@@ -1,6 +1,5 @@
 """Children, applications and agreements, from the journal of enrollment."""
 
-from dataclasses import replace
 from datetime import date
 
 from contracts.enrollment import (
@@ -22,6 +21,7 @@ from contracts.navigator import (
     ChildRegistered,
     EnrollmentTerminated,
 )
+from contracts.replacing import replace
 from contracts.vocabulary import EndCause, Service
 from rulebook.wording import full_date, rubles
 from services.cabinet.projections.models import (

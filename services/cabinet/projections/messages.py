@@ -1,10 +1,10 @@
 """Who is told what, from the journal of notifications."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from contracts.envelope import Envelope
 from contracts.notifications import MessageDue, MessageFailed, MessageSent, MessageSuppressed
+from contracts.replacing import replace
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     LISTED_FACTS_MAX,

@@ -1,8 +1,9 @@
 """A category of certificates in a period: nominal, places, budget, and what of it is used."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from contracts.replacing import replace
 from contracts.vocabulary import CertificateNumber, Kopecks, QueueReason
 
 NOTHING = Kopecks(0)

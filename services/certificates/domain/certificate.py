@@ -1,8 +1,9 @@
 """A child's certificate, and what it grants in one period."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
+from contracts.replacing import replace
 from contracts.vocabulary import CategoryId, CertificateNumber, CertificateState, Kopecks
 
 

@@ -1,11 +1,12 @@
 """An application, from submission to the enrolled child. `docs/rules.md`, section 3."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+from contracts.replacing import replace
 from contracts.vocabulary import (
     ApplicationRefusal,
     ChildId,

@@ -4,10 +4,11 @@ Decided in the partition of the provider's municipality, for children of whateve
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from contracts.replacing import replace
 from contracts.vocabulary import (
     ApplicationRefusal,
     EnrollmentId,
