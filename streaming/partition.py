@@ -4,7 +4,7 @@ The processor feeds it records and work that is due, loads what it says is `Miss
 what it collected. State is changed through `applying.py` alone.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -55,6 +55,7 @@ from streaming.service import (
     NotToday,
     Outcome,
     Patience,
+    Reaction,
     Refuse,
     Send,
     Service,
@@ -210,36 +211,34 @@ class Partition:
     def prefetch(self, reads: Iterable[Read]) -> list[str]:
         """Return the keys these records will surely ask for and that are not in memory."""
         wanted = dict.fromkeys((DAY, DUE))
-        for read in reads:
-            if read.decoded is None or read.misplaced is not None:
-                continue
-            envelope, event = read.decoded.envelope, read.decoded.event
-            payer = envelope.partitionkey or ""
-            reaction = self.service.reactions.get(envelope.type)
-            if reaction is None:
-                continue
+        for read, decoded, _ in self._reacting(reads):
+            payer = decoded.envelope.partitionkey or ""
             if read.listened.kind is not Kind.JOURNAL:
                 wanted[known_key(payer, read.natural_key)] = None
-            wanted |= self._aggregates(payer, event)
+            wanted |= self._aggregates(payer, decoded.event)
         return [key for key in wanted if not self.memory.knows(key)]
 
     def prefetch_next(self, reads: Iterable[Read]) -> list[str]:
         """Return the keys to which leads what `prefetch` named, and that are not in memory."""
         names = self.memory.codec.names
         wanted: dict[str, None] = {}
-        for read in reads:
-            if read.decoded is None or read.misplaced is not None:
+        for _, decoded, reaction in self._reacting(reads):
+            if reaction.prefetch_next is None:
                 continue
-            envelope, event = read.decoded.envelope, read.decoded.event
-            reaction = self.service.reactions.get(envelope.type)
-            if reaction is None or reaction.prefetch_next is None:
-                continue
-            payer = envelope.partitionkey or ""
-            view = View(self.memory, payer=payer, day=envelope.day)
+            payer = decoded.envelope.partitionkey or ""
+            view = View(self.memory, payer=payer, day=decoded.envelope.day)
             with suppress(Missing):
-                for kind, id_ in reaction.prefetch_next(event, view):
+                for kind, id_ in reaction.prefetch_next(decoded.event, view):
                     wanted[f"{names[kind]}/{payer}/{id_}"] = None
         return [key for key in wanted if not self.memory.knows(key)]
+
+    def _reacting(self, reads: Iterable[Read]) -> Iterator[tuple[Read, Decoded, Reaction]]:
+        """Yield those records about which something will be done here."""
+        for read in reads:
+            if read.decoded is not None and read.misplaced is None:
+                reaction = self.service.reactions.get(read.decoded.envelope.type)
+                if reaction is not None:
+                    yield read, read.decoded, reaction
 
     # --- deciding --------------------------------------------------------------------------
 

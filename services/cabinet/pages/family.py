@@ -160,8 +160,7 @@ def history_page(
     )
     if child is None:
         return None
-    known = {each["enrollment_id"]: each for each in child["enrollments"]}
-    lines = list(_history(child, known, family["business_day"]))
+    lines = list(_history(child, family["business_day"]))
     pages = max(1, -(-len(lines) // LINES_A_PAGE))
     page = min(page, pages)
     return {
@@ -186,11 +185,10 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
 def _child(
     child: Mapping[str, Any], today: str | None, names: Mapping[str, str], guardian_id: str
 ) -> dict[str, Any]:
-    known = {each["enrollment_id"]: each for each in child["enrollments"]}
     enrollments = sorted(child["enrollments"], key=_place_in_list)
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
-    history = list(islice(_history(child, known, today), ENTRIES_SHOWN + 1))
+    history = list(islice(_history(child, today), ENTRIES_SHOWN + 1))
     return {
         "id": child["child_id"],
         "name": names.get(child["child_id"]),
@@ -383,11 +381,9 @@ def _money(enrollment: Mapping[str, Any]) -> list[tuple[str, str]]:
 # --- history and messages ----------------------------------------------------------------------
 
 
-def _history(
-    child: Mapping[str, Any], enrollments: Mapping[str, Mapping[str, Any]], today: str | None
-) -> Iterator[Line]:
+def _history(child: Mapping[str, Any], today: str | None) -> Iterator[Line]:
     """Yield the lines of a child's history, the latest first."""
-    entries = child["history"]
+    entries, enrollments = child["history"], _enrollments_of(child)
     debits = _debits(entries)
     moved = _moves_of_balance(entries)
     for _, of_day in groupby(entries, key=lambda entry: entry["day"]):
@@ -403,6 +399,10 @@ def _history(
                     is_balance_told=id(entry) in moved,
                     debit=debits.get(id(entry)),
                 )
+
+
+def _enrollments_of(child: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return {each["enrollment_id"]: each for each in child["enrollments"]}
 
 
 def disputable(child: Mapping[str, Any]) -> set[Lesson]:
@@ -441,7 +441,7 @@ def _debits(entries: Sequence[Mapping[str, Any]]) -> dict[int, _Debit]:
 
 def money_moved(child: Mapping[str, Any], today: str | None) -> list[Line]:
     """Return the lines of a child's history that moved money, the oldest first."""
-    known = {each["enrollment_id"]: each for each in child["enrollments"]}
+    known = _enrollments_of(child)
     entries = [each for each in reversed(child["history"]) if each["amount_kopecks"]]
     return [
         _line(
