@@ -70,9 +70,7 @@ def enrollment_night(arguments: list[str]) -> int:
     """Let the night of enrollment happen; 1 if a promise was broken."""
     console, quick = wide(), is_quick(arguments)
     result = night.measured(quick=quick, console=console)
-    reached = night.shown(result, console)
-    keep("night", result, quick=quick, console=console)
-    return 0 if reached else 1
+    return reported("night", result, night.shown, quick=quick, console=console)
 
 
 def end_of_month(arguments: list[str]) -> int:
@@ -82,27 +80,21 @@ def end_of_month(arguments: list[str]) -> int:
     if "hour" in arguments:
         amount = month_end.HOUR
     result = month_end.measured(amount, console)
-    reached = month_end.shown(result, console)
-    keep("month_end", result, quick=quick, console=console)
-    return 0 if reached else 1
+    return reported("month_end", result, month_end.shown, quick=quick, console=console)
 
 
 def whole_region(arguments: list[str]) -> int:
     """Make a whole region and let days pass; 1 if a promise was broken."""
     console, quick = wide(), is_quick(arguments)
     result = region.measured(region.QUICK if quick else region.FULL, console)
-    reached = region.shown(result, console)
-    keep("region", result, quick=quick, console=console)
-    return 0 if reached else 1
+    return reported("region", result, region.shown, quick=quick, console=console)
 
 
 def growing(arguments: list[str]) -> int:
     """Measure what a mark costs as certificates and payers become more; 1 if that is not flat."""
     console, quick = wide(), is_quick(arguments)
     result = scaling.measured(quick=quick, million="million" in arguments, console=console)
-    is_flat = scaling.shown(result, console)
-    keep("scaling", result, quick=quick, console=console)
-    return 0 if is_flat else 1
+    return reported("scaling", result, scaling.shown, quick=quick, console=console)
 
 
 def drawing(arguments: list[str]) -> int:
@@ -116,6 +108,20 @@ def drawing(arguments: list[str]) -> int:
 def wide() -> Console:
     """Return a console that shows whole tables."""
     return Console(width=max(Console().width, WIDTH_MIN))
+
+
+def reported(
+    name: str,
+    result: dict[str, Any],
+    shown: Callable[[dict[str, Any], Console], bool],
+    *,
+    quick: bool,
+    console: Console,
+) -> int:
+    """Show what was measured and keep it; return the exit code, 1 if not all was as promised."""
+    reached = shown(result, console)
+    keep(name, result, quick=quick, console=console)
+    return 0 if reached else 1
 
 
 def keep(name: str, result: dict[str, Any], *, quick: bool, console: Console) -> None:

@@ -1,9 +1,11 @@
 """What is made of measured values: percentiles, medians with their spread, ratios."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from rich.table import Table
 
 LIMIT, USUAL = "limit", "usual"
 PEER, PEER_8 = "peer", "peer, 8 partitions"
@@ -79,3 +81,13 @@ def ratios(rates: Mapping[str, float]) -> dict[str, Ratios]:
 def of(runs: Sequence[Mapping[str, Any]], name: str) -> Spread:
     """Return the spread of one value of runs."""
     return spread([float(one[name]) for one in runs])
+
+
+def promises(title: str, rows: Iterable[tuple[str, str, str]]) -> Table:
+    """Return a table of what was measured, beside what was promised of it, if anything."""
+    table = Table(title=title)
+    for column in ("what", "measured", "promised"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -18,6 +18,7 @@ from pfdo.settling import readers_of, settled
 from pfdo.system import SERVICES
 from streaming.installation import open_installation
 from streaming.routing import partition_of
+from streaming.whole import up_to
 
 MARKS = "attendance.events.v1"
 JOURNAL = "billing.events.v1"
@@ -170,26 +171,16 @@ async def drained(
 
 
 async def published(
-    bootstrap: str, topic: str, partitions: int = 1
+    around: Surroundings, topic: str, partitions: int = 1
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield what is committed in a topic now, each partition oldest first."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                for record in batch:
-                    yield orjson.loads(record.value)
-    finally:
-        await consumer.stop()
+    async with open_installation(around.installation_settings(partitions)) as installation:
+        bus = installation.bus
+        starts, ends = await bus.starts([topic]), await bus.ends([topic])
+        for partition in range(partitions):
+            async for polled in up_to(bus, partition, {topic: starts[topic, partition]}, ends):
+                for record in polled.records.get(topic, ()):
+                    yield orjson.loads(record.value or b"")
 
 
 async def limit(bootstrap: str, topic: str, count: int) -> dict[str, float]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.table import Table
 
 from bench import load, measure
+from bench.figures import promises
 from bench.machine import about
 from bench.surroundings import (
     Surroundings,
@@ -136,7 +136,7 @@ async def month_end(around: Surroundings, amount: Amount) -> dict[str, Any]:
     latency = await measure.paced(around.bootstrap, sent, rate, partitions=PARTITIONS)
     await measure.at_rest(around, PARTITIONS)
     waits = await invoiced(around, amount.providers)
-    journal = measure.published(around.bootstrap, measure.JOURNAL, PARTITIONS)
+    journal = measure.published(around, measure.JOURNAL, PARTITIONS)
     return {
         **asdict(latency),
         "first_invoice_seconds": waits[0],
@@ -165,12 +165,6 @@ def measured(amount: Amount, console: Console) -> dict[str, Any]:
 def shown(result: Mapping[str, Any], console: Console) -> bool:
     """Print the table; return whether all was as promised."""
     books = result["books"]
-    table = Table(
-        title=f"{books['debits']:,} debits in {result['seconds']:,} s,"
-        f" then {books['invoices']:,} invoices"
-    )
-    for column in ("what", "measured", "promised"):
-        table.add_column(column)
     rows = [
         ("from mark to debit, ms: p50", f"{result['p50']:,.0f}", ""),
         ("  p99", f"{result['p99']:,.0f}", ""),
@@ -187,9 +181,11 @@ def shown(result: Mapping[str, Any], console: Console) -> bool:
             "",
         ),
     ]
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    title = (
+        f"{books['debits']:,} debits in {result['seconds']:,} s,"
+        f" then {books['invoices']:,} invoices"
+    )
+    console.print(promises(title, rows))
     return kept(result)
 
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.table import Table
 
 from bench import load, measure
-from bench.figures import percentiles
+from bench.figures import percentiles, promises
 from bench.machine import about
 from bench.surroundings import (
     Surroundings,
@@ -196,7 +195,7 @@ async def night(around: Surroundings, amount: Amount) -> dict[str, Any]:
     async with open_installation(around.installation_settings(1)) as installation:
         readers = readers_of(installation, cabinet=False)
         done, left = await settled(installation, readers, SETTLE_SECONDS_MAX)
-    journal = [one async for one in measure.published(around.bootstrap, JOURNAL)]
+    journal = [one async for one in measure.published(around, JOURNAL)]
     books = counted(journal)
     return {
         "settled": done,
@@ -233,12 +232,6 @@ def measured(*, quick: bool, console: Console) -> dict[str, Any]:
 def shown(result: Mapping[str, Any], console: Console) -> bool:
     """Print the table; return whether all was as promised."""
     places = result["groups"] * result["capacity"]
-    table = Table(
-        title=f"{result['applications']:,} applications in {result['seconds']} s for {places:,}"
-        f" places, {MARKS_RATE} marks a second beside"
-    )
-    for column in ("what", "measured", "promised"):
-        table.add_column(column)
     answers = ", ".join(f"{name} {count:,}" for name, count in sorted(result["answers"].items()))
     rows = [
         ("from application to answer, ms: p50", f"{result['p50']:,.0f}", ""),
@@ -255,9 +248,11 @@ def shown(result: Mapping[str, Any], console: Console) -> bool:
             "",
         ),
     ]
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    title = (
+        f"{result['applications']:,} applications in {result['seconds']} s for {places:,}"
+        f" places, {MARKS_RATE} marks a second beside"
+    )
+    console.print(promises(title, rows))
     if not result["settled"]:
         console.print(f"Not settled: {result['left']}")
     return kept(result)

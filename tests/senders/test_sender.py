@@ -1,6 +1,7 @@
 """The sender: once each, also when it dies, waits, is refused, or loses its store."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,7 +28,7 @@ from streaming.errors import BehindError, BusUnavailableError, FencedError
 from streaming.memory import MemoryBus
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import LOGGED
-from tests.support.post import Box, open_post
+from tests.support.post import Box, Post, open_post
 from tests.support.town import fact, lesson, preferences
 
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -445,29 +446,24 @@ async def test_a_sender_that_is_told_to_stop_leaves_nothing_half_done() -> None:
     assert sorted(post.became()) == sorted(post.outward())
 
 
-async def test_a_store_that_was_lost_is_made_anew_from_the_journal() -> None:
-    post = await open_post()
-    await post.runs()
-    await post.town.hears(lesson(7, 20), lesson(8, 19, time=NIGHT))
-
+def lost(post: Post) -> None:
     post.store = MemoryStore()
-    await post.runs()
-    at_noon = len(post.box.got)
-    post.passes(days=1)
-    await post.runs()
-
-    assert at_noon == 8
-    assert sorted(post.box.ids) == sorted(post.outward())
-    assert post.doubts() == 0
 
 
-async def test_a_store_that_did_half_a_commit_is_made_anew_from_the_journal() -> None:
-    post = await open_post()
-    await post.runs()
-    await post.town.hears(lesson(7, 20), lesson(8, 19, time=NIGHT))
-
+def half_committed(post: Post) -> None:
     for kept in post.store._now.kept.values():
         kept.is_whole = False
+
+
+@pytest.mark.parametrize("befalls", [lost, half_committed])
+async def test_a_store_that_is_not_what_it_was_is_made_anew_from_the_journal(
+    befalls: Callable[[Post], None],
+) -> None:
+    post = await open_post()
+    await post.runs()
+    await post.town.hears(lesson(7, 20), lesson(8, 19, time=NIGHT))
+
+    befalls(post)
     await post.runs()
     at_noon = len(post.box.got)
     post.passes(days=1)
