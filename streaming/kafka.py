@@ -8,7 +8,6 @@ that `docs/promises.md`, section 5, names.
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import (
@@ -23,6 +22,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import chain
 from typing import Any
 
+import structlog
 from aiokafka import (  # type: ignore[import-untyped]
     AIOKafkaConsumer,
     AIOKafkaProducer,
@@ -60,7 +60,7 @@ from streaming.errors import BusUnavailableError, FencedError, HaltError, Settin
 from streaming.kafka_security import PLAIN_TEXT, KafkaSecurity
 from streaming.kafka_stopping import STOP_SECONDS_MAX, stopped
 
-log = logging.getLogger(__name__)
+log: Any = structlog.get_logger()
 
 REQUEST_TIMEOUT_MS = 10_000
 OPEN_SECONDS_MAX = 30.0
@@ -749,7 +749,7 @@ class KafkaWriter:
             del self._unread[place]
         if not hanging:
             return False
-        log.warning("%s: ending what cannot be read on in %s", self._name, hanging)
+        log.warning("ending what cannot be read on", service=self._name, place=str(hanging))
         async with self._transaction():
             for place in hanging:
                 self._producer._txn_manager.maybe_add_partition_to_txn(  # noqa: SLF001
@@ -867,7 +867,7 @@ class KafkaOwnership:
             try:
                 await self._subscriber.start()
             except _TROUBLE as error:
-                log.warning("joining the group of %s: %r", self._service, error)
+                log.warning("joining the group", service=self._service, error=repr(error))
                 await stopped(self._subscriber.stop())
                 await asyncio.sleep(OWNERSHIP_RETRY_SECONDS)
             else:

@@ -6,6 +6,7 @@ records, nothing is logged because it happened to be there (docs/promises.md).
 
 import logging
 import sys
+import traceback
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,8 +35,12 @@ LOGGED = frozenset(
         "channel",
         "template",
         "category",
+        "logger",
+        "raised_at",
     }
 )
+SAYS_NO_DATA = "aiokafka"
+"""The library whose messages are written whole: they name topics, groups and brokers alone."""
 
 
 def _only_listed(
@@ -47,7 +52,10 @@ def _only_listed(
 
 
 def configure_logs(level: int = logging.INFO) -> None:
-    """Write logs of this level and above as JSON lines on standard error, listed fields alone."""
+    """Write logs of this level and above as JSON lines on standard error, listed fields alone.
+
+    So are warnings and errors of libraries, which otherwise write as they like.
+    """
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
@@ -59,6 +67,33 @@ def configure_logs(level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _OfLibraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_OfLibraries(max(level, logging.WARNING)))
+
+
+class _OfLibraries(logging.Handler):
+    """Writes what a library logs as a line of ours: no values and no traceback, both can hold data.
+
+    The message is a library's own first line, with values filled in only for `SAYS_NO_DATA`.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            known = record.name.partition(".")[0] == SAYS_NO_DATA
+            lines = (record.getMessage() if known else str(record.msg)).splitlines()
+            fields = {"logger": record.name}
+            if record.exc_info and record.exc_info[1] is not None:
+                error = record.exc_info[1]
+                fields["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
+                frames = traceback.extract_tb(error.__traceback__)
+                if frames:
+                    last = frames[-1]
+                    fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
+            structlog.get_logger().log(record.levelno, lines[0] if lines else "", **fields)
+        except Exception:  # noqa: BLE001  (a log line must not end what wrote it)
+            self.handleError(record)
 
 
 class Telemetry:

@@ -39,6 +39,8 @@ PFDO_SECONDS_MAX = 600
 SHOWN_MAX = 20
 PURSE = ("balance_kopecks", "reserved_kopecks", "paid_kopecks", "expired_kopecks")
 DEFECTS = ("decision failed", "step failed", "halted")
+EXPLAINED = ("aiokafka.errors.", "builtins.Connection", "builtins.TimeoutError")
+"""Exceptions of libraries that mean: Kafka or Redis was struck."""
 CAN_NOT_RUN = 3
 """The code of a process that found Kafka or Redis away when it started."""
 FLAT = 1.25
@@ -402,11 +404,18 @@ def defects(struck: Struck) -> Iterator[str]:
     """I21, I24: tell what processes logged that is a defect, and who died by himself."""
     for replica in struck.replicas:
         for told in replica.told():
-            if told.get("event") in DEFECTS or "Traceback" in told.get("raw", ""):
+            if is_defect(told):
                 yield f"I21 {replica.name}: {json.dumps(told, ensure_ascii=False)[:1000]}"
     for name, code in struck.supervisor.deaths:
         if code != CAN_NOT_RUN:
             yield f"I21 {name} died with code {code}"
+
+
+def is_defect(told: Mapping[str, Any]) -> bool:
+    """Is a line of a log a defect: of ours, or an exception in a library that no fault explains?"""
+    if told.get("event") in DEFECTS or "Traceback" in told.get("raw", ""):
+        return True
+    return "logger" in told and not told.get("error", EXPLAINED[0]).startswith(EXPLAINED)
 
 
 def growing(sizes: Sequence[tuple[float, Mapping[str, float]]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tests.chaos.invariants import (
     Bus,
     growing,
     is_answer_to_a_copy,
+    is_defect,
     of_the_bus,
 )
 from tests.chaos.story import story
@@ -181,3 +182,22 @@ def test_memory_that_grows_in_the_second_half_is_told() -> None:
     ]
 
     assert [line.partition(":")[0] for line in growing(sizes)] == ["I22 grows"]
+
+
+@pytest.mark.parametrize(
+    ("told", "defect"),
+    [
+        ({"event": "halted", "level": "error"}, True),
+        ({"event": "serving", "level": "info"}, False),
+        ({"raw": "Traceback (most recent call last):"}, True),
+        ({"logger": "asyncio", "error": "builtins.KeyError"}, True),
+        ({"logger": "aiokafka", "error": "builtins.TypeError"}, True),
+        ({"logger": "aiokafka", "error": "aiokafka.errors.UnknownError"}, False),
+        ({"logger": "aiokafka", "event": "Heartbeat session expired"}, False),
+        ({"event": "surroundings are away", "error": "KeyError"}, False),
+    ],
+)
+def test_an_exception_that_no_fault_explains_is_a_defect(
+    told: dict[str, str], defect: bool
+) -> None:
+    assert is_defect(told) is defect
