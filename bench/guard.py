@@ -1,13 +1,14 @@
-"""`python -m bench guard [--write]`: whether ours has become slower beside the others.
+"""`python -m bench guard [cpu] [--write]`: whether ours has become slower beside the others.
 
 Figures differ from machine to machine and from day to day; their ratios in one run do so far less.
 They are held against `bench/ratios.json`; `--write` writes what was measured there. CPU is
-compared too: it changes less where others use the same cores.
+compared too: it changes less where others use the same cores. With `cpu` it alone is compared,
+as CI does: neither the disk nor a neighbor makes it fall.
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ AMOUNT = ways.Amount(
     warm_seconds=0,
     seconds=0,
 )
+TRIES_MAX = 3
+"""Only what fell each time it was measured has fallen."""
 DIFFERS, NOTHING_TO_COMPARE = 1, 2
+CPU = "CPU of "
 
 
 def ratios(rates: Mapping[str, float], cpu: Mapping[str, float]) -> dict[str, float]:
@@ -42,8 +46,8 @@ def ratios(rates: Mapping[str, float], cpu: Mapping[str, float]) -> dict[str, fl
     return {
         "ours to limit": rates[ALONE] / rates[LIMIT],
         "ours to usual": rates[ALONE] / rates[USUAL],
-        "CPU of the limit to that of ours": cpu[LIMIT] / cpu[ALONE],
-        "CPU of usual to that of ours": cpu[USUAL] / cpu[ALONE],
+        f"{CPU}the limit to that of ours": cpu[LIMIT] / cpu[ALONE],
+        f"{CPU}usual to that of ours": cpu[USUAL] / cpu[ALONE],
     }
 
 
@@ -54,6 +58,20 @@ def fallen(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
         for name, was in before.items()
         if now[name] < was * (1 - FALL_MAX)
     ]
+
+
+def held(
+    before: Mapping[str, float], measure: Callable[[], Mapping[str, float]]
+) -> tuple[dict[str, float], list[str]]:
+    """Measure until nothing fell, or often enough; return the best of each ratio, and what fell."""
+    best = dict.fromkeys(before, 0.0)
+    for _ in range(TRIES_MAX):
+        now = measure()
+        best = {name: max(was, now[name]) for name, was in best.items()}
+        found = fallen(before, best)
+        if not found:
+            break
+    return best, found
 
 
 def measured(console: Console) -> dict[str, Any]:
@@ -73,25 +91,30 @@ def measured(console: Console) -> dict[str, Any]:
     return {"ratios": ratios(rates, cpu), "per_second": rates, "cpu_us": cpu, **told}
 
 
-def main(*, write: bool) -> int:
+def main(*, write: bool, cpu_alone: bool) -> int:
     """Measure, and write or compare; 1 if a ratio fell, 2 if there is nothing to compare with."""
     console, begun = Console(), time.monotonic()
-    if not write and not RATIOS.exists():
-        console.print(f"There is no {RATIOS}. Write it on a calm machine: bench guard --write")
-        return NOTHING_TO_COMPARE
-    told = measured(console)
     if write:
+        told = measured(console)
         RATIOS.write_text(json.dumps(told, indent=1) + "\n")
         console.print(f"{RATIOS} says now: {told['ratios']}")
         return 0
-    before = json.loads(RATIOS.read_text())
+    if not RATIOS.exists():
+        console.print(f"There is no {RATIOS}. Write it on a calm machine: bench guard --write")
+        return NOTHING_TO_COMPARE
+    known = json.loads(RATIOS.read_text())
+    before = {
+        name: ratio
+        for name, ratio in known["ratios"].items()
+        if name.startswith(CPU) or not cpu_alone
+    }
+    best, found = held(before, lambda: measured(console)["ratios"])
     table = Table(title=f"Ratios, {time.monotonic() - begun:.0f} s")
-    for column in ("what", f"before ({before['commit']})", "now"):
+    for column in ("what", f"before ({known['commit']})", "now"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for name, now in told["ratios"].items():
-        table.add_row(name, f"{before['ratios'][name]:.4g}", f"{now:.4g}")
+    for name, now in best.items():
+        table.add_row(name, f"{before[name]:.4g}", f"{now:.4g}")
     console.print(table)
-    found = fallen(before["ratios"], told["ratios"])
     for line in found:
         console.print(line)
     return DIFFERS if found else 0

@@ -77,3 +77,22 @@ def test_a_ratio_that_fell_is_told_from_what_to_what(now: float, found: list[str
 
 def test_each_ratio_that_fell_is_told() -> None:
     assert len(guard.fallen({"a": 5.0, "b": 1.0}, {"a": 1.0, "b": 0.1})) == 2
+
+
+@pytest.mark.parametrize(
+    ("measured", "tries", "best", "found"),
+    [
+        pytest.param([4.0], 1, 4.0, 0, id="held at once"),
+        pytest.param([3.0, 4.5], 2, 4.5, 0, id="fell once, then held"),
+        pytest.param([3.0, 3.5, 4.0], 3, 4.0, 0, id="held at last"),
+        pytest.param([3.0, 3.9, 3.5], 3, 3.9, 1, id="fell each time"),
+    ],
+)
+def test_only_what_falls_each_time_has_fallen(
+    measured: list[float], tries: int, best: float, found: int
+) -> None:
+    left = list(measured)
+
+    ratio, fell = guard.held({"a": 5.0}, lambda: {"a": left.pop(0), "not guarded": 0.0})
+
+    assert (len(measured) - len(left), ratio, len(fell)) == (tries, {"a": best}, found)
