@@ -5,10 +5,12 @@ records, nothing is logged because it happened to be there (docs/promises.md).
 """
 
 import logging
+import math
 import sys
+import time
 import traceback
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -37,10 +39,14 @@ LOGGED = frozenset(
         "category",
         "logger",
         "raised_at",
+        "unwritten",
     }
 )
 SAYS_NO_DATA = "aiokafka"
 """The library whose messages are written whole: they name topics, groups and brokers alone."""
+AGAIN_SECONDS = 10.0
+SAID_MAX = 1_000
+"""How many different messages of libraries are remembered."""
 
 
 def _only_listed(
@@ -51,10 +57,10 @@ def _only_listed(
     return {name: value for name, value in fields.items() if name in LOGGED or name in own}
 
 
-def configure_logs(level: int = logging.INFO) -> None:
+def configure_logs(level: int = logging.INFO, clock: Callable[[], float] = time.monotonic) -> None:
     """Write logs of this level and above as JSON lines on standard error, listed fields alone.
 
-    So are warnings and errors of libraries, which otherwise write as they like.
+    So are warnings and errors of libraries, which otherwise write as they like, and as often.
     """
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -70,30 +76,51 @@ def configure_logs(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _OfLibraries)]:
         root.removeHandler(handler)
-    root.addHandler(_OfLibraries(max(level, logging.WARNING)))
+    root.addHandler(_OfLibraries(max(level, logging.WARNING), clock))
 
 
 class _OfLibraries(logging.Handler):
     """Writes what a library logs as a line of ours: no values and no traceback, both can hold data.
 
-    The message is a library's own first line, with values filled in only for `SAYS_NO_DATA`.
+    The message is a library's own first line, with values filled in only for `SAYS_NO_DATA`. What
+    is said again soon is not written again, but counted: a broker that is away is said to be so
+    some dozens of times a second.
     """
+
+    def __init__(self, level: int, clock: Callable[[], float]) -> None:
+        super().__init__(level)
+        self._clock = clock
+        self._said: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            known = record.name.partition(".")[0] == SAYS_NO_DATA
-            lines = (record.getMessage() if known else str(record.msg)).splitlines()
-            fields = {"logger": record.name}
-            if record.exc_info and record.exc_info[1] is not None:
-                error = record.exc_info[1]
-                fields["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
-                frames = traceback.extract_tb(error.__traceback__)
-                if frames:
-                    last = frames[-1]
-                    fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
-            structlog.get_logger().log(record.levelno, lines[0] if lines else "", **fields)
+            self._write(record)
         except Exception:  # noqa: BLE001  (a log line must not end what wrote it)
             self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
+            frames = traceback.extract_tb(error.__traceback__)
+            if frames:
+                last = frames[-1]
+                fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
+        what = (record.name, str(record.msg), fields.get("error", ""))
+        now = self._clock()
+        at, unwritten = self._said.get(what, (-math.inf, 0))
+        if now - at < AGAIN_SECONDS:
+            self._said[what] = (at, unwritten + 1)
+            return
+        if len(self._said) >= SAID_MAX:
+            self._said.clear()
+        self._said[what] = (now, 0)
+        if unwritten:
+            fields["unwritten"] = unwritten
+        known = record.name.partition(".")[0] == SAYS_NO_DATA
+        lines = (record.getMessage() if known else str(record.msg)).splitlines()
+        structlog.get_logger().log(record.levelno, lines[0] if lines else "", **fields)
 
 
 class Telemetry:

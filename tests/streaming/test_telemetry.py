@@ -11,7 +11,7 @@ import pytest
 import structlog
 from aiokafka.errors import UnknownError  # type: ignore[import-untyped]
 
-from streaming.telemetry import LOGGED, Telemetry, configure_logs
+from streaming.telemetry import AGAIN_SECONDS, LOGGED, SAID_MAX, Telemetry, configure_logs
 
 NAME = "Канарейкина Желтоптица"
 
@@ -98,3 +98,53 @@ def test_only_what_is_grave_enough_is_written_and_only_once(
     logging.getLogger("aiokafka").info("not this")
     logging.getLogger("aiokafka").warning("this")
     assert [line["event"] for line in written(capsys)] == ["this"]
+
+
+def test_what_a_library_says_again_and_again_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 100.0
+    configure_logs(clock=lambda: now)
+    library = logging.getLogger("aiokafka")
+
+    for node in range(30):
+        library.error("no connection to node %d", node)
+    library.error("something else")
+    now += AGAIN_SECONDS - 0.1
+    library.error("no connection to node %d", 30)
+    now += 0.1
+    library.error("no connection to node %d", 31)
+    now += AGAIN_SECONDS
+    library.error("no connection to node %d", 32)
+
+    told = [(line["event"], line.get("unwritten")) for line in written(capsys)]
+    assert told == [
+        ("no connection to node 0", None),
+        ("something else", None),
+        ("no connection to node 31", 30),
+        ("no connection to node 32", None),
+    ]
+
+
+def test_different_exceptions_are_different_things_to_say(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs(clock=lambda: 100.0)
+
+    for kind in (ValueError, KeyError, KeyError):
+        logging.getLogger("asyncio").error("failed", exc_info=kind(NAME))
+
+    assert [line["error"] for line in written(capsys)] == [
+        "builtins.ValueError",
+        "builtins.KeyError",
+    ]
+
+
+def test_what_is_remembered_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(clock=lambda: 100.0)
+
+    for number in range(SAID_MAX + 1):
+        logging.getLogger("asyncio").error(f"failed {number}")  # noqa: G004
+    logging.getLogger("asyncio").error("failed 0")
+
+    assert [line["event"] for line in written(capsys)][-1] == "failed 0"
