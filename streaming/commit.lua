@@ -30,6 +30,20 @@ local function refusal(epoch_key, epoch, seq)
   return nil
 end
 
+-- ARGV questions, each a reading command and what it takes, as JSON. Answers each of them, with its
+-- error where it has one. Also answers where the disk or the memory is full: it writes nothing.
+redis.register_function{
+  function_name = 'ask_' .. VERSION,
+  flags = {'no-writes'},
+  callback = function(_, args)
+    local answers = {}
+    for place, question in ipairs(cjson.decode(args[1])) do
+      answers[place] = redis.pcall(unpack(question))
+    end
+    return answers
+  end,
+}
+
 local function begin(position_key)
   return redis.call('HINCRBY', position_key, 'begun', 1)
 end

@@ -67,6 +67,7 @@ class RedisStore:
             FunctionLibrary(Path(__file__).with_name("commit.lua")),
             StoreUnavailableError,
             login=login,
+            asks_at_once=True,
         )
         self._service = service
         self._prefix = prefix

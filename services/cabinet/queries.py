@@ -131,9 +131,12 @@ class Part:
 
     async def first(self, index: str, start: str, end: str | None, members_max: int) -> list[str]:
         """Return the first entries of an index from `start` to before `end`."""
-        asked = Range(index, start, end, members_max)
-        loaded = await self._store.look(self.number, cabinet.state_version, (), [asked])
-        return list(loaded.ranges[0])
+        return (await self.ranges([Range(index, start, end, members_max)]))[0]
+
+    async def ranges(self, asked: Sequence[Range]) -> list[list[str]]:
+        """Return what stands in ranges, in one round trip."""
+        loaded = await self._store.look(self.number, cabinet.state_version, (), asked)
+        return [list(each) for each in loaded.ranges]
 
     async def counts(self, asked: Sequence[Count]) -> list[int]:
         """Return how many entries there are, in one round trip."""
@@ -313,26 +316,54 @@ class Queries:
         self,
         guardian_id: str,
         *,
+        child_id: str | None = None,
         entries_max: int | None = None,
         messages_max: int = MESSAGES_LISTED_MAX,
     ) -> Answer | None:
         """Return the children of a guardian with all a parent may know, or None if there is none.
 
         Beside what `certificate` and `enrollment` say, without the movements: each child's history,
-        the latest first, at most `entries_max` of it, and the guardian's latest messages.
+        the latest first, at most `entries_max` of it, and the guardian's latest messages. With a
+        `child_id`, of the children that one alone.
         """
-        standings = await self.as_of()
-        parts, messages = await asyncio.gather(
+        # What is asked in the same moment travels together, here and below.
+        of_guardian = beginning(guardian_id)
+        standings, entries = await asyncio.gather(
+            self.as_of(),
             self._everywhere(
-                lambda part: self._children(
-                    part, guardian_id, standings[part.number]["business_day"], entries_max
+                lambda part: part.ranges(
+                    [
+                        Range(CHILDREN_OF, *of_guardian, PAGE_MEMBERS),
+                        Range(MESSAGES, *of_guardian, messages_max),
+                    ]
                 )
             ),
-            self._everywhere(lambda part: _messages(part, guardian_id, messages_max)),
+        )
+        places_of = [
+            [(id_, payer) for _, payer, id_ in map(_split, children) if child_id in (None, id_)]
+            for children, _ in entries
+        ]
+        if not any(places_of):
+            return None
+        parts, messages = await asyncio.gather(
+            asyncio.gather(
+                *(
+                    self._children(part, places, guardian_id, standing["business_day"], entries_max)
+                    for part, places, standing in zip(
+                        self._parts, places_of, standings, strict=True
+                    )
+                    if places
+                )
+            ),
+            asyncio.gather(
+                *(
+                    _messages(part, messages)
+                    for part, (_, messages) in zip(self._parts, entries, strict=True)
+                    if messages
+                )
+            ),
         )
         children = [child for found in parts for child in found]
-        if not children:
-            return None
         partitions = sorted({self.partition_of(child["payer"]) for child in children})
         days = [standings[number]["business_day"] for number in partitions]
         return {
@@ -352,11 +383,9 @@ class Queries:
     async def _certificates(
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[str, Answer]:
-        standing, certificates = await asyncio.gather(
-            part.standing(), _certificates_at(part, places)
-        )
+        standing = await part.standing()
         answers, histories = await asyncio.gather(
-            _standing_on(part, places, certificates, standing["business_day"]),
+            _certificates_on(part, places, standing["business_day"]),
             asyncio.gather(*(_history(part, payer, child_id) for child_id, payer in places)),
         )
         movements = {
@@ -478,13 +507,13 @@ class Queries:
     # --- families ------------------------------------------------------------------------------
 
     async def _children(
-        self, part: Part, guardian_id: str, day: str | None, entries_max: int | None
+        self,
+        part: Part,
+        places: Sequence[tuple[str, str]],
+        guardian_id: str,
+        day: str | None,
+        entries_max: int | None,
     ) -> list[Answer]:
-        entries = await part.members(CHILDREN_OF, *beginning(guardian_id))
-        places = [(child_id, payer) for _, payer, child_id in map(_split, entries)]
-        if not places:
-            return []
-        # All at once: what is asked in the same moment travels together.
         children, certificates, enrollments, histories = await asyncio.gather(
             part.all(Child, [under(payer, id_) for id_, payer in places]),
             _certificates_on(part, places, day),
@@ -513,7 +542,15 @@ class Queries:
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
         entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
         found = await self._applications(part, [(_last(entry), payer) for entry in entries])
-        titles = await self._provider_titles(found)
+        titles, positions = await asyncio.gather(
+            self._provider_titles(found),
+            asyncio.gather(
+                *(
+                    self._waiting_position(id_, application)
+                    for (id_, _), (application, *_) in found.items()
+                )
+            ),
+        )
         return [
             _enrollment(id_, payer, application, reserve, group)
             | {
@@ -527,24 +564,30 @@ class Queries:
                 "debit_basis": reserve.debit_basis if reserve else None,
                 "lesson_share_kopecks": reserve.lesson_share_kopecks if reserve else None,
                 "group_starts_on": _iso(group.starts_on) if group else None,
-                "waiting_position": await self._waiting_position(id_, application),
+                "waiting_position": position,
             }
-            for (id_, _), (application, reserve, group) in found.items()
+            for ((id_, _), (application, reserve, group)), position in zip(
+                found.items(), positions, strict=True
+            )
         ]
 
     async def _provider_titles(
         self, found: Mapping[tuple[str, str], tuple[Application, Reserve | None, Group | None]]
     ) -> dict[str, str]:
         """Return the titles of providers, by enrollment; they are known in the group's home."""
-        titles = {}
-        for (id_, _), (application, _, group) in found.items():
+
+        async def title(application: Application, group: Group | None) -> str | None:
             provider_id = application.provider_id or (group.provider_id if group else None)
-            if provider_id is not None:
-                part = self._part_of(application.group_home)
-                provider = await part.find(Provider, under(application.group_home, provider_id))
-                if provider is not None:
-                    titles[id_] = provider.title
-        return titles
+            if provider_id is None:
+                return None
+            home = application.group_home
+            provider = await self._part_of(home).find(Provider, under(home, provider_id))
+            return None if provider is None else provider.title
+
+        titles = await asyncio.gather(
+            *(title(application, group) for application, _, group in found.values())
+        )
+        return {id_: name for (id_, _), name in zip(found, titles, strict=True) if name is not None}
 
     async def _waiting_position(self, id_: str, application: Application) -> int | None:
         if application.state != "WAITLISTED":
@@ -619,49 +662,30 @@ def _state(certificate: Certificate) -> str:
     return "FROZEN" if certificate.frozen else "ACTIVE"
 
 
-async def _certificates_at(
-    part: Part, places: Sequence[tuple[str, str]]
-) -> list[Certificate | None]:
-    return await part.all(Certificate, [under(payer, id_) for id_, payer in places])
-
-
 async def _certificates_on(
     part: Part, places: Sequence[tuple[str, str]], day: str | None
 ) -> dict[str, Answer]:
     """Return what certificates are on a business day, by child, without their movements."""
-    return await _standing_on(part, places, await _certificates_at(part, places), day)
-
-
-async def _standing_on(
-    part: Part,
-    places: Sequence[tuple[str, str]],
-    certificates: Sequence[Certificate | None],
-    day: str | None,
-) -> dict[str, Answer]:
-    answers = await asyncio.gather(
-        *(
-            _certificate(part, payer, child_id, certificate, day)
-            for (child_id, payer), certificate in zip(places, certificates, strict=True)
-            if certificate is not None
-        )
-    )
-    return {answer["child_id"]: answer for answer in answers}
-
-
-async def _certificate(
-    part: Part, payer: str, child_id: str, certificate: Certificate, day: str | None
-) -> Answer:
-    periods, enrollments = await asyncio.gather(
-        _periods(part, payer, child_id, day),
-        part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
+    certificates, periods, enrollments = await asyncio.gather(
+        part.all(Certificate, [under(payer, id_) for id_, payer in places]),
+        asyncio.gather(*(_periods(part, payer, id_, day) for id_, payer in places)),
+        asyncio.gather(
+            *(part.members(APPLICATIONS_OF, *beginning(payer, id_)) for id_, payer in places)
+        ),
     )
     return {
-        "certificate_number": certificate.number,
-        "child_id": child_id,
-        "payer": payer,
-        "state": _state(certificate),
-        "periods": periods,
-        "enrollments": [_last(entry) for entry in enrollments],
+        child_id: {
+            "certificate_number": certificate.number,
+            "child_id": child_id,
+            "payer": payer,
+            "state": _state(certificate),
+            "periods": granted,
+            "enrollments": [_last(entry) for entry in enrolled],
+        }
+        for (child_id, payer), certificate, granted, enrolled in zip(
+            places, certificates, periods, enrollments, strict=True
+        )
+        if certificate is not None
     }
 
 
@@ -671,11 +695,13 @@ async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> li
     grants, purses, over = await asyncio.gather(
         part.all(Grant, ids), part.all(Purse, ids), _periods_over(part, payer, periods, day)
     )
-    return [
-        await _period(part, payer, period, grant, purse, is_over=period in over)
-        for period, grant, purse in zip(periods, grants, purses, strict=True)
-        if grant is not None
-    ]
+    return await asyncio.gather(
+        *(
+            _period(part, payer, period, grant, purse, is_over=period in over)
+            for period, grant, purse in zip(periods, grants, purses, strict=True)
+            if grant is not None
+        )
+    )
 
 
 async def _periods_over(
@@ -750,13 +776,9 @@ async def _family_history(
     asked = [
         under(payer, guardian_id, id_) for id_, entry in history.items() if entry.kind in _DEBITS
     ]
-    told = await _found(part, Told, asked)
-    message_ids = {under(payer, id_): id_ for each in told.values() for id_ in each.message_ids}
-    messages = {
-        message_ids[id_]: message
-        for id_, message in (await _found(part, Message, list(message_ids))).items()
-    }
-    disputes = await _disputes_of(part, payer, history.values())
+    (told, messages), disputes = await asyncio.gather(
+        _told_of(part, payer, asked), _disputes_of(part, payer, history.values())
+    )
     return [
         _entry(entry)
         | {
@@ -765,6 +787,16 @@ async def _family_history(
         }
         for id_, entry in reversed(history.items())
     ]
+
+
+async def _told_of(
+    part: Part, payer: str, asked: Sequence[str]
+) -> tuple[dict[str, Told], dict[str, Message]]:
+    """Return how a guardian was told of debits, and the messages that did it, by their ids."""
+    told = await _found(part, Told, asked)
+    ids = {under(payer, id_): id_ for each in told.values() for id_ in each.message_ids}
+    messages = await _found(part, Message, list(ids))
+    return told, {ids[id_]: message for id_, message in messages.items()}
 
 
 async def _disputes_of(part: Part, payer: str, entries: Iterable[Entry]) -> dict[str, Answer]:
@@ -902,8 +934,7 @@ async def _accounts(part: Part, provider_id: str) -> list[Answer]:
     ]
 
 
-async def _messages(part: Part, recipient_id: str, messages_max: int) -> list[Answer]:
-    entries = await part.first(MESSAGES, *beginning(recipient_id), messages_max)
+async def _messages(part: Part, entries: Sequence[str]) -> list[Answer]:
     ids = [under(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
     messages = [each for each in await part.all(Message, ids) if each is not None]
     facts = sorted({id_ for message in messages for id_ in message.event_ids})

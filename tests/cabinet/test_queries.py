@@ -1,13 +1,21 @@
 """What the cabinet answers: shapes, what is not there, and that all ways say the same."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
 from services.cabinet.queries import EXPORTS, Answer, Part
+from streaming.redis_client import Argument, RedisClient
+from streaming.redis_store import RedisStore
+from streaming.valkey import EmbeddedValkey
 from tests.cabinet import story
 from tests.cabinet.journals import PAYER, Journals
 
+ROUND_TRIPS_MAX = 8
 SHAPES: dict[str, type[BaseModel]] = {
     "certificates": shapes.CertificateShape,
     "enrollments": shapes.EnrollmentShape,
@@ -156,3 +164,30 @@ async def test_as_of_names_the_last_record_of_each_journal(journals: Journals) -
     for topic, number in of_payer["journals"].items():
         records = journals.bus.log.log(topic, partition).records  # type: ignore[attr-defined]
         assert number == len(records), topic
+
+
+async def test_a_family_takes_a_few_round_trips_whatever_it_is_made_of(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[int] = []
+    asked = RedisClient._asked
+
+    async def counted(client: RedisClient, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        trips.append(len(commands))
+        return await asked(client, commands)
+
+    store = RedisStore(EmbeddedValkey(tmp_path), service="cabinet")
+    await store.start()
+    try:
+        in_redis = await Journals(store=store, partitions=journals.partitions).start()
+        await story.tell_all(in_redis)
+        await in_redis.follow()
+        monkeypatch.setattr(RedisClient, "_asked", counted)
+
+        family = await in_redis.queries.family(story.GUARDIAN)
+    finally:
+        await store.stop()
+
+    assert family == await journals.queries.family(story.GUARDIAN)
+    assert len(trips) <= ROUND_TRIPS_MAX
+    assert sum(trips) > 4 * ROUND_TRIPS_MAX, "there was something to ask"

@@ -1,5 +1,6 @@
 """What the Redis store must do on any server, besides what every store must do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from redis.asyncio import Redis
 
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.redis_store import RedisStore
-from streaming.store import Behind, Commit, Committed
+from streaming.store import Behind, Commit, Committed, Looked, Range
 from tests.streaming.cutting_proxy import CuttingProxy
 from tests.streaming.store_behaviour import P, StoreBehaviour, V
 from tests.support.dumped import dumped
@@ -126,6 +127,54 @@ class RedisBehaviour(StoreBehaviour):
 
         assert (await store.standing(P, V)).seq == 0
         assert await dumped(store, P, V) == {}
+
+    async def test_reading_goes_on_where_the_memory_is_full(self, store: RedisStore) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        await self._admin.config_set("maxmemory", "1")
+        try:
+            loaded = await store.load(P, V, ["a", "b"])
+        finally:
+            await self._admin.config_set("maxmemory", "0")
+
+        assert (loaded.seq, loaded.values) == (1, [b"1", None])
+
+    async def test_reading_goes_on_where_the_functions_are_lost_and_loads_none(
+        self, store: RedisStore
+    ) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        await self._admin.function_flush()
+
+        assert (await store.load(P, V, ["a"])).values == [b"1"]
+        assert not await self.functions()
+
+    async def test_what_is_asked_at_once_is_one_command_for_the_server(
+        self, store: RedisStore
+    ) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1", "b": b"2"}))
+        await self._admin.config_resetstat()
+
+        found = await asyncio.gather(*(store.look(P, V, [name]) for name in "abab"))
+
+        assert [each.values for each in found] == [[b"1"], [b"2"], [b"1"], [b"2"]]
+        told: Any = await self._admin.info("commandstats")
+        assert told["cmdstat_fcall"]["calls"] == 1
+
+    async def test_an_error_is_the_answer_to_its_own_question_alone(
+        self, store: RedisStore
+    ) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        await self._admin.set("pfdo:{billing:7}:v1:indexes:i", "not an index")
+
+        wrong, right = await asyncio.gather(
+            store.look(P, V, ranges=[Range("i", "", None, 1)]),
+            store.look(P, V, ["a"]),
+            return_exceptions=True,
+        )
+
+        assert isinstance(wrong, Exception)
+        assert "WRONGTYPE" in str(wrong)
+        assert isinstance(right, Looked)
+        assert right.values == [b"1"]
 
     async def test_a_key_of_a_stranger_means_no_write_at_all(self, store: RedisStore) -> None:
         epoch = await self.commits(store)

@@ -230,6 +230,32 @@ class StoreBehaviour(ABC):
             assert await self.members(store, Range("и", member)) == by_bytes[at:]
             assert await self.members(store, Range("и", "", member)) == by_bytes[:at]
 
+    @pytest.mark.parametrize("number", [1, 1_997, 1_998, 20_000])
+    async def test_any_number_of_keys_is_loaded_in_their_order(
+        self, store: Store, number: int
+    ) -> None:
+        names = [f"k{at}" for at in range(number)]
+        await self.commits(
+            store,
+            *(
+                Commit(expected_seq=0, writes={name: name.encode() for name in some})
+                for some in (names[first : first + 2_000] for first in range(0, number, 2_000))
+            ),
+        )
+
+        loaded = await store.load(P, V, [*reversed(names), "not there"])
+
+        assert loaded.values == [*(name.encode() for name in reversed(names)), None]
+
+    @pytest.mark.parametrize("name", ["\0", "ключ", '"', "\\", "\U0010ffff", "a\u2028b", "{}"])
+    async def test_keys_and_members_may_be_any_text(self, store: Store, name: str) -> None:
+        await self.commits(
+            store, Commit(expected_seq=0, writes={name: b"1"}, index_adds=[("i", name)])
+        )
+
+        assert (await store.load(P, V, [name])).values == [b"1"]
+        assert await self.members(store, Range("i", name, None, 10)) == [name]
+
     async def test_what_is_deleted_is_gone(self, store: Store) -> None:
         await self.commits(
             store,

@@ -36,7 +36,7 @@ def router(
         guardian_id: str, child_id: str, why: str, who: Visitor
     ) -> tuple[Any, Any, str | None]:
         """Return a child of a guardian, its family and its name; None if it is not theirs."""
-        family = await queries.family(guardian_id)
+        family = await queries.family(guardian_id, child_id=child_id, messages_max=0)
         children: list[Mapping[str, Any]] = [] if family is None else family["children"]
         child = next((each for each in children if each["child_id"] == child_id), None)
         if child is None or child["certificate"] is None:

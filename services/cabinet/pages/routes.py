@@ -76,7 +76,7 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
         guardian_id: Id, payer: Id, child_id: Id, who: Family, page_number: PageNumber = 1
     ) -> Response:
         try:
-            found = await queries.family(guardian_id, messages_max=0)
+            found = await queries.family(guardian_id, child_id=child_id, messages_max=0)
         except StoreUnavailableError:
             return unavailable()
         is_own = guardian_id in who.principal.scopes(Role.GUARDIAN)
@@ -100,7 +100,7 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
     @pages.get("/families/{guardian_id}/looks")
     async def looks(guardian_id: Id, who: Looks) -> Response:
         try:
-            found = await queries.family(guardian_id)
+            found = await queries.family(guardian_id, entries_max=0, messages_max=0)
             if found is None:
                 raise NotHereError
             known = await people.of_family(found, "looks")
