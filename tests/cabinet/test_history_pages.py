@@ -130,7 +130,40 @@ async def test_a_page_is_full_before_the_next_one_begins(
 
     assert shown is not None
     assert (shown["pages"], shown["page"]) == (pages, pages)
-    assert len(shown["lines"]) == lines - LINES_A_PAGE * (pages - 1)
+    ((_, _, of_month),) = shown["months"]
+    assert len(of_month) == lines - LINES_A_PAGE * (pages - 1)
+    assert shown["begins"] == [("2020-09", "Сентябрь 2020\u00a0года", 1)]
+
+
+async def test_each_month_is_found_on_the_page_on_which_it_begins(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await charge(journals, A_YEAR)
+    first = (await client.get(HISTORY)).text
+    links = re.findall(r'href="\?page=(\d+)#(\d{4}-\d{2})">([^<]+)<', first)
+
+    assert [month for _, month, _ in links][:4] == ["2021-01", "2020-12", "2020-11", "2020-10"]
+    assert links[0] == ("1", "2021-01", "Январь 2021\u00a0года")
+    for page, month, name in links:
+        text = (await client.get(HISTORY, params={"page": page})).text
+        assert text.count(f'<h2 id="{month}">{name}</h2>') == 1
+        earlier = int(page) - 1
+        if earlier:
+            before = (await client.get(HISTORY, params={"page": earlier})).text
+            assert f'<h2 id="{month}">' not in before
+
+
+async def test_what_has_no_day_stands_under_earlier(journals: Journals) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    child = await elder(journals)
+    undated = [each | {"day": None} for each in child["history"]]
+
+    shown = history_page(
+        family | {"children": [child | {"history": undated}]}, PAYER, story.ELDER, 1
+    )
+
+    assert shown is not None
+    assert [(month, name) for month, name, _ in shown["months"]] == [("", "Ранее")]
 
 
 @pytest.mark.parametrize("lines", [ENTRIES_SHOWN, ENTRIES_SHOWN + 1])
@@ -190,6 +223,18 @@ async def test_fewer_messages_asked_for_are_the_latest(journals: Journals) -> No
 
     assert len(whole["messages"]) > 1
     assert some["messages"] == whole["messages"][:1]
+
+
+async def test_one_child_asked_for_is_what_it_is_among_all(journals: Journals) -> None:
+    whole: Any = await journals.queries.family(story.GUARDIAN)
+    one: Any = await journals.queries.family(story.GUARDIAN, child_id=story.ELDER)
+
+    assert len(whole["children"]) > 1
+    assert one["children"] == [
+        child for child in whole["children"] if child["child_id"] == story.ELDER
+    ]
+    assert one["messages"] == whole["messages"]
+    assert await journals.queries.family(story.GUARDIAN, child_id="child-of-others") is None
 
 
 async def test_what_was_disputed_before_the_history_was_cut_off_is_not_offered_again(

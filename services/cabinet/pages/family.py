@@ -90,6 +90,7 @@ class Line:
     """One line of a child's history."""
 
     key: str
+    month: str
     title: str
     text: str
     group: str
@@ -163,14 +164,28 @@ def history_page(
     lines = list(_history(child, family["business_day"]))
     pages = max(1, -(-len(lines) // LINES_A_PAGE))
     page = min(page, pages)
+    first_line = {line.month: number for number, line in reversed(list(enumerate(lines)))}
+    shown = lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
     return {
         "guardian_id": family["guardian_id"],
         "grounds": list(wording.GROUNDS.items()),
         "child": {"id": child_id, "name": names.get(child_id), "payer": payer},
-        "lines": lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE],
+        "months": [
+            (month, _month_name(month), list(of_month))
+            for month, of_month in groupby(shown, key=lambda line: line.month)
+        ],
+        "begins": [
+            (month, _month_name(month), number // LINES_A_PAGE + 1)
+            for month, number in sorted(first_line.items(), reverse=True)
+        ],
         "page": page,
         "pages": pages,
     }
+
+
+def _month_name(month: str) -> str:
+    """Return the name of a month; what happened before the first business day has none."""
+    return wording.month(month).capitalize() if month else "Ранее"
 
 
 def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
@@ -475,6 +490,7 @@ def _line(
 ) -> Line:
     kind, amount, free = entry["kind"], entry["amount_kopecks"], entry["balance_kopecks"]
     return Line(
+        month=(entry["day"] or "")[:7],
         key=f"{entry['at']}|{kind}|{entry['enrollment_id']}|{entry['lesson_id']}|{amount}|{free}",
         title=_title(entry, enrollment, today),
         text=entry["text"],
