@@ -83,3 +83,31 @@ async def test_families_pick_places_by_name(journals: Journals) -> None:
     assert f'<option value="{PAYER}" selected>Нигдейск</option>' in page
     assert f'<option value="{OTHER_PAYER}">{OTHER_PAYER}</option>' in page
     assert "ОКТМО" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/console", f'<a href="/console/{PAYER}">Нигдейск</a>'),
+        (f"/console/{PAYER}", "<h1>Нигдейск</h1>"),
+        (f"/console/{PAYER}/reports", "<title>Отчёты · Нигдейск"),
+        (f"/console/{PAYER}/invoices", "<title>Счета · Нигдейск"),
+        (f"/console/{PAYER}/rules", "<title>Условия · Нигдейск"),
+        (f"/journal/{story.PROVIDER}/money", "Платит Нигдейск</h2>"),
+        ("/login", "<b>Муниципалитет</b><span>Нигдейск</span>"),
+    ],
+)
+async def test_who_works_with_a_place_reads_its_name(
+    journals: Journals, path: str, named: str
+) -> None:
+    async with client_of(app_of(journals, region=HERE)) as client:
+        page = (await client.get(path)).text
+
+    assert named in page
+
+
+async def test_who_works_with_a_place_without_a_name_reads_its_code(journals: Journals) -> None:
+    async with client_of(app_of(journals)) as client:
+        page = (await client.get(f"/console/{PAYER}")).text
+
+    assert f"<h1>{PAYER}</h1>" in page

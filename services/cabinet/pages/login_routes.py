@@ -28,8 +28,8 @@ from services.cabinet.access.gate import (
 from services.cabinet.access.oidc import BACK, Attempt, RefusedError, ServerUnavailableError
 from services.cabinet.access.policy import Action, Grant, Principal, Resource, Role
 from services.cabinet.access.recognition import Access, Mode, address_of
+from services.cabinet.console_queries import ConsoleQueries
 from services.cabinet.pages.site import Site
-from services.cabinet.provider_queries import ProviderQueries
 from services.cabinet.queries import GUARDIANS_LISTED_MAX
 from streaming.errors import StoreUnavailableError
 
@@ -62,7 +62,7 @@ def homes_of(principal: Principal) -> list[tuple[str, str, str]]:
     return list(homes.values())
 
 
-def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
+def router(queries: ConsoleQueries, site: Site, access: Access) -> APIRouter:
     """Return the pages of coming in and leaving."""
     pages = APIRouter(include_in_schema=False)
     attempts = f"{access.cookie}-login"
@@ -93,7 +93,7 @@ def router(queries: ProviderQueries, site: Site, access: Access) -> APIRouter:
             ],
             "more": len(guardians) == GUARDIANS_LISTED_MAX,
             "providers": [(each["provider_id"], each["title"]) for each in providers],
-            "payers": sorted((await queries.export(["payers"]))["payers"]),
+            "payers": site.region.in_order(await queries.payer_codes()),
             "search": search.strip(),
             "new_family": f"guardian-{secrets.token_hex(8)}",
         }

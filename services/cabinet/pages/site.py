@@ -77,6 +77,7 @@ class Site:
             auto_reload=False,
         )
         self._environment.filters["rubles"] = rubles
+        self._environment.filters["municipality"] = region.municipality
         self._environment.globals.update(bar_width=BAR_WIDTH, bar_gap=BAR_GAP)
 
     def page(
