@@ -14,7 +14,7 @@ from functools import lru_cache
 from rulebook.checking import check_version
 from rulebook.errors import Defect, RulesInvalidError, UnknownTableError
 from rulebook.evaluate import Decision, base_version, evaluate_version, in_force
-from rulebook.model import Row, Table, Version
+from rulebook.model import Cell, Equals, Holds, OneOf, Range, Row, Table, Value, Version
 from rulebook.parsing import Place, read_day, read_rows, read_text
 
 PUBLISHED_BYTES_MAX = 12 * 1024
@@ -60,6 +60,34 @@ def publish(base: Table, data: Mapping[str, object]) -> Version:
     if problems:
         raise RulesInvalidError(tuple(problems))
     return version
+
+
+def as_published(row: Row) -> dict[str, object]:
+    """Return a row as a payer would publish it: what `publish` reads the same row from."""
+    return {
+        "id": row.id,
+        "when": {name: _asked(cell) for name, cell in row.when.items()},
+        "then": {name: _text(value) for name, value in row.then.items()},
+        "says": row.says,
+    }
+
+
+def _asked(cell: Cell) -> object:
+    match cell:
+        case Equals(value):
+            return _text(value)
+        case OneOf(values):
+            return [_text(value) for value in values]
+        case Range(start, below):
+            ends = {"from": start, "below": below}
+            return {name: _text(end) for name, end in ends.items() if end is not None}
+        case Holds(has, lacks):
+            sides = {"has": has, "lacks": lacks}
+            return {name: sorted(codes) for name, codes in sides.items() if codes}
+
+
+def _text(value: Value) -> Value:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _check_head(base: Table, data: Mapping[str, object], place: Place) -> None:

@@ -6,7 +6,7 @@ times unless it is told not to; here nothing that may have had an effect is ever
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,6 +28,7 @@ Argument: TypeAlias = bytes | str | int
 SOCKET_TIMEOUT_SECONDS = 5.0
 GATHERING_TURNS = 2
 """What is gathered within what is gathered is asked two turns of the event loop later."""
+GATHERED_COMMANDS_MAX = 500
 ASKED_ARGUMENTS_MAX = 2_000
 """Lua takes some thousands of arguments for one command, not any number."""
 VERSION_MIN = 7
@@ -176,10 +177,14 @@ class RedisClient:
             raise self._translated(error) from error
 
     async def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send several reading commands in one round trip and return their answers.
+        """Send several reading commands in one round trip and return their answers."""
+        return self._whole(await self._asked(commands))
 
-        Whatever is asked in the same few turns of the event loop shares the round trip: a page
-        asks dozens of small questions, and each trip costs more than its answers.
+    async def gather_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Do the same in the company of others: for who asks many small questions and decides none.
+
+        Whatever is asked in the same few turns of the event loop shares round trips: a page asks
+        dozens of questions, and each trip costs more than its answers.
         """
         question = _Question(commands, asyncio.get_running_loop().create_future())
         self._questions.append(question)
@@ -187,7 +192,9 @@ class RedisClient:
             trip = asyncio.create_task(self._ask())
             self._trips.add(trip)
             trip.add_done_callback(self._trips.discard)
-        answers = await question.answers
+        return self._whole(await question.answers)
+
+    def _whole(self, answers: list[Any]) -> list[Any]:
         for answer in answers:
             if isinstance(answer, exceptions.RedisError):
                 raise self._translated(answer) from answer
@@ -195,9 +202,23 @@ class RedisClient:
 
     async def _ask(self) -> None:
         """Send what was asked meanwhile, and hand out the answers."""
-        for _ in range(GATHERING_TURNS):
-            await asyncio.sleep(0)
+        try:
+            for _ in range(GATHERING_TURNS):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for question in self._take_questions():
+                question.answers.cancel()
+            raise
+        questions = self._take_questions()
+        # One after the other: they wait for the same server.
+        for trip in _trips(questions):
+            await self._travel(trip)
+
+    def _take_questions(self) -> list[_Question]:
         questions, self._questions = self._questions, []
+        return questions
+
+    async def _travel(self, questions: Sequence[_Question]) -> None:
         try:
             answers = iter(await self._asked([c for each in questions for c in each.commands]))
         except BaseException as error:
@@ -299,6 +320,9 @@ class RedisClient:
             return
         try:
             await self._library.load(client)
+        except exceptions.NoPermissionError:
+            # Who may only read needs none: whoever writes loads them.
+            return
         except exceptions.RedisError as error:
             raise self._translated(error) from error
 
@@ -334,6 +358,20 @@ class RedisClient:
 
 async def _sent(client: Redis, *command: Argument) -> Any:
     return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+def _trips(questions: Sequence[_Question]) -> Iterator[list[_Question]]:
+    """Yield questions in their order, as many as one trip may take, and at least one."""
+    trip: list[_Question] = []
+    commands = 0
+    for question in questions:
+        if trip and commands + len(question.commands) > GATHERED_COMMANDS_MAX:
+            yield trip
+            trip, commands = [], 0
+        trip.append(question)
+        commands += len(question.commands)
+    if trip:
+        yield trip
 
 
 def _is_missing(error: exceptions.ResponseError) -> bool:

@@ -100,7 +100,7 @@ class RedisStore:
         """Return the standing without changing anything."""
         epoch, position, outbox, *_ = self._keys(partition, version)
         questions = [("GET", epoch), ("LLEN", outbox), ("HGETALL", position)]
-        return _standing(await self._client.execute_all(questions))
+        return _standing(await self._client.gather_all(questions))
 
     async def load(
         self,
@@ -132,7 +132,7 @@ class RedisStore:
     ) -> Looked:
         """Answer all questions of somebody who shows and decides nothing, in one round trip."""
         questions = self._questions(partition, version, keys, ranges, counts)
-        return Looked(*_looked(await self._client.execute_all(questions), keys, ranges, counts))
+        return Looked(*_looked(await self._client.gather_all(questions), keys, ranges, counts))
 
     def _questions(
         self,

@@ -95,8 +95,9 @@ class _OfLibraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._write(record)
-        except Exception:  # noqa: BLE001  (a log line must not end what wrote it)
-            self.handleError(record)
+        except Exception as error:  # noqa: BLE001  (a log line must not end what wrote it)
+            kind = type(error).__qualname__
+            structlog.get_logger().error("cannot be written", logger=record.name, error=kind)
 
     def _write(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
@@ -107,7 +108,10 @@ class _OfLibraries(logging.Handler):
             if frames:
                 last = frames[-1]
                 fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
-        what = (record.name, str(record.msg), fields.get("error", ""))
+        known = record.name.partition(".")[0] == SAYS_NO_DATA
+        lines = (record.getMessage() if known else str(record.msg)).splitlines()
+        said = lines[0] if lines else ""
+        what = (record.name, said, fields.get("error", ""))
         now = self._clock()
         at, unwritten = self._said.get(what, (-math.inf, 0))
         if now - at < AGAIN_SECONDS:
@@ -118,9 +122,7 @@ class _OfLibraries(logging.Handler):
         self._said[what] = (now, 0)
         if unwritten:
             fields["unwritten"] = unwritten
-        known = record.name.partition(".")[0] == SAYS_NO_DATA
-        lines = (record.getMessage() if known else str(record.msg)).splitlines()
-        structlog.get_logger().log(record.levelno, lines[0] if lines else "", **fields)
+        structlog.get_logger().log(record.levelno, said, **fields)
 
 
 class Telemetry:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
+from typing import TypeAlias
 
 from rulebook.loading import Rulebook
 from rulebook.model import Table
@@ -131,11 +132,18 @@ def decided(
     return decide(base, overlays, max(day, base.versions[0].valid_from), inputs).outputs
 
 
+Child: TypeAlias = tuple[date, tuple[str, ...]]
+"""Day of birth, and benefits in order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseChange:
-    """A case that a table would answer otherwise: before and after, and for how many children."""
+    """A case that a table would answer otherwise: before and after, and for how many children.
 
-    case: str
+    `case` has the inputs by name; there are none where a table answers always the same.
+    """
+
+    case: Mapping[str, object]
     before: Mapping[str, object]
     after: Mapping[str, object]
     children: int | None = None
@@ -145,38 +153,51 @@ def rule_changes(
     table: str,
     overlays: Overlays,
     published: Mapping[str, object],
-    births: Mapping[date, int],
+    children: Mapping[Child, int],
     first_day: date,
 ) -> list[CaseChange]:
     """Return which cases of a table change on the first day in force.
 
-    Asked are all cases where the inputs are words, and the ages of the payer's children, with
-    how many each is. Raises RulesInvalidError for rows that would be refused.
+    Asked are all cases where the inputs are words, and those of the payer's children, of whom each
+    is told how many they are. Raises RulesInvalidError for rows that would be refused.
     """
     base = tables()[table]
     publish(base, published)
     after = overlays.adding(published)
     found = []
-    for case, inputs, children in _cases(base, births, first_day):
-        old = decided(table, overlays, first_day, inputs)
-        new = decided(table, after, first_day, inputs)
+    for case, number in _cases(base, children, first_day):
+        old = decided(table, overlays, first_day, case)
+        new = decided(table, after, first_day, case)
         if old != new:
-            found.append(CaseChange(case=case, before=old, after=new, children=children))
+            found.append(CaseChange(case=case, before=old, after=new, children=number))
     return found
 
 
+def asks_children(table: str) -> bool:
+    """Return whether what a table says depends on a child."""
+    return "age_years" in tables()[table].schema.inputs
+
+
 def _cases(
-    base: Table, births: Mapping[date, int], day: date
-) -> list[tuple[str, dict[str, object], int | None]]:
+    base: Table, children: Mapping[Child, int], day: date
+) -> list[tuple[Mapping[str, object], int | None]]:
+    """Return the inputs of each case, and how many children are one."""
     inputs = base.schema.inputs
     if not inputs:
-        return [("", {}, None)]
-    if set(inputs) == {"age_years"}:
-        ages: Counter[int] = Counter()
-        for born, number in births.items():
-            ages[day.year - born.year - ((day.month, day.day) < (born.month, born.day))] += number
-        return [(f"{age}", {"age_years": age}, ages[age]) for age in sorted(ages)]
+        return [({}, None)]
+    if set(inputs) <= {"age_years", "benefits"}:
+        found: Counter[tuple[int, tuple[str, ...]]] = Counter()
+        for (born, benefits), number in children.items():
+            age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+            found[age, benefits if "benefits" in inputs else ()] += number
+        return [
+            (
+                {name: {"age_years": age, "benefits": benefits}[name] for name in inputs},
+                found[age, benefits],
+            )
+            for age, benefits in sorted(found)
+        ]
     if len(inputs) == 1:
         ((name, kind),) = inputs.items()
-        return [(word, {name: word}, None) for word in getattr(kind, "words", ())]
-    return []
+        return [({name: word}, None) for word in getattr(kind, "words", ())]
+    raise NotImplementedError(f"{base.name}: no cases are known for its inputs")

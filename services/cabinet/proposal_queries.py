@@ -19,6 +19,7 @@ from services.cabinet.projections.models import (
     OWN_RULES,
     Category,
     Certificate,
+    Child,
     FrameAgreement,
     OwnRules,
     Period,
@@ -156,12 +157,20 @@ class ProposalQueries(OperationsQueries):
         )
 
     async def _rules(self, part: Part, payer: str, data: Mapping[str, Any]) -> Preview:
-        births: Counter[date] = Counter()
-        async for page in part.pages(BORN, *beginning(payer)):
-            births.update(date.fromisoformat(entry.split("|")[1]) for entry in page)
+        children: Counter[preview.Child] = Counter()
+        if preview.asks_children(data["table"]):
+            async for page in part.pages(BORN, *beginning(payer)):
+                found = await part.all(
+                    Child, [under(payer, each.rpartition("|")[2]) for each in page]
+                )
+                children.update(
+                    (child.birth_date, tuple(sorted(child.benefits)))
+                    for child in found
+                    if child is not None
+                )
         overlays = await self.overlays(payer)
         first = date.fromisoformat(data["from"])
-        cases = preview.rule_changes(data["table"], overlays, data, births, first)
+        cases = preview.rule_changes(data["table"], overlays, data, children, first)
         return Preview(before={}, cases=tuple(cases))
 
 

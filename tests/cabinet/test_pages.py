@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ from services.cabinet.pages.family import (
     BAR_WIDTH,
     family_page,
     history_page,
+    money_lasts_until,
+    next_debit_kopecks,
     purse_picture,
 )
 from streaming.errors import SettingError, StoreUnavailableError
@@ -42,7 +45,9 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
     [
         pytest.param("1\u00a0956,04\u00a0₽", id="the balance"),
         pytest.param("701\u00a0000015\u00a07", id="the number"),
-        pytest.param("до 31\u00a0декабря 2020\u00a0года", id="the term"),
+        pytest.param("по 31\u00a0декабря 2020\u00a0года", id="the term"),
+        pytest.param("Следующее занятие: спишется 251,37\u00a0₽.", id="the next lesson's money"),
+        pytest.param("Денег хватит до конца договора", id="how long the money lasts"),
         pytest.param("10\u00a0000,00\u00a0₽", id="the nominal"),
         pytest.param("Осталось <b>30\u00a0занятий</b> из 32", id="lessons left"),
         pytest.param("Ребёнок болел, занятие не посещено. Деньги не списаны.", id="no debit, why"),
@@ -70,7 +75,7 @@ async def test_a_step_is_not_told_beside_the_one_that_followed_it(journals: Jour
     page = history_page(family, PAYER, story.ELDER, 1)
 
     assert page is not None
-    titles = [line.title for line in page["lines"]]
+    titles = [line.title for _, _, lines in page["months"] for line in lines]
     assert "Договор заключён" in titles
     assert "Забронировано" not in titles
     assert "Заявление одобрено" not in titles
@@ -467,3 +472,88 @@ async def test_what_is_written_does_not_wait_for_what_was_written_before(
     async with serving(app_of(journals), "127.0.0.1", 0):
         # A connection has what its listener has (tcp(7)).
         assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@given(st.integers(1, 80), st.integers(0, 1_000_000), st.data())
+def test_what_the_next_lesson_takes_adds_up_to_what_is_reserved(
+    lessons: int, share: int, data: st.DataObject
+) -> None:
+    extra = data.draw(st.integers(0, lessons - 1))
+    reserved = share * lessons + extra
+    taken = []
+    for charged in range(lessons):
+        taken.append(
+            next_debit_kopecks(
+                {
+                    "lessons": lessons,
+                    "lessons_charged": charged,
+                    "lesson_share_kopecks": share,
+                    "reserved_kopecks": reserved,
+                }
+            )
+        )
+        reserved -= taken[-1]
+
+    assert reserved == 0
+    assert taken == [share + extra, *[share] * (lessons - 1)]
+
+
+@pytest.mark.parametrize(
+    ("charged", "today", "last"),
+    [
+        pytest.param(0, "2020-08-01", "2020-12-09", id="before it begins: to its very end"),
+        pytest.param(0, "2020-09-01", "2020-12-09", id="on its first day"),
+        pytest.param(0, "2020-09-02", "2020-12-10", id="a lesson missed leaves money"),
+        pytest.param(17, "2020-11-25", "2020-12-09", id="3 lessons of 20 last 15 days of 100"),
+        pytest.param(17, "2020-11-24", "2020-12-08", id="one day early, one day too few"),
+        pytest.param(19, "2020-09-10", "2020-09-14", id="all but one in ten days"),
+    ],
+)
+def test_how_long_the_money_lasts(charged: int, today: str, last: str) -> None:
+    of_100_days = {
+        "starts_on": "2020-09-01",
+        "ends_on": "2020-12-09",
+        "lessons": 20,
+        "lessons_charged": charged,
+    }
+
+    assert money_lasts_until(of_100_days, date.fromisoformat(today)) == date.fromisoformat(last)
+
+
+def test_nobody_says_how_long_the_money_lasts_before_the_first_business_day() -> None:
+    agreement = {"starts_on": "2020-09-01", "ends_on": "2020-12-09"}
+
+    assert money_lasts_until(agreement | {"lessons": 20, "lessons_charged": 0}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("charged", "today", "told"),
+    [
+        (17, "2020-11-25", "Денег хватит до конца договора, 9\u00a0декабря 2020\u00a0года."),
+        (17, "2020-11-24", "Если не пропускать, денег хватит примерно до 8\u00a0декабря"),
+        (20, "2020-11-24", "дальше за занятия платит семья"),
+    ],
+)
+async def test_a_family_reads_how_long_the_money_lasts(
+    journals: Journals, charged: int, today: str, told: str
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    agreement = {
+        "starts_on": "2020-09-01",
+        "ends_on": "2020-12-09",
+        "lessons": 20,
+        "lessons_charged": charged,
+        "lesson_share_kopecks": 10_000,
+        "reserved_kopecks": 10_000 * (20 - charged),
+    }
+    (child,) = (each for each in family["children"] if each["child_id"] == story.ELDER)
+    (robots,) = (each for each in child["enrollments"] if each["enrollment_id"] == story.ROBOTS)
+    changed = family | {
+        "business_day": today,
+        "children": [child | {"enrollments": [robots | agreement]}],
+    }
+
+    (shown,) = family_page(changed)["children"][0]["enrollments"]
+
+    assert told in " ".join(shown["outlook"])
+    assert (f"спишется {100}" in " ".join(shown["outlook"])) is (charged < 20)

@@ -17,10 +17,12 @@ from rulebook.overlay import (
     NO_OVERLAYS,
     PUBLISHED_BYTES_MAX,
     Overlays,
+    as_published,
     decide,
     publish,
     version_in_force,
 )
+from rulebook.parsing import Place, read_rows
 from tests.rules.tables import loaded, row
 
 CHARGING = Rulebook.load("services.billing").table("billing.charging")
@@ -335,3 +337,40 @@ def test_whatever_is_published_is_taken_or_refused(spoiled: str, something: Any)
 def test_nothing_holds_before_the_base() -> None:
     with pytest.raises(NotInForceError):
         version_in_force(CHARGING, NO_OVERLAYS, date(2020, 8, 13))
+
+
+TABLES = [
+    Rulebook.load(f"services.{service}").tables[name]
+    for service in ("enrollment", "certificates", "billing", "notifications")
+    for name in sorted(Rulebook.load(f"services.{service}").tables)
+]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_rows_written_as_one_publishes_them_are_read_as_they_were(table: Table) -> None:
+    base = table.versions[-1]
+    since = base.valid_from.isoformat()
+    rows = json.loads(json.dumps([as_published(each) for each in base.rows]))
+    # So much may not be published at once: a few rows at a time.
+    for first in range(0, len(rows), 10):
+        data = published(*rows[first : first + 10], since=since, table=table.name)
+
+        assert publish(table, data).rows == base.rows
+
+
+def test_every_kind_of_cell_is_written_as_one_publishes_it() -> None:
+    whens = [
+        {"benefits": {"has": ["b01", "b02"]}, "age_years": {"from": 5, "below": 18}},
+        {"benefits": {"has": ["b01"], "lacks": ["b02"]}, "age_years": {"below": 7}},
+        {"age_years": [7, 8]},
+        {"age_years": 9},
+        {},
+    ]
+    rows = [
+        {"id": f"row-{number}", "when": when, "then": {"category": "general"}, "says": "Так"}
+        for number, when in enumerate(whens)
+    ]
+
+    read = read_rows(CATEGORY.schema, rows, Place(table="t", source="s", russian="т"))
+
+    assert [as_published(each) for each in read] == rows

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streaming.errors import SettingError, StoreUnavailableError
+from streaming.redis_client import GATHERED_COMMANDS_MAX, Login
 from streaming.redis_store import RedisStore
 from streaming.store import Behind, Commit, Committed, Looked, Range
 from tests.streaming.cutting_proxy import CuttingProxy
@@ -158,6 +159,59 @@ class RedisBehaviour(StoreBehaviour):
         assert [each.values for each in found] == [[b"1"], [b"2"], [b"1"], [b"2"]]
         told: Any = await self._admin.info("commandstats")
         assert told["cmdstat_fcall"]["calls"] == 1
+
+    async def test_many_questions_at_once_travel_in_parts_and_all_are_answered(
+        self, store: RedisStore
+    ) -> None:
+        number = GATHERED_COMMANDS_MAX + 1
+        names = [f"k{at}" for at in range(number)]
+        await self.commits(
+            store, Commit(expected_seq=0, writes={name: name.encode() for name in names})
+        )
+        await self._admin.config_resetstat()
+
+        found = await asyncio.gather(
+            *(store.look(P, V, [name]) for name in names), store.look(P, V, names)
+        )
+
+        assert [each.values for each in found] == [
+            *([name.encode()] for name in names),
+            [name.encode() for name in names],
+        ]
+        told: Any = await self._admin.info("commandstats")
+        assert told["cmdstat_fcall"]["calls"] == 2
+
+    async def test_who_asks_and_goes_leaves_nobody_waiting(self, store: RedisStore) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        gone = asyncio.create_task(store.look(P, V, ["a"]))
+        stays = asyncio.create_task(store.look(P, V, ["a"]))
+        await asyncio.sleep(0)
+
+        gone.cancel()
+
+        assert (await stays).values == [b"1"]
+        assert (await store.look(P, V, ["a"])).values == [b"1"]
+
+    async def test_who_may_only_read_reads_where_the_functions_are_not_loaded(
+        self, store: RedisStore, proxy: CuttingProxy
+    ) -> None:
+        await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
+        rights = "resetchannels ~pfdo:* -@all +ping +info +config|get +client|setinfo +fcall"
+        rights += " +function|list +get +hget +hgetall +hmget +llen +zrange"
+        await self._admin.execute_command("ACL", "SETUSER", "reader", "on", ">pw", *rights.split())
+        await self._admin.function_flush()
+        login = Login(username="reader", password="pw")
+        reader = RedisStore(f"unix://{proxy.listens_at}", service="billing", login=login)
+
+        await reader.start()
+        try:
+            assert (await reader.look(P, V, ["a"])).values == [b"1"]
+            assert (await reader.standing(P, V)).seq == 1
+        finally:
+            await reader.stop()
+            await self._admin.execute_command("ACL", "DELUSER", "reader")
+
+        assert not await self.functions()
 
     async def test_an_error_is_the_answer_to_its_own_question_alone(
         self, store: RedisStore

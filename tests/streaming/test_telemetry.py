@@ -107,22 +107,22 @@ def test_what_a_library_says_again_and_again_is_counted(
     configure_logs(clock=lambda: now)
     library = logging.getLogger("aiokafka")
 
-    for node in range(30):
-        library.error("no connection to node %d", node)
-    library.error("something else")
+    for _ in range(30):
+        library.error("no connection to node %d", 1)
+    library.error("no connection to node %d", 2)
     now += AGAIN_SECONDS - 0.1
-    library.error("no connection to node %d", 30)
+    library.error("no connection to node %d", 1)
     now += 0.1
-    library.error("no connection to node %d", 31)
+    library.error("no connection to node %d", 1)
     now += AGAIN_SECONDS
-    library.error("no connection to node %d", 32)
+    library.error("no connection to node %d", 1)
 
     told = [(line["event"], line.get("unwritten")) for line in written(capsys)]
     assert told == [
-        ("no connection to node 0", None),
-        ("something else", None),
-        ("no connection to node 31", 30),
-        ("no connection to node 32", None),
+        ("no connection to node 1", None),
+        ("no connection to node 2", None),
+        ("no connection to node 1", 30),
+        ("no connection to node 1", None),
     ]
 
 
@@ -138,6 +138,25 @@ def test_different_exceptions_are_different_things_to_say(
         "builtins.ValueError",
         "builtins.KeyError",
     ]
+
+
+def test_a_line_that_cannot_be_written_is_told_without_what_it_held(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs()
+
+    # Past the handler of pytest, which would raise.
+    wrong = logging.makeLogRecord(
+        {"name": "aiokafka", "levelno": logging.ERROR, "msg": "of %d", "args": (NAME,)}
+    )
+    logging.getLogger().handlers[-1].handle(wrong)
+
+    (line,) = written(capsys)
+    assert (line["event"], line["logger"], line["error"]) == (
+        "cannot be written",
+        "aiokafka",
+        "TypeError",
+    )
 
 
 def test_what_is_remembered_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:

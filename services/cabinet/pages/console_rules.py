@@ -11,10 +11,11 @@ import orjson
 from pydantic import ValidationError
 
 from contracts.registry import EVENTS
+from rulebook.overlay import as_published
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import console_words as words
 from services.cabinet.pages import wording
-from services.cabinet.preview import tables
+from services.cabinet.preview import CaseChange, tables
 from services.cabinet.proposal_queries import Preview
 from services.cabinet.proposals import Kept, Proposal
 from services.cabinet.queries import Answer
@@ -44,6 +45,33 @@ TABLES: Mapping[str, str] = MappingProxyType(
         "enrollment.days": "Сроки ответа и ожидания",
         "enrollment.registry": "Какие программы оплачиваются",
         "notifications.routing": "Кому что сообщается",
+    }
+)
+
+
+REGISTRIES: Mapping[str, str] = MappingProxyType(
+    {
+        "certified": "сертифицированные программы",
+        "preprofessional": "предпрофессиональные программы",
+        "significant": "значимые программы",
+        "general": "общеразвивающие программы",
+        "other": "иные программы",
+    }
+)
+VERDICTS: Mapping[str, str] = MappingProxyType(
+    {
+        "eligible": "подходит",
+        "too_young": "ещё мал",
+        "too_old": "уже вырос",
+        "not_certified": "не оплачивается",
+    }
+)
+OUTPUTS: Mapping[str, str] = MappingProxyType(
+    {
+        "parking_days": "ждать известий, дней",
+        "hold_days": "держать место, дней",
+        "grace_days": "исправлять отметки, дней",
+        "invoice_day": "счёт выставляется, число месяца",
     }
 )
 
@@ -111,9 +139,9 @@ def _limits(category: Answer) -> str:
 
 
 def table_rows(table: str) -> str:
-    """Return the rows of a base table's latest version, each on a line, as they are published."""
-    rows = tables()[table].versions[-1].rows
-    return "\n".join(f"{row.id}: {row.says}" for row in rows)
+    """Return the rows of a base table's latest version as one publishes rows, each on a line."""
+    rows = (as_published(row) for row in tables()[table].versions[-1].rows)
+    return "[\n" + ",\n".join(f"  {orjson.dumps(row).decode()}" for row in rows) + "\n]"
 
 
 def _listed(kept: Kept) -> dict[str, str]:
@@ -390,9 +418,10 @@ def _of_rules(preview: Preview) -> list[tuple[str, str]]:
     return told
 
 
-def _case(change: Any) -> dict[str, str]:
+def _case(change: CaseChange) -> dict[str, str]:
     return {
-        "case": wording.MARKS.get(change.case, change.case) or "всегда",
+        "case": ", ".join(_input_words(name, value) for name, value in change.case.items())
+        or "всегда",
         "before": _outputs(change.before),
         "after": _outputs(change.after),
         "children": "" if change.children is None else str(change.children),
@@ -400,11 +429,33 @@ def _case(change: Any) -> dict[str, str]:
 
 
 def _outputs(outputs: Mapping[str, object]) -> str:
-    return ", ".join(f"{name}: {_word(value)}" for name, value in outputs.items())
+    return ", ".join(_output_words(name, value) for name, value in outputs.items())
 
 
-def _word(value: object) -> str:
-    return {True: "да", False: "нет"}[value] if isinstance(value, bool) else str(value)
+def _input_words(name: str, value: Any) -> str:
+    match name:
+        case "age_years":
+            return counted(value, "год", "года", "лет")
+        case "benefits":
+            return f"льготы {', '.join(value)}" if value else "без льгот"
+        case "mark":
+            return wording.MARKS.get(value, value)
+        case "registry":
+            return REGISTRIES.get(value, value)
+        case _:
+            return str(value)
+
+
+def _output_words(name: str, value: Any) -> str:
+    match name:
+        case "charge":
+            return "списывается" if value else "не списывается"
+        case "verdict":
+            return VERDICTS.get(value, value)
+        case "category":
+            return words.category(value)
+        case _:
+            return f"{OUTPUTS.get(name, name)}: {value}"
 
 
 def _input(kopecks: int | None) -> str:

@@ -368,10 +368,52 @@ def _enrollment(
         "left": counted(lessons - charged, "занятие", "занятия", "занятий") if shown else "",
         "of": str(lessons) if shown else "",
         "left_share": round(100 * (lessons - charged) / lessons) if shown else 0,
+        "outlook": _outlook(enrollment, today) if shown else [],
         "by_month": by_month and is_active and not own_money,
         "own_money": own_money,
         "money": _money(enrollment) if has_money else [],
     }
+
+
+def _outlook(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
+    """Return what the next lesson takes off, and how long the money lasts."""
+    left = enrollment["lessons"] - enrollment["lessons_charged"]
+    if not left:
+        return ["Все занятия, на которые были деньги, прошли: дальше за занятия платит семья."]
+    told = [f"Следующее занятие: спишется {rubles(next_debit_kopecks(enrollment))}."]
+    now, ends = wording.day(today), wording.day(enrollment["ended_on"] or enrollment["ends_on"])
+    last = money_lasts_until(enrollment, now)
+    if last is not None and ends is not None:
+        told.append(
+            f"Денег хватит до конца договора, {full_date(ends)}."
+            if last >= ends
+            else f"Если не пропускать, денег хватит примерно до {full_date(last)}: "
+            "дальше за занятия платит семья."
+        )
+    return told
+
+
+def next_debit_kopecks(enrollment: Mapping[str, Any]) -> int:
+    """Return what the next lesson takes off a reserve that has lessons left.
+
+    All but the next take a lesson's share; the next one takes what is above that too, if no charge
+    holds it yet (docs/rules.md, section 5).
+    """
+    left = enrollment["lessons"] - enrollment["lessons_charged"]
+    return int(enrollment["reserved_kopecks"] - enrollment["lesson_share_kopecks"] * (left - 1))
+
+
+def money_lasts_until(enrollment: Mapping[str, Any], today: date | None) -> date | None:
+    """Return the last day for which there is money, if lessons are spread evenly; None if unknown.
+
+    Of an agreement of 100 days and 20 lessons, 3 lessons that are left last 15 days.
+    """
+    starts, ends = wording.day(enrollment["starts_on"]), wording.day(enrollment["ends_on"])
+    if today is None or starts is None or ends is None:
+        return None
+    left = enrollment["lessons"] - enrollment["lessons_charged"]
+    days = (ends - starts).days + 1
+    return max(today, starts) + timedelta(days=-(-left * days // enrollment["lessons"]) - 1)
 
 
 def _span(enrollment: Mapping[str, Any], today: str | None) -> str:
