@@ -128,8 +128,17 @@ def decided(
     table: str, overlays: Overlays, day: date, inputs: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Return what a table says on a day. Before its first version the first holds."""
+    (answer,) = _answers(table, overlays, day, inputs)
+    return answer
+
+
+def _answers(
+    table: str, overlays: Overlays, day: date, inputs: Mapping[str, object]
+) -> tuple[Mapping[str, object], ...]:
+    """Return all that a table says: one thing, or any number where it collects."""
     base = tables()[table]
-    return decide(base, overlays, max(day, base.versions[0].valid_from), inputs).outputs
+    first = base.versions[0].valid_from
+    return tuple(row.then for row in decide(base, overlays, max(day, first), inputs).hits)
 
 
 Child: TypeAlias = tuple[date, tuple[str, ...]]
@@ -144,8 +153,8 @@ class CaseChange:
     """
 
     case: Mapping[str, object]
-    before: Mapping[str, object]
-    after: Mapping[str, object]
+    before: tuple[Mapping[str, object], ...]
+    after: tuple[Mapping[str, object], ...]
     children: int | None = None
 
 
@@ -166,8 +175,8 @@ def rule_changes(
     after = overlays.adding(published)
     found = []
     for case, number in _cases(base, children, first_day):
-        old = decided(table, overlays, first_day, case)
-        new = decided(table, after, first_day, case)
+        old = _answers(table, overlays, first_day, case)
+        new = _answers(table, after, first_day, case)
         if old != new:
             found.append(CaseChange(case=case, before=old, after=new, children=number))
     return found

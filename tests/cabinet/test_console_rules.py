@@ -4,13 +4,24 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 import httpx
 import pytest
 
+from rulebook.overlay import NO_OVERLAYS, as_published
 from services.cabinet import sending
-from services.cabinet.preview import Holder, Limits, category_change, is_closed, tables
+from services.cabinet.pages.console_rules import _case
+from services.cabinet.preview import (
+    Child,
+    Holder,
+    Limits,
+    category_change,
+    is_closed,
+    rule_changes,
+    tables,
+)
 from services.cabinet.proposals import Answer, MemoryKeys, Proposal, Proposals, RedisKeys
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet.autumn import PAYERS, PERIOD, Town, played, the_town
@@ -251,7 +262,7 @@ async def test_frames_policies_and_rules_go_the_same_way() -> None:
             path = await keep(clerk, QUEUED, whole)
             if fact == "rules-published":
                 page = (await other.get(path)).text
-                assert "<td>Нет</td><td>charge: нет</td><td><b>charge: да</b></td>" in page
+                assert "<td>Нет</td><td>не списывается</td><td><b>списывается</b></td>" in page
             assert (await answer(other, path, "approve")).status_code == 303
             assert len(said(town, fact)) == 1
         await town.follow()
@@ -340,7 +351,78 @@ async def test_an_approval_is_for_what_was_seen_and_others_neither_see_nor_answe
         assert "<button" not in seen.text.partition("<main")[2]
         assert (await answer(clerk, path, "reject")).status_code == 303
         assert (await answer(other, path, "approve")).status_code == 409
-        assert "отклонено" in (await auditor.get(path)).text
+        assert "отозвано" in (await auditor.get(path)).text
+
+
+def other_rows(table: str) -> list[dict[str, Any]]:
+    """Return rows under which cases of a table have another answer than by its base rows."""
+    found = [as_published(row) for row in tables()[table].versions[-1].rows[:3]]
+    for row in found:
+        then: Any = row["then"]
+        match table.partition(".")[2]:
+            case "charging":
+                row["then"] = {"charge": not then["charge"]}
+            case "age":
+                row["then"] = {"verdict": "eligible" if "too" in then["verdict"] else "too_old"}
+            case "registry":
+                row["then"] = {
+                    "verdict": "eligible" if "not" in then["verdict"] else "not_certified"
+                }
+            case "category":
+                row["then"] = {"category": f"{then['category']}-2"}
+            case "days":
+                row["then"] = {name: then[name] + 1 for name in then}
+            case _:
+                row["then"] = then | {"urgent": not then["urgent"]}
+    return found
+
+
+def rows_of(table: str) -> dict[str, Any]:
+    """Return those rows as a payer publishes them."""
+    return {
+        "table": table,
+        "from": FIRST_DAY.isoformat(),
+        "published": "2020-10-14",
+        "basis": "Приказ 3",
+        "rows": other_rows(table),
+    }
+
+
+FIRST_DAY = date(2020, 10, 20)
+CHILDREN_OF_THREE_KINDS: dict[Child, int] = {
+    (date(2013, 10, 20), ()): 2,
+    (date(2013, 10, 21), ()): 3,
+    (date(2013, 10, 20), ("b01",)): 4,
+}
+"""Seven or six years old on the first day, one kind with a benefit."""
+
+
+@pytest.mark.parametrize("table", list(tables()))
+def test_a_preview_knows_cases_of_every_table(table: str) -> None:
+    base = tables()[table].versions[-1]
+    rows = rows_of(table)
+
+    changes = rule_changes(table, NO_OVERLAYS, rows, CHILDREN_OF_THREE_KINDS, FIRST_DAY)
+
+    assert changes
+    assert all(set(each.case) == set(base.schema.inputs) for each in changes)
+    shown = [_case(each) for each in changes]
+    assert all(each["before"] != each["after"] for each in shown)
+    assert not any("_" in each["before"] + each["after"] + each["case"] for each in shown)
+
+
+def test_children_are_counted_by_what_the_table_asks_of_them() -> None:
+    def told(table: str) -> list[tuple[dict[str, object], int | None]]:
+        rows = rows_of(table)
+        found = rule_changes(table, NO_OVERLAYS, rows, CHILDREN_OF_THREE_KINDS, FIRST_DAY)
+        return [(dict(each.case), each.children) for each in found]
+
+    assert told("certificates.age") == [({"age_years": 6}, 3), ({"age_years": 7}, 6)]
+    assert told("certificates.category") == [
+        ({"age_years": 6, "benefits": ()}, 3),
+        ({"age_years": 7, "benefits": ()}, 2),
+        ({"age_years": 7, "benefits": ("b01",)}, 4),
+    ]
 
 
 # --- where they are kept -------------------------------------------------------------------------

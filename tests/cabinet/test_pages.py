@@ -57,7 +57,7 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param("Вы первый в очереди.", id="place in the waiting list"),
         pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
         pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
-        pytest.param("Также отправлено по почте", id="a message"),
+        pytest.param("Также отправлено по электронной почте", id="a message"),
         pytest.param("Учебный режим", id="that people are invented"),
     ],
 )
@@ -200,11 +200,11 @@ async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_on
 
     assert [(each["title"], each["sent"], each["failed"]) for each in shown] == [
         ("Осталось мало занятий", "", ""),
-        ("Списано за занятие", "по почте", "по СМС"),
+        ("Списано за занятие", "по электронной почте", "по СМС"),
     ]
 
 
-SENT_TEXT = "Сообщение: по почте 16\u00a0сентября в\u00a010:00"
+SENT_TEXT = "Сообщение: по электронной почте 16\u00a0сентября в\u00a010:00"
 SENT = "notifications.message-sent"
 FAILED = "notifications.message-failed"
 UNTOLD = {"recipient_id": story.GUARDIAN, "category": "debit"}
@@ -216,16 +216,22 @@ UNTOLD = {"recipient_id": story.GUARDIAN, "category": "debit"}
         pytest.param((), None, None, "", id="nobody was to be told"),
         pytest.param(("cabinet",), None, None, "Сообщение: здесь", id="here"),
         pytest.param(
-            ("cabinet", "email"), None, None, "Сообщение: здесь, по почте в пути", id="on its way"
+            ("cabinet", "email"),
+            None,
+            None,
+            "Сообщение: здесь, по электронной почте в пути",
+            id="on its way",
         ),
         pytest.param(
             ("cabinet", "email"),
             SENT,
             None,
-            "Сообщение: здесь, по почте 16\u00a0сентября в\u00a010:00",
+            "Сообщение: здесь, по электронной почте 16\u00a0сентября в\u00a010:00",
             id="sent, and when",
         ),
-        pytest.param(("email",), FAILED, None, "Сообщение: по почте не дошло", id="failed"),
+        pytest.param(
+            ("email",), FAILED, None, "Сообщение: по электронной почте не дошло", id="failed"
+        ),
         pytest.param(("email",), SENT, "in_digest", SENT_TEXT, id="in a digest that was sent"),
         pytest.param(
             (), None, "in_digest", "Сообщение придёт в сводке за день.", id="in a digest to come"

@@ -52,7 +52,7 @@ async def test_a_parent_without_javascript_changes_it_and_the_next_message_follo
         assert before == ["Сообщение: здесь"]
         assert (told, chosen, quiet) == ("Сохранено. Так и будем сообщать.", True, True)
         assert len(after) == 2
-        assert "по почте" in after[0]
+        assert "по электронной почте" in after[0]
         assert after[1] == "Сообщение: здесь"
 
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rulebook.wording import counted
 from services.cabinet.access.gate import (
     SAFE_METHODS,
     ForeignFormError,
@@ -81,7 +82,7 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
         answer = (
             problem(429, "Too many tries. Come again later.")
             if asks_api(request)
-            else site.page("login_often.html", 429, seconds=error.seconds)
+            else site.page("login_often.html", 429, wait=_wait(error.seconds))
         )
         answer.headers.update(again)
         return answer
@@ -96,6 +97,12 @@ def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) 
     @app.exception_handler(StoreUnavailableError)
     async def _store(request: Request, error: StoreUnavailableError) -> Response:
         return unavailable(error) if asks_api(request) else site.unavailable()
+
+
+def _wait(seconds: int) -> str:
+    if seconds < 60:
+        return counted(seconds, "секунду", "секунды", "секунд")
+    return counted(-(-seconds // 60), "минуту", "минуты", "минут")
 
 
 NOT_HERE = "There is nothing under this id."

@@ -72,7 +72,11 @@ OUTPUTS: Mapping[str, str] = MappingProxyType(
         "hold_days": "держать место, дней",
         "grace_days": "исправлять отметки, дней",
         "invoice_day": "счёт выставляется, число месяца",
+        "template": "шаблон",
     }
+)
+RECIPIENTS: Mapping[str, str] = MappingProxyType(
+    {"guardians": "семье", "provider": "организации", "payer": "муниципалитету"}
 )
 
 
@@ -162,7 +166,8 @@ def status_of(kept: Kept) -> tuple[str, str]:
     if kept.answer is None:
         return "ждёт другого человека", "wait"
     if not kept.answer.is_approved:
-        return "отклонено", "bad"
+        is_own = kept.answer.by == kept.proposal.by
+        return ("отозвано", "over") if is_own else ("отклонено", "bad")
     return ("утверждено", "good") if kept.is_sent else ("утверждено, не отправлено", "wait")
 
 
@@ -428,8 +433,12 @@ def _case(change: CaseChange) -> dict[str, str]:
     }
 
 
-def _outputs(outputs: Mapping[str, object]) -> str:
-    return ", ".join(_output_words(name, value) for name, value in outputs.items())
+def _outputs(answers: Sequence[Mapping[str, object]]) -> str:
+    said = (
+        ", ".join(_output_words(name, value) for name, value in outputs.items())
+        for outputs in answers
+    )
+    return "; ".join(said) or "ничего"
 
 
 def _input_words(name: str, value: Any) -> str:
@@ -453,7 +462,11 @@ def _output_words(name: str, value: Any) -> str:
         case "verdict":
             return VERDICTS.get(value, value)
         case "category":
-            return words.category(value)
+            return wording.CATEGORIES_OF_MESSAGES.get(value) or words.category(value)
+        case "recipient":
+            return RECIPIENTS.get(value, value)
+        case "urgent":
+            return "срочно" if value else "не срочно"
         case _:
             return f"{OUTPUTS.get(name, name)}: {value}"
 

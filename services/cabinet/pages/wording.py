@@ -129,7 +129,7 @@ CATEGORIES_OF_MESSAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 CHANNELS: Mapping[str, str] = MappingProxyType(
-    {"email": "по почте", "sms": "по СМС", "push": "в приложении"}
+    {"email": "по электронной почте", "sms": "по СМС", "push": "в браузере"}
 )
 """How a message went, beside being shown here."""
 WAYS: Mapping[str, str] = MappingProxyType({"email": "Почта", "sms": "СМС", "push": "Браузер"})
@@ -323,7 +323,7 @@ MARKS: Mapping[str, str] = MappingProxyType(
         "present": "Есть",
         "absent": "Нет",
         "ill": "Болеет",
-        "excused": "Уважит.",
+        "excused": "Уважительная",
         "cancelled": "Отмена",
         "made-up": "Отработка",
     }

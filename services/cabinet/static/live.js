@@ -6,6 +6,7 @@
   const root = document.querySelector("[data-live]");
   if (!root || !window.EventSource || !window.fetch) return;
   const status = document.querySelector("[data-status]");
+  const OLD = "Новое сюда больше не приходит. Обновите страницу.";
   let running = false;
   let again = false;
 
@@ -16,10 +17,11 @@
     running = true;
     try {
       const answer = await fetch(window.location.href, { headers: { accept: "text/html" } });
-      if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-live]");
-      if (fresh) replace(fresh);
+      if (answer.ok && fresh) replace(fresh);
+      // Logged out meanwhile, or the cabinet is busy: what is shown grows old.
+      else say(OLD);
     } catch {
       say("Нет связи. Обновим, когда она появится.");
     } finally {
@@ -48,6 +50,10 @@
   };
 
   const stream = new EventSource(root.dataset.live);
+  stream.addEventListener("error", () => {
+    // It connects again by itself, unless it was refused.
+    if (stream.readyState === EventSource.CLOSED) say(OLD);
+  });
   stream.addEventListener("changed", renew);
   window.addEventListener("pagehide", () => stream.close());
   window.addEventListener("pageshow", (event) => { if (event.persisted) window.location.reload(); });
