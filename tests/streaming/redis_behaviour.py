@@ -198,7 +198,8 @@ class RedisBehaviour(StoreBehaviour):
         await self.commits(store, Commit(expected_seq=0, writes={"a": b"1"}))
         rights = "resetchannels ~pfdo:* -@all +ping +info +config|get +client|setinfo +fcall"
         rights += " +function|list +get +hget +hgetall +hmget +llen +zrange"
-        await self._admin.execute_command("ACL", "SETUSER", "reader", "on", ">pw", *rights.split())
+        admin: Any = self._admin
+        await admin.execute_command("ACL", "SETUSER", "reader", "on", ">pw", *rights.split())
         await self._admin.function_flush()
         login = Login(username="reader", password="pw")
         reader = RedisStore(f"unix://{proxy.listens_at}", service="billing", login=login)
@@ -209,7 +210,7 @@ class RedisBehaviour(StoreBehaviour):
             assert (await reader.standing(P, V)).seq == 1
         finally:
             await reader.stop()
-            await self._admin.execute_command("ACL", "DELUSER", "reader")
+            await admin.execute_command("ACL", "DELUSER", "reader")
 
         assert not await self.functions()
 
