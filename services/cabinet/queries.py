@@ -133,6 +133,12 @@ class Part:
         """Return the first entries of an index from `start` to before `end`."""
         return (await self.ranges([Range(index, start, end, members_max)]))[0]
 
+    async def rest(self, index: str, page: list[str], bounds: tuple[str, str | None]) -> list[str]:
+        """Return a first page of an index and, if it is full, all that follows it."""
+        if len(page) < PAGE_MEMBERS:
+            return page
+        return page + await self.members(index, f"{page[-1]}\0", bounds[1])
+
     async def ranges(self, asked: Sequence[Range]) -> list[list[str]]:
         """Return what stands in ranges, in one round trip."""
         loaded = await self._store.look(self.number, cabinet.state_version, (), asked)
@@ -340,8 +346,14 @@ class Queries:
             ),
         )
         places_of = [
-            [(id_, payer) for _, payer, id_ in map(_split, children) if child_id in (None, id_)]
-            for children, _ in entries
+            [
+                (id_, payer)
+                for _, payer, id_ in map(
+                    _split, await part.rest(CHILDREN_OF, children, of_guardian)
+                )
+                if child_id in (None, id_)
+            ]
+            for part, (children, _) in zip(self._parts, entries, strict=True)
         ]
         if not any(places_of):
             return None
@@ -384,17 +396,17 @@ class Queries:
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[str, Answer]:
         standing = await part.standing()
-        answers, histories = await asyncio.gather(
+        certificates, histories = await asyncio.gather(
             _certificates_on(part, places, standing["business_day"]),
             asyncio.gather(*(_history(part, payer, child_id) for child_id, payer in places)),
         )
-        movements = {
-            child_id: [_movement(each) for each in history.values() if each.kind in _MONEY_MOVED]
-            for (child_id, _), history in zip(places, histories, strict=True)
-        }
         return {
-            child_id: answer | {"movements": movements[child_id]}
-            for child_id, answer in answers.items()
+            child_id: certificate
+            | {"movements": [_movement(e) for e in history.values() if e.kind in _MONEY_MOVED]}
+            for (child_id, _), certificate, history in zip(
+                places, certificates, histories, strict=True
+            )
+            if certificate is not None
         }
 
     # --- enrollments and groups ----------------------------------------------------------------
@@ -530,12 +542,12 @@ class Queries:
                 "child_id": child_id,
                 "payer": payer,
                 "birth_date": None if child is None else child.birth_date.isoformat(),
-                "certificate": certificates.get(child_id),
+                "certificate": certificate,
                 "enrollments": enrolled,
                 "history": history,
             }
-            for (child_id, payer), child, enrolled, history in zip(
-                places, children, enrollments, histories, strict=True
+            for (child_id, payer), child, certificate, enrolled, history in zip(
+                places, children, certificates, enrollments, histories, strict=True
             )
         ]
 
@@ -664,8 +676,8 @@ def _state(certificate: Certificate) -> str:
 
 async def _certificates_on(
     part: Part, places: Sequence[tuple[str, str]], day: str | None
-) -> dict[str, Answer]:
-    """Return what certificates are on a business day, by child, without their movements."""
+) -> list[Answer | None]:
+    """Return what certificates are on a business day, without their movements."""
     certificates, periods, enrollments = await asyncio.gather(
         part.all(Certificate, [under(payer, id_) for id_, payer in places]),
         asyncio.gather(*(_periods(part, payer, id_, day) for id_, payer in places)),
@@ -673,8 +685,10 @@ async def _certificates_on(
             *(part.members(APPLICATIONS_OF, *beginning(payer, id_)) for id_, payer in places)
         ),
     )
-    return {
-        child_id: {
+    return [
+        None
+        if certificate is None
+        else {
             "certificate_number": certificate.number,
             "child_id": child_id,
             "payer": payer,
@@ -685,8 +699,7 @@ async def _certificates_on(
         for (child_id, payer), certificate, granted, enrolled in zip(
             places, certificates, periods, enrollments, strict=True
         )
-        if certificate is not None
-    }
+    ]
 
 
 async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:

@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
-from services.cabinet.queries import EXPORTS, Answer, Part
+from services.cabinet.queries import EXPORTS, PAGE_MEMBERS, Answer, Part
 from streaming.redis_client import Argument, RedisClient
 from streaming.redis_store import RedisStore
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet import story
-from tests.cabinet.journals import PAYER, Journals
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
 
 ROUND_TRIPS_MAX = 8
 SHAPES: dict[str, type[BaseModel]] = {
@@ -191,3 +191,48 @@ async def test_a_family_takes_a_few_round_trips_whatever_it_is_made_of(
     assert family == await journals.queries.family(story.GUARDIAN)
     assert len(trips) <= ROUND_TRIPS_MAX
     assert sum(trips) > 4 * ROUND_TRIPS_MAX, "there was something to ask"
+
+
+async def test_a_child_under_two_payers_of_one_partition_has_the_certificate_of_each() -> None:
+    journals = await Journals(partitions=1).start()
+    await story.tell_all(journals)
+    await story.register_child(
+        journals, story.ELDER, "2010-04-17", [story.GUARDIAN], payer=OTHER_PAYER
+    )
+    issued = {
+        "child_id": story.ELDER,
+        "certificate_number": "7030000157",
+        "state": "FUNDED",
+        "category": "general",
+        "period": "2020",
+        "valid_from": "2020-09-01",
+        "valid_until": "2020-12-31",
+        "nominal_kopecks": 500_000,
+        "guardian_ids": [story.GUARDIAN],
+        "why": story.why("Сертификат другого муниципалитета."),
+    }
+    await journals.fact("certificates.certificate-issued", issued, payer=OTHER_PAYER)
+    await journals.follow()
+
+    family = await journals.queries.family(story.GUARDIAN, child_id=story.ELDER)
+
+    assert family is not None
+    assert {
+        child["payer"]: child["certificate"]["certificate_number"] for child in family["children"]
+    } == {PAYER: story.NUMBER, OTHER_PAYER: "7030000157"}
+
+
+async def test_a_guardian_may_have_more_children_than_a_page_of_an_index() -> None:
+    journals = await Journals(partitions=1).start()
+    for number in range(PAGE_MEMBERS + 1):
+        await story.register_child(journals, f"child-{number:05}", "2012-04-17", ["guardian-home"])
+    await journals.follow()
+
+    family = await journals.queries.family("guardian-home")
+    last = f"child-{PAGE_MEMBERS:05}"
+    one = await journals.queries.family("guardian-home", child_id=last)
+
+    assert family is not None
+    assert one is not None
+    assert len(family["children"]) == PAGE_MEMBERS + 1
+    assert [child["child_id"] for child in one["children"]] == [last]
