@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pfdo.rebuilding import Rebuilt
     from streaming.installation import Installation
 
+FOLLOW_SECONDS = 1.0
 WAIT_SECONDS = 10.0
 AGAINST_STATE = "I08"
 FACTS_WORTH_PROCESSES = 10_000
@@ -37,14 +38,23 @@ def verify(
     wait: Annotated[
         float, typer.Option(help="Seconds that inputs may still take to be decided.")
     ] = WAIT_SECONDS,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Count on until something does not hold, or Ctrl-C.")
+    ] = False,
     data: DataOption = None,
     bus: BusOption = None,
     json: JsonOption = False,
 ) -> None:
     """Count the books again, with code that shares nothing with the services, and compare."""
+    if follow and against_state:
+        told = "A state that moves cannot be compared: take --follow or --against-state, not both."
+        options.stop(told, options.WRONG)
     settings = options.settings_of(context, data, bus)
     begun = time.monotonic()
-    found = options.run(lambda: _verify(settings, wait, against_state=against_state))
+    found = options.run(
+        lambda: _verify(settings, wait, against_state=against_state, follow=follow),
+        runs_until_told=follow,
+    )
     if json or options.common(context).json:
         options.print_json(found)
     else:
@@ -52,12 +62,16 @@ def verify(
     raise typer.Exit(options.DONE if found["ok"] else options.NO)
 
 
-async def _verify(settings: Any, wait_seconds: float, *, against_state: bool) -> dict[str, Any]:
-    from pfdo.verifying import begin, count_books
+async def _verify(
+    settings: Any, wait_seconds: float, *, against_state: bool, follow: bool
+) -> dict[str, Any]:
+    from pfdo.verifying import begin, count_books, follow_books
     from streaming.installation import open_installation
 
     async with open_installation(settings) as installation:
         counting = await begin(installation)
+        if follow:
+            await follow_books(counting, FOLLOW_SECONDS)
         total = sum(counting.count.ends.values()) - sum(counting.positions.values())
         with options.progress("Counting", total) as counting.advance:
             count = await count_books(counting, wait_seconds)

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.sources import SHIPPED_PATH
 from pfdo.options import Advance
 from streaming.bus import Bus
+from streaming.errors import BusUnavailableError
 from streaming.installation import Installation
 from streaming.merging import Merge
 from verification.count import Count
@@ -76,6 +78,20 @@ async def begin(installation: Installation) -> Counting:
     topics = Count(sources, {}, {}).topics
     starts, ends = await bus.starts(topics), await bus.ends(topics)
     return Counting(bus, Count(sources, starts, ends), dict(starts))
+
+
+async def follow_books(counting: Counting, look_seconds: float) -> Count:
+    """Count on for as long as all of it holds; return the count with what does not.
+
+    What is not decided yet is no violation here: it may still be on its way. A bus that is away is
+    waited for.
+    """
+    while True:
+        with suppress(BusUnavailableError):
+            await counting.read_on()
+        if not counting.count.findings.ok:
+            return counting.count
+        await asyncio.sleep(look_seconds)
 
 
 async def count_books(counting: Counting, wait_seconds: float) -> Count:

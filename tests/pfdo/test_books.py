@@ -15,8 +15,9 @@ from pfdo.bookkeeping import Chosen, balance_sheet, entries
 from pfdo.playing import play, publish
 from pfdo.rebuilding import Rebuilding, rebuilding_of
 from pfdo.system import RunLocks
-from pfdo.verifying import begin, count_books
+from pfdo.verifying import begin, count_books, follow_books
 from services.billing.domain.ledger import Entry, trial_balances
+from streaming.bus import Outgoing
 from streaming.errors import FencedError
 from streaming.installation import Installation as Open
 from streaming.installation import open_installation
@@ -99,6 +100,26 @@ async def test_what_is_acknowledged_later_is_not_waited_for() -> None:
     assert count.findings.ok
     later = await count_books(await begin(installation), wait_seconds=0)
     assert set(later.findings.totals) == {"I01"}
+
+
+async def test_following_ends_at_the_first_violation_and_not_before() -> None:
+    made, installation = await small_world()
+    following = asyncio.create_task(follow_books(await begin(installation), look_seconds=0.01))
+    await publish(installation, small_file(installation))
+    await asyncio.sleep(0.1)
+    assert not following.done(), "what is not decided yet may be on its way"
+    await made.settle()
+    await asyncio.sleep(0.1)
+    assert not following.done()
+    journal = made.log.log("billing.events.v1", 0).records
+    (charged,) = (each for each in journal if b"lesson-charged" in (each.value or b""))
+
+    assert charged.value is not None
+    again = Outgoing("billing.events.v1", 0, charged.key, charged.value)
+    await installation.bus.publish([again])
+    count = await asyncio.wait_for(following, timeout=10)
+
+    assert set(count.findings.totals) >= {"I06"}
 
 
 async def test_it_can_be_counted_on_while_more_and_more_comes() -> None:
@@ -486,6 +507,9 @@ def test_a_foreign_record_in_a_journal_is_told(tmp_path: Path) -> None:
     assert told["ok"] is False
     assert {one["invariant"] for one in told["violations"]} == {"I06", "I07"}
     assert {event for one in told["violations"] for event in one["events"]} == {charged["id"]}
+    following = installation.pfdo("verify", "--follow", "--wait", "0")
+    assert following.returncode == 1
+    assert b"I07" in following.stdout
     assert against.returncode == 1
     assert b"I08  billing: billing.events.v1" in against.stdout
     assert b"pfdo why" in against.stdout
@@ -496,6 +520,9 @@ def test_a_foreign_record_in_a_journal_is_told(tmp_path: Path) -> None:
     [
         pytest.param(("rebuild", "castle"), 2, "keeps no journal", id="no such service"),
         pytest.param(("rebuild", "billing", "--partition", "9"), 2, "0 to 3", id="no partition"),
+        pytest.param(
+            ("verify", "--follow", "--against-state"), 2, "not both", id="what moves, compared"
+        ),
         pytest.param(("ledger", "--until", "today"), 2, "write YYYY-MM-DD", id="no day"),
         pytest.param(("ledger", "--payer", "25799000"), 1, "no entries", id="no entries"),
     ],
