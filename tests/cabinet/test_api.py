@@ -2,10 +2,18 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
+from cloudevents.core.bindings.http import (
+    HTTPMessage,
+    from_structured_event,
+    to_binary_event,
+    to_structured_event,
+)
+from cloudevents.core.v1.event import CloudEvent
 
 from contracts.registry import INPUT_EVENTS
 from contracts.vocabulary import DeadLetterReason
@@ -238,6 +246,60 @@ async def test_an_event_is_published_as_it_was_sent_and_told_where_it_stands(
     (record,) = journals.bus.log.log("navigator.events.v1", partition).records
     assert (record.value, record.key) == (body(CHILD), PAYER.encode())
     assert record.headers == (("content-type", STRUCTURED.encode()),)
+
+
+def of_the_sdk(subject: str) -> CloudEvent:
+    """Return an event as the CloudEvents SDK makes it."""
+    data = CHILD["data"] | {"child_id": subject}
+    attributes = CHILD | {"id": f"sdk-{subject}", "subject": subject}
+    attributes["time"] = datetime.fromisoformat(CHILD["time"])
+    del attributes["data"]
+    return CloudEvent(attributes, data)
+
+
+async def test_the_cloudevents_sdk_sends_one_event(
+    client: httpx.AsyncClient, journals: Journals
+) -> None:
+    message = to_structured_event(of_the_sdk("child-00778"))
+
+    answer = await client.post("/api/v1/events", content=message.body, headers=message.headers)
+
+    assert answer.status_code == 202
+    (accepted,) = answer.json()["events"]
+    assert isinstance(journals.bus, MemoryBus)
+    log = journals.bus.log.log("navigator.events.v1", accepted["partition"])
+    (record,) = log.records
+    headers = {name: value.decode() for name, value in record.headers}
+    told = from_structured_event(HTTPMessage(headers=headers, body=record.value or b""))
+    assert (told.get_subject(), told.get_data()) == (
+        "child-00778",
+        CHILD["data"] | {"child_id": "child-00778"},
+    )
+
+
+async def test_the_cloudevents_sdk_sends_many_events(
+    client: httpx.AsyncClient, journals: Journals
+) -> None:
+    subjects = [f"child-{number:05}" for number in range(800, 805)]
+    bodies = [to_structured_event(of_the_sdk(subject)).body for subject in subjects]
+
+    answer = await post(client, b"[" + b",".join(bodies) + b"]", BATCH_CONTENT_TYPE)
+
+    assert answer.status_code == 202
+    assert [each["id"] for each in answer.json()["events"]] == [f"sdk-{each}" for each in subjects]
+
+
+async def test_the_binary_mode_of_the_cloudevents_sdk_is_refused_by_name(
+    client: httpx.AsyncClient, journals: Journals
+) -> None:
+    message = to_binary_event(of_the_sdk("child-00779"))
+
+    answer = await client.post("/api/v1/events", content=message.body, headers=message.headers)
+
+    assert answer.status_code == 415
+    assert STRUCTURED in answer.json()["detail"]
+    assert isinstance(journals.bus, MemoryBus)
+    assert not any(journals.bus.log.log("navigator.events.v1", p).records for p in range(3))
 
 
 async def test_the_status_of_an_event_is_undecided_until_a_service_decides(
