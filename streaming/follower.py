@@ -35,8 +35,16 @@ BATCH_RECORDS_MAX = 500
 POLL_SECONDS = 0.5
 FAULTS_PER_RECORD_MAX = 1_000
 
+BEHIND = "behind"
+"""The field that says whether read models are being read again, or read on after an outage."""
+
 Event = TypeVar("Event", bound=EventData)
 Aggregate = TypeVar("Aggregate")
+
+
+def is_behind(standing: Standing) -> bool:
+    """Return whether what the read models show may lack what happened before their owner began."""
+    return standing.fields.get(BEHIND) != b"0"
 
 
 class Models:
@@ -190,6 +198,7 @@ class Follower:
         self._identity = ""
         self._positions: dict[str, Position] = {}
         self._day: date | None = None
+        self._goal: dict[str, int] = {}
         self._reader: Reader | None = None
         self._merge: Merge | None = None
         self._changed = False
@@ -217,9 +226,10 @@ class Follower:
             topic: max(self._positions.get(topic, Position(0)).next, starts[(topic, self.number)])
             for topic in self._projection.topics
         }
+        self._goal = {topic: ends[(topic, self.number)] for topic in self._projection.topics}
         self._reader = await self._bus.reader(self.number, positions)
         self._merge = Merge(self._reader, positions)
-        self._changed = not standing.fields
+        self._changed = not standing.fields or is_behind(standing)
         self._telemetry.took_over(self._projection.name, self.number, self.epoch)
 
     def _stand_at(self, standing: Standing) -> bool:
@@ -324,6 +334,7 @@ class Follower:
             "bus": self._identity.encode(),
             "positions": pack_positions(self._positions),
             "idle": b"1",
+            BEHIND: b"1" if self._is_behind() else b"0",
         }
         if self._day is not None:
             fields["day"] = self._day.isoformat().encode()
@@ -340,6 +351,12 @@ class Follower:
         )
         self._memory.committed()
         self._changed = False
+
+    def _is_behind(self) -> bool:
+        """Is there anything unread of what the journals held at the take-over?"""
+        return any(
+            self._positions.get(topic, Position(0)).next < end for topic, end in self._goal.items()
+        )
 
     async def _answered(self, asked: Awaitable[Answer]) -> int:
         match await asked:

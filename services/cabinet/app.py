@@ -225,7 +225,7 @@ def make_app(
         region=region or Region(),
         disputes=can_dispute,
     )
-    add_answers(app, site, access, telemetry)
+    add_answers(app, site, access, telemetry, queries)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(login_routes.router(queries, site, access))
     app.include_router(routes.router(queries, app.state.pulse, people, site))

@@ -53,6 +53,7 @@ from services.cabinet.projections.models import (
     under,
     waiting_list,
 )
+from streaming.follower import is_behind
 from streaming.routing import partition_of
 from streaming.store import Count, Range, Store
 from streaming.view import Codec
@@ -153,10 +154,14 @@ class Part:
 
     async def standing(self) -> Answer:
         """Return up to which journal records the models go: at least what is read after this."""
+        return (await self.progress())[0]
+
+    async def progress(self) -> tuple[Answer, bool]:
+        """Return that, and whether they are still being read: something may be missing."""
         standing = await self._store.standing(self.number, cabinet.state_version)
         positions = orjson.loads(standing.fields.get("positions", b"{}"))
         day = standing.fields.get("day")
-        return {
+        as_of = {
             "partition": self.number,
             "business_day": None if day is None else day.decode(),
             "seq": standing.seq,
@@ -164,6 +169,7 @@ class Part:
                 topic: positions[topic][3] if topic in positions else 0 for topic in cabinet.topics
             },
         }
+        return as_of, is_behind(standing)
 
 
 class Queries:
@@ -276,6 +282,10 @@ class Queries:
         """Return for each partition up to which journal records the models go."""
         return await self._everywhere(lambda part: part.standing())
 
+    async def is_behind(self) -> bool:
+        """Return whether read models are still being read: what is not there may come yet."""
+        return any(behind for _, behind in await self._everywhere(lambda part: part.progress()))
+
     def partition_of(self, payer: str) -> int:
         """Return the partition of a payer."""
         return self._part_of(payer).number
@@ -334,8 +344,8 @@ class Queries:
         """
         # What is asked in the same moment travels together, here and below.
         of_guardian = beginning(guardian_id)
-        standings, entries = await asyncio.gather(
-            self.as_of(),
+        progress, entries = await asyncio.gather(
+            self._everywhere(lambda part: part.progress()),
             self._everywhere(
                 lambda part: part.ranges(
                     [
@@ -361,8 +371,8 @@ class Queries:
             asyncio.gather(
                 *(
                     self._children(part, places, guardian_id, standing["business_day"], entries_max)
-                    for part, places, standing in zip(
-                        self._parts, places_of, standings, strict=True
+                    for part, places, (standing, _) in zip(
+                        self._parts, places_of, progress, strict=True
                     )
                     if places
                 )
@@ -377,11 +387,12 @@ class Queries:
         )
         children = [child for found in parts for child in found]
         partitions = sorted({self.partition_of(child["payer"]) for child in children})
-        days = [standings[number]["business_day"] for number in partitions]
+        days = [progress[number][0]["business_day"] for number in partitions]
         return {
             "guardian_id": guardian_id,
             "business_day": max((day for day in days if day), default=None),
             "partitions": partitions,
+            "is_behind": any(progress[number][1] for number in partitions),
             "children": sorted(children, key=lambda child: (child["child_id"], child["payer"])),
             "messages": sorted(
                 (message for found in messages for message in found),

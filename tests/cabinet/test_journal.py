@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import AsyncIterator
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from services.cabinet import sending
 from services.cabinet.pages.journal import (
     CHILDREN_SHOWN_MAX,
+    expected_on,
     group_page,
     money_csv,
     not_invoiced,
@@ -495,7 +497,9 @@ async def test_money_is_shown_line_by_line_and_as_a_file(
     assert all(len(head) == len(row) for row in rows)
     assert [row[6:8] for row in rows] == [["2", "502,86"], ["-1", "-0,05"], ["", "0,05"]]
     told = ["да", "2020-10-20", "'=1+1"] if paid else ["нет", "", ""]
-    assert all(row[8:] == told for row in rows[:2])
+    assert all(row[8:11] == told for row in rows[:2])
+    assert {row[11] for row in rows} == {"Робототехника: первые шаги"}
+    assert ("Когда заплатят, пока не предсказать" in page.text) is not paid
     # Charged are 502,86; the invoice has 502,81 of it.
     assert rows[2][4] == story.ROBOTS
     assert "0,05\u00a0₽" in page.text.partition("Ещё не в счёте")[2]
@@ -514,6 +518,69 @@ async def test_what_is_owed_line_by_line_is_what_is_owed_in_all(journals: Journa
     assert sum(each["amount_kopecks"] for each in owed) == sum(
         each["charged_kopecks"] - each["invoiced_kopecks"] for each in provider["payers"]
     )
+
+
+def of_month(month: str, paid_on: str | None, payer: str = PAYER) -> dict[str, Any]:
+    return {"payer": payer, "month": month, "paid_on": paid_on, "settled": paid_on is not None}
+
+
+@pytest.mark.parametrize(
+    ("paid", "expected"),
+    [
+        pytest.param([], None, id="nobody paid yet"),
+        pytest.param([of_month("2020-09", "2020-10-20", OTHER_PAYER)], None, id="another paid"),
+        pytest.param([of_month("2020-09", "2020-10-20")], "2021-01-20", id="20 days, as once"),
+        pytest.param(
+            [of_month("2020-09", "2020-10-10"), of_month("2020-10", "2020-11-30")],
+            "2021-01-30",
+            id="the later of two",
+        ),
+        pytest.param(
+            [
+                of_month("2020-09", "2020-10-10"),
+                of_month("2020-10", "2020-11-30"),
+                of_month("2020-11", "2020-12-15"),
+            ],
+            "2021-01-15",
+            id="the middle of three",
+        ),
+        pytest.param(
+            [
+                *(of_month(f"2020-0{month}", "2020-12-31") for month in range(1, 6)),
+                *(of_month(f"2020-0{month}", f"2020-{month + 1:02}-07") for month in range(5, 10)),
+            ],
+            "2021-01-07",
+            id="what was long ago does not count",
+        ),
+    ],
+)
+def test_when_an_invoice_is_expected_to_be_paid(
+    paid: list[dict[str, Any]], expected: str | None
+) -> None:
+    waits = of_month("2020-12", None)
+
+    found = expected_on(waits, [waits, *paid])
+
+    assert found == (None if expected is None else date.fromisoformat(expected))
+
+
+async def test_a_provider_reads_when_an_invoice_is_expected_to_be_paid(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await invoice(journals, paid=True)
+    issued = {
+        "invoice_id": f"inv-{PAYER}-{story.PROVIDER}-2020-10",
+        "provider_id": story.PROVIDER,
+        "month": "2020-10",
+        "amount_kopecks": 0,
+        "lines": [],
+    }
+    await journals.fact("billing.invoice-issued", issued)
+    await journals.follow()
+
+    page = await client.get(f"{PROVIDER}/money")
+
+    assert page.text.count("Ждём оплаты около 20\u00a0ноября 2020\u00a0года") == 1
 
 
 def test_children_stand_by_their_names() -> None:

@@ -22,6 +22,7 @@ from services.cabinet.pages.family import (
     next_debit_kopecks,
     purse_picture,
 )
+from services.cabinet.pages.site import Site
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
@@ -563,3 +564,35 @@ async def test_a_family_reads_how_long_the_money_lasts(
 
     assert told in " ".join(shown["outlook"])
     assert (f"спишется {100}" in " ".join(shown["outlook"])) is (charged < 20)
+
+
+async def test_what_is_being_read_again_is_not_said_to_be_missing(journals: Journals) -> None:
+    store = MemoryStore()
+    again = Journals(journals.bus, store, journals.partitions)
+    async with client_of(app_of(again), auth=None) as client:
+        await client.post("/login/sandbox", data={"as": "auditor:"})
+        page = await client.get(FAMILY)
+        api = await client.get(f"/api/v1/certificates/{story.ELDER}")
+        await again.follow()
+        whole = await client.get(FAMILY)
+        nobody = await client.get("/families/guardian-99999")
+
+    assert (page.status_code, api.status_code) == (503, 503)
+    assert "Данные обновляются" in page.text
+    assert (page.headers["retry-after"], api.headers["retry-after"]) == ("30", "30")
+    assert (whole.status_code, nobody.status_code) == (200, 404)
+    assert "Данные обновляются" not in whole.text
+
+
+@pytest.mark.parametrize("behind", [True, False])
+async def test_a_family_is_told_while_something_may_be_missing(
+    journals: Journals, *, behind: bool
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    assert family["is_behind"] is False
+
+    page = Site(sandbox=True, invented=False, papers=False).page(
+        "family.html", version="v", own=False, **family_page(family | {"is_behind": behind})
+    )
+
+    assert ("Чего-то может пока не быть видно" in bytes(page.body).decode()) is behind

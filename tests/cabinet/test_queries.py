@@ -44,13 +44,13 @@ async def test_a_family_is_asked_of_each_partition_once_up_to_where_it_goes(
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    standing = Part.standing
+    progress = Part.progress
 
-    async def counted(part: Part) -> Answer:
+    async def counted(part: Part) -> tuple[Answer, bool]:
         asked.append(part.number)
-        return await standing(part)
+        return await progress(part)
 
-    monkeypatch.setattr(Part, "standing", counted)
+    monkeypatch.setattr(Part, "progress", counted)
 
     assert await journals.queries.family(story.GUARDIAN) is not None
 

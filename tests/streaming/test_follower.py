@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+import streaming.follower
 from contracts.certificates import CertificateRefused
 from contracts.envelope import Envelope
 from contracts.payers import CertificateFreezeSet
@@ -14,7 +15,7 @@ from contracts.registry import EVENTS
 from streaming import memory
 from streaming.bus import Outgoing, Polled
 from streaming.errors import FencedError, HaltError
-from streaming.follower import Follower, Models, Projection
+from streaming.follower import Follower, Models, Projection, is_behind
 from streaming.memory import MemoryBus, MemoryReader
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
@@ -123,6 +124,46 @@ async def test_it_goes_on_where_it_was_and_counts_nothing_twice() -> None:
     await caught_up(world, store)
 
     assert await models_of(store) == EXPECTED
+
+
+async def test_models_say_for_how_long_something_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming.follower, "BATCH_RECORDS_MAX", 1)
+    world, store = await world_with_answers(3), MemoryStore()
+    told = [is_behind(await store.standing(0, 1))]
+    follower = Follower(projection(), 0, world.bus, store, Telemetry())
+    await follower.take_over()
+    while await follower.step(0.0):
+        told.append(is_behind(await store.standing(0, 1)))
+    told.append(is_behind(await store.standing(0, 1)))
+
+    assert told[0], "nothing is there yet"
+    assert len(told) > 4
+    assert told == sorted(told, reverse=True)
+    assert not told[-1]
+
+    # What comes later is no outage.
+    await world.publish(freeze("child-1", 9, "later"))
+    await world.settle()
+    assert await follower.step(0.0)
+    assert not is_behind(await store.standing(0, 1))
+
+
+async def test_an_owner_after_one_that_was_killed_while_it_read_says_when_all_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming.follower, "BATCH_RECORDS_MAX", 1)
+    world, store = await world_with_answers(3), MemoryStore()
+    first = Follower(projection(), 0, world.bus, store, Telemetry())
+    await first.take_over()
+    while first.seq == 0:
+        await first.step(0.0)
+    assert is_behind(await store.standing(0, 1))
+
+    await caught_up(world, store)
+
+    assert not is_behind(await store.standing(0, 1))
 
 
 async def test_models_that_went_back_or_were_wiped_are_read_again() -> None:

@@ -3,6 +3,8 @@
 Not there and not theirs are one answer. Pages and API say it in their own way.
 """
 
+from contextlib import suppress
+
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,21 +26,29 @@ from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
 from services.cabinet.access.recognition import Access, Mode, address_of
 from services.cabinet.api.problems import problem, unavailable
 from services.cabinet.pages.site import Site
+from services.cabinet.queries import Queries
 from streaming.errors import StoreUnavailableError
 from streaming.telemetry import Telemetry
 
 MISSES = frozenset({401, 404})
+BEHIND_AGAIN_SECONDS = "30"
 LOGGED_MAX = 200
 """Characters of a reason that are logged: others may have had a hand in it."""
 
 
-def add_answers(app: FastAPI, site: Site, access: Access, telemetry: Telemetry) -> None:
+def add_answers(
+    app: FastAPI, site: Site, access: Access, telemetry: Telemetry, queries: Queries
+) -> None:
     """Answer the errors of the gate, and count what was asked for in vain."""
     app.add_middleware(Misses, limit=access.misses)
 
     @app.exception_handler(NotHereError)
     async def _not_here(request: Request, error: NotHereError) -> Response:
         del error
+        with suppress(StoreUnavailableError):
+            # What is being read again is not there yet: nobody is told that it is not there.
+            if await queries.is_behind():
+                return _comes_yet(request, site)
         if asks_api(request):
             return problem(404, NOT_HERE)
         return site.missing(_visitor(request))
@@ -103,6 +113,15 @@ def _wait(seconds: int) -> str:
     if seconds < 60:
         return counted(seconds, "секунду", "секунды", "секунд")
     return counted(-(-seconds // 60), "минуту", "минуты", "минут")
+
+
+def _comes_yet(request: Request, site: Site) -> Response:
+    if asks_api(request):
+        answer = problem(503, "The read models are being read again. Try again later.")
+    else:
+        answer = site.page("behind.html", 503, who=_visitor(request))
+    answer.headers["retry-after"] = BEHIND_AGAIN_SECONDS
+    return answer
 
 
 NOT_HERE = "There is nothing under this id."

@@ -20,6 +20,13 @@ OWN = needs(Resource.CONSOLE, Action.READ, payer="payer")
 Own = Annotated[Visitor, OWN]
 
 
+ELSEWHERE = (
+    ("/operations", "Работа системы: очереди и письма", Resource.LETTERS),
+    ("/journal", "Организации", Resource.JOURNAL),
+)
+"""What else there is for those who may read it."""
+
+
 def router(queries: ReportQueries, site: Site) -> APIRouter:
     """Return the pages of budgets."""
     pages = APIRouter(prefix="/console", include_in_schema=False)
@@ -33,8 +40,12 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
         ]
         found = await asyncio.gather(*(queries.budget(code) for code in codes))
         told = shown.list_page([each for each in found if each is not None])
-        sees_letters = allows_somewhere(who.principal, Resource.LETTERS, Action.READ)
-        return site.page("console_start.html", who=who, sees_letters=sees_letters, **told)
+        links = [
+            (path, title)
+            for path, title, resource in ELSEWHERE
+            if allows_somewhere(who.principal, resource, Action.READ)
+        ]
+        return site.page("console_start.html", who=who, links=links, **told)
 
     @pages.get("/{payer}")
     async def budget(payer: Id, who: Own, period: PeriodId = None) -> Response:

@@ -140,6 +140,7 @@ def family_page(
         "today": full_date(now) if now is not None else "",
         "children": children,
         "messages": messages[:MESSAGES_SHOWN],
+        "is_behind": family["is_behind"],
         "has_older_messages": len(messages) > MESSAGES_SHOWN,
     }
 

@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
 from io import StringIO
 from itertools import islice
@@ -20,6 +20,8 @@ from services.cabinet.queries import Answer
 CHILDREN_SHOWN_MAX = 60
 """So many children stand on one page of a group: it must stay light on a phone."""
 LINES_SHOWN_MAX = 200
+PAYMENTS_ASKED = 5
+"""So many of a payer's latest payments say when the next one is to be expected."""
 """So many lines of invoices stand on a page; all of them are in the file."""
 FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
 REVISION_MAX = 1_000_000
@@ -287,7 +289,7 @@ def not_invoiced(charged: Sequence[Answer], invoices: Sequence[Answer]) -> list[
         for line in invoice["lines"]:
             place = (invoice["payer"], line["enrollment_id"])
             owed[place] = owed.get(place, 0) - line["amount_kopecks"]
-    titles = {(each["payer"], each["enrollment_id"]): each["title"] for each in charged}
+    titles = titles_of(charged)
     return [
         {
             "payer": payer,
@@ -300,14 +302,38 @@ def not_invoiced(charged: Sequence[Answer], invoices: Sequence[Answer]) -> list[
     ]
 
 
+def titles_of(charged: Sequence[Answer]) -> dict[tuple[str, str], str]:
+    """Return the titles of groups, by payer and enrollment."""
+    return {(each["payer"], each["enrollment_id"]): each["title"] for each in charged}
+
+
+def expected_on(invoice: Answer, invoices: Sequence[Answer]) -> date | None:
+    """Return about when an invoice is paid: as long after its month as the payer took lately.
+
+    The middle one of the payer's latest payments, the later of two; None if there was none yet.
+    """
+    paid = [each for each in invoices if each["payer"] == invoice["payer"] and each["paid_on"]]
+    latest = sorted(paid, key=lambda each: str(each["month"]))[-PAYMENTS_ASKED:]
+    took = sorted(
+        date.fromisoformat(each["paid_on"]) - _month_end(each["month"]) for each in latest
+    )
+    return _month_end(invoice["month"]) + took[len(took) // 2] if took else None
+
+
+def _month_end(month: str) -> date:
+    year, number = map(int, month.split("-"))
+    return date(year + number // 12, number % 12 + 1, 1) - timedelta(days=1)
+
+
 def money_page(
     provider_id: str,
     title: str,
     payers: Sequence[Answer],
     invoices: Sequence[Answer],
-    owed: Sequence[Answer],
+    charged: Sequence[Answer],
 ) -> dict[str, Any]:
     """Return what the page of money shows: the latest lines; the file has them all."""
+    owed, titles = not_invoiced(charged, invoices), titles_of(charged)
     left = LINES_SHOWN_MAX
     open_lines = [each | {"amount": rubles(each["amount_kopecks"])} for each in owed[:left]]
     left -= len(open_lines)
@@ -323,11 +349,13 @@ def money_page(
                 "amount": rubles(invoice["amount_kopecks"]),
                 "settled": invoice["settled"],
                 "paid": _date(invoice["paid_on"]),
+                "expected": _expected(invoice, invoices),
                 "lines": [
                     {
                         "reference": line["line_reference"].rpartition("/")[2],
                         "number": wording.number(line["certificate_number"]),
                         "enrollment_id": line["enrollment_id"],
+                        "title": titles.get((invoice["payer"], line["enrollment_id"]), ""),
                         "lessons": counted(line["lessons"], "занятие", "занятия", "занятий"),
                         "amount": rubles(line["amount_kopecks"]),
                     }
@@ -368,11 +396,22 @@ COLUMNS = (
     "Оплачен",
     "Дата оплаты",
     "Платёжный документ",
+    "Группа",
 )
 
 
-def money_csv(invoices: Sequence[Answer], owed: Sequence[Answer]) -> str:
+def _expected(invoice: Answer, invoices: Sequence[Answer]) -> str:
+    if invoice["settled"]:
+        return ""
+    day = expected_on(invoice, invoices)
+    if day is None:
+        return "Когда заплатят, пока не предсказать: этот муниципалитет ещё ни разу не платил."
+    return f"Ждём оплаты около {full_date(day)}: так муниципалитет платил до сих пор."
+
+
+def money_csv(invoices: Sequence[Answer], charged: Sequence[Answer]) -> str:
     """Return all lines of invoices, and what is in none yet, as Russian spreadsheets take it."""
+    owed, titles = not_invoiced(charged, invoices), titles_of(charged)
     output = StringIO()
     # The mark at the beginning tells spreadsheets that this is UTF-8.
     output.write("\ufeff")
@@ -393,13 +432,13 @@ def money_csv(invoices: Sequence[Answer], owed: Sequence[Answer]) -> str:
                     "да" if invoice["settled"] else "нет",
                     invoice["paid_on"] or "",
                     harmless(invoice["payment_reference"] or ""),
+                    harmless(titles.get((invoice["payer"], line["enrollment_id"]), "")),
                 ]
             )
     for line in owed:
         amount = plain_rubles(line["amount_kopecks"])
-        writer.writerow(
-            ["", line["payer"], "", "", line["enrollment_id"], "", "", amount, "нет", "", ""]
-        )
+        about = ["", line["payer"], "", "", line["enrollment_id"], "", "", amount, "нет", "", ""]
+        writer.writerow([*about, harmless(line["title"])])
     return output.getvalue()
 
 

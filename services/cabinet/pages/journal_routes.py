@@ -155,9 +155,9 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             title = _there(titles.get(provider_id))
             found = await queries.provider(provider_id)
             invoices = await queries.invoices_of(provider_id)
-            owed = shown.not_invoiced(await queries.charged(provider_id), invoices)
+            charged = await queries.charged(provider_id)
             payers = found["payers"] if found else []
-            content = shown.money_page(provider_id, title, payers, invoices, owed)
+            content = shown.money_page(provider_id, title, payers, invoices, charged)
             return site.page("journal_money.html", who=who, **content)
 
         return await answered(who, work)
@@ -167,8 +167,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
         async def work() -> Response:
             _there((await queries.provider_titles([provider_id])).get(provider_id))
             invoices = await queries.invoices_of(provider_id)
-            owed = shown.not_invoiced(await queries.charged(provider_id), invoices)
-            content = shown.money_csv(invoices, owed)
+            content = shown.money_csv(invoices, await queries.charged(provider_id))
             headers = {
                 "content-disposition": f'attachment; filename="{provider_id}.csv"',
                 "cache-control": HEADERS["cache-control"],
