@@ -22,6 +22,7 @@ from bench import (
     rebuild,
     region,
     scaling,
+    steady,
     ways,
 )
 
@@ -81,6 +82,16 @@ def end_of_month(arguments: list[str]) -> int:
         amount = month_end.HOUR
     result = month_end.measured(amount, console)
     return reported("month_end", result, month_end.shown, quick=quick, console=console)
+
+
+def steadily(arguments: list[str]) -> int:
+    """Send a thousand marks a second for minutes; 1 if too many debits were slow."""
+    console, quick = wide(), is_quick(arguments)
+    seconds = steady.QUICK_SECONDS if quick else steady.SECONDS
+    if "hour" in arguments:
+        seconds = steady.HOUR_SECONDS
+    result = steady.measured(seconds, quick=quick, console=console)
+    return reported("steady", result, steady.shown, quick=quick, console=console)
 
 
 def whole_region(arguments: list[str]) -> int:
@@ -148,6 +159,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rebuild": rebuilding,
     "region": whole_region,
     "scaling": growing,
+    "steady": steadily,
 }
 
 

@@ -89,17 +89,21 @@ async def consumer_at_end(bootstrap: str, topic: str, partitions: int = 1) -> AI
 
 
 async def sent_at_a_rate(bootstrap: str, sent: Sequence[Record], rate: float) -> dict[str, float]:
-    """Send events at a rate; return when each left, by its id."""
+    """Send events at a rate; return when each was due, by its id.
+
+    Not when it left: who is late at sending has kept somebody waiting.
+    """
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     await producer.start()
     sent_at: dict[str, float] = {}
     begun = time.perf_counter()
     try:
         for number, one in enumerate(sent):
-            wait = begun + number / rate - time.perf_counter()
+            due = begun + number / rate
+            wait = due - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            sent_at[orjson.loads(one.value)["id"]] = time.perf_counter()
+            sent_at[orjson.loads(one.value)["id"]] = due
             await producer.send(one.topic, one.value, key=one.key, partition=one.partition)
     finally:
         await producer.stop()
@@ -125,6 +129,13 @@ async def paced(
     bootstrap: str, sent: Sequence[Record], rate: int, answers: str = JOURNAL, partitions: int = 1
 ) -> Latency:
     """Send marks at a rate; measure until `lesson-charged` can be read (read_committed)."""
+    return percentiles(rate, await latencies(bootstrap, sent, rate, answers, partitions))
+
+
+async def latencies(
+    bootstrap: str, sent: Sequence[Record], rate: int, answers: str = JOURNAL, partitions: int = 1
+) -> list[float]:
+    """Do so, and return the seconds of each mark, in their order."""
     consumer = await consumer_at_end(bootstrap, answers, partitions)
 
     async def read() -> dict[str, float]:
@@ -137,7 +148,7 @@ async def paced(
     finally:
         reading.cancel()
         await consumer.stop()
-    return percentiles(rate, [read_at[id_] - at for id_, at in sent_at.items()])
+    return [read_at[id_] - at for id_, at in sent_at.items()]
 
 
 async def drained(
