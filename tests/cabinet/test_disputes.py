@@ -77,7 +77,10 @@ async def line_of(journals: Journals, day: str) -> Any:
     page = history_page(family, PAYER, story.ELDER, 1)
     assert page is not None
     return next(
-        each for each in page["lines"] if f"|lesson-charged|{story.ROBOTS}|les-{day}|" in each.key
+        each
+        for _, _, lines in page["months"]
+        for each in lines
+        if f"|lesson-charged|{story.ROBOTS}|les-{day}|" in each.key
     )
 
 

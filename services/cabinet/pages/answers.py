@@ -47,7 +47,7 @@ def add_answers(
         del error
         with suppress(StoreUnavailableError):
             # What is being read again is not there yet: nobody is told that it is not there.
-            if await queries.is_behind():
+            if _visitor(request).principal.grants and await queries.is_behind():
                 return _comes_yet(request, site)
         if asks_api(request):
             return problem(404, NOT_HERE)
