@@ -276,6 +276,55 @@ class Queries:
         }
         return {kind: await exporters[kind]() for kind in what}
 
+    async def page(
+        self, kind: str, after: str, items_max: int
+    ) -> tuple[dict[str, Answer], str | None]:
+        """Return those of a kind of `EXPORTS` that come after an id, by their ids, in some order.
+
+        At most so many; with the id to go on after, None at the end. Together pages are what
+        `export` says of the kind.
+        """
+        index, load = {
+            "certificates": (CERTIFICATES, self._certificates),
+            "enrollments": (APPLICATIONS, self._enrollments),
+            "groups": (GROUPS, self._groups),
+            "providers": (ACCOUNTS, self._providers),
+            "payers": (PAYERS, self._payers_at),
+            "invoices": (INVOICES, self._invoices),
+        }[kind]
+        places, goes_on = await self._places_after(index, after, items_max)
+        by_part = [
+            [(id_, rest) for id_, (rest, number) in places.items() if number == part.number]
+            for part in self._parts
+        ]
+        found = await asyncio.gather(
+            *(load(part, some) for part, some in zip(self._parts, by_part, strict=True) if some)
+        )
+        items = {id_: answer for answers in found for id_, answer in answers.items()}
+        in_order = {id_: items[id_] for id_ in places if id_ in items}
+        return in_order, list(places)[-1] if goes_on else None
+
+    async def _places_after(
+        self, index: str, after: str, ids_max: int
+    ) -> tuple[dict[str, tuple[str, int]], bool]:
+        """Return where the next ids stand, those of the lowest payer; and whether there are more.
+
+        Where a partition has more to tell, what comes after its last word is left for next time.
+        """
+        start = beginning(after)[1] if after else ""
+        entries_max = ids_max + 1
+        found = await self._everywhere(lambda part: part.first(index, start, None, entries_max))
+        told: dict[str, tuple[str, int]] = {}
+        for part, entries in zip(self._parts, found, strict=True):
+            for id_, _, rest in (entry.partition("|") for entry in entries):
+                told[id_] = min(told.get(id_, (rest, part.number)), (rest, part.number))
+        # The order of the index: `a-b|` comes before `a|`.
+        unfinished = [beginning(_id(each[-1]))[0] for each in found if len(each) == entries_max]
+        horizon = min(unfinished, default=None)
+        known = sorted(told, key=lambda id_: beginning(id_)[0])
+        ids = [id_ for id_ in known if horizon is None or beginning(id_)[0] <= horizon][:ids_max]
+        return {id_: told[id_] for id_ in ids}, len(ids) < len(told)
+
     # --- what the API and the pages need besides -----------------------------------------------
 
     async def as_of(self) -> list[Answer]:
@@ -490,8 +539,16 @@ class Queries:
         standing = await part.standing()
         return {code: await _payer(part, code, standing["business_day"]) for code in codes}
 
+    async def _payers_at(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        return await self._payers(part, _first_of(places))
+
+    async def _providers(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        del part  # they are owed in many
+        found = await asyncio.gather(*(self.provider(id_) for id_ in _first_of(places)))
+        return {answer["provider_id"]: answer for answer in found if answer is not None}
+
     async def _export_payers(self) -> dict[str, Answer]:
-        return await self._export(PAYERS, lambda part, ids: self._payers(part, _first_of(ids)))
+        return await self._export(PAYERS, self._payers_at)
 
     async def _export_providers(self) -> dict[str, Answer]:
         parts = await self._everywhere(lambda part: part.members(ACCOUNTS))
@@ -665,6 +722,10 @@ class Queries:
 
 def _split(entry: str) -> list[str]:
     return entry.split("|")
+
+
+def _id(entry: str) -> str:
+    return entry.partition("|")[0]
 
 
 def _last(entry: str) -> str:

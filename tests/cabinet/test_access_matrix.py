@@ -138,6 +138,7 @@ budget          ?      0        0         -        -         +     -      +     
 owed            ?      0        0         +        -         -     -      +        +       0      0       0         +
 invoice         ?      0        0         +        -         +     -      +        +       0      0       0         +
 export          ?      0        0         0        0         0     0      +        +       0      0       0         +
+export_page     ?      0        0         0        0         0     0      +        +       0      0       0         +
 send            ?      0        0         0        0         0     0      0        0       +      -       0         +
 became          ?      0        0         0        0         0     0      +        +       +      -       0         +
 person-put      ?      0        0         0        0         0     0      0        0       0      0       +         ?
@@ -451,6 +452,7 @@ ASKED = {
         what=RECORD_READ, path=f"{V1}/invoices/{INVOICE}", twin=f"{V1}/invoices/inv-none"
     ),
     "export": Asked(what=(Resource.EXPORT, READ), path=f"{V1}/export"),
+    "export_page": Asked(what=(Resource.EXPORT, READ), path=f"{V1}/export/groups"),
     "send": Asked(
         what=(Resource.EVENTS, Action.SEND),
         method="POST",

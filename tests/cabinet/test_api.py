@@ -19,6 +19,7 @@ from contracts.registry import INPUT_EVENTS
 from contracts.vocabulary import DeadLetterReason
 from services.cabinet.api import shapes
 from services.cabinet.api.intake import BATCH_CONTENT_TYPE, BATCH_EVENTS_MAX
+from services.cabinet.queries import EXPORTS
 from streaming.bus import Appended, Outgoing
 from streaming.errors import BusUnavailableError, StoreUnavailableError
 from streaming.memory import MemoryBus
@@ -26,7 +27,8 @@ from streaming.memory_store import MemoryStore
 from streaming.routing import partition_of
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
-from tests.cabinet.journals import PAYER, Journals, input_of, purse
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of, purse
+from tests.cabinet.test_journal import invoice
 from tests.support.world import event
 
 STRUCTURED = "application/cloudevents+json"
@@ -149,6 +151,7 @@ async def test_openapi_tells_all_paths(client: httpx.AsyncClient) -> None:
         "/api/v1/providers/{id}",
         "/api/v1/invoices/{id}",
         "/api/v1/export",
+        "/api/v1/export/{kind}",
         "/api/v1/openapi.json",
         "/api/v1/vault/persons/{id}",
         "/api/v1/vault/persons/{id}/looks",
@@ -168,6 +171,52 @@ async def test_health_and_metrics_answer(client: httpx.AsyncClient) -> None:
 
     assert (live.status_code, ready.status_code) == (200, 200)
     assert "pfdo_decisions" in metrics.text
+
+
+async def pages_of(client: httpx.AsyncClient, kind: str, limit: int) -> list[dict[str, Any]]:
+    """Return all pages of a kind, following the links."""
+    pages, path = [], f"/api/v1/export/{kind}?limit={limit}"
+    while path:
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        pages.append(answer.json()[kind])
+        following = answer.links.get("next")
+        path = following["url"] if following else ""
+    return pages
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+@pytest.mark.parametrize("limit", [1, 2, 3, 1_000])
+async def test_pages_are_together_what_is_exported(
+    client: httpx.AsyncClient, journals: Journals, kind: str, limit: int
+) -> None:
+    # An id may be the beginning of another, and stand in another partition, and in two.
+    for number, id_ in enumerate(("grp-7", "grp-7-1", "grp-70", "grp-7-10", "grp-8")):
+        for payer in (PAYER, OTHER_PAYER)[number % 2 :]:
+            published = story.group(id_, "Танцы")
+            await journals.noted("enrollment", "navigator.group-published", published, payer=payer)
+    await invoice(journals, paid=False)
+
+    pages = await pages_of(client, kind, limit)
+    whole = (await client.get(f"/api/v1/export?what={kind}")).json()[kind]
+
+    assert {id_: item for page in pages for id_, item in page.items()} == whole
+    assert sum(map(len, pages)) == len(whole) > 0
+    assert all(0 < len(page) <= limit for page in pages)
+    assert all(len(page) == limit for page in pages[:-1]) or kind == "groups"
+
+
+async def test_a_page_has_an_etag_and_wrong_pages_are_refused(client: httpx.AsyncClient) -> None:
+    path = "/api/v1/export/groups?limit=1"
+    page = await client.get(path)
+    again = await client.get(path, headers={"if-none-match": page.headers["etag"]})
+    beyond = await client.get("/api/v1/export/groups?after=zzz")
+
+    assert again.status_code == 304
+    assert (beyond.json(), "link" in beyond.headers) == ({"groups": {}}, False)
+    for wrong in ("cats", "groups?limit=0", "groups?limit=1001", "groups?after=a|b"):
+        refused = await client.get(f"/api/v1/export/{wrong}")
+        assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
 
 
 # --- who is answered ---------------------------------------------------------------------------

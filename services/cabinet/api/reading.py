@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -25,6 +26,17 @@ What = Annotated[
     ),
 ]
 EVERYTHING = ",".join(EXPORTS)
+PAGE_ITEMS, PAGE_ITEMS_MAX = 100, 1_000
+Kind = Annotated[str, Path(pattern=f"^{_KIND}$", description=f"One of {', '.join(EXPORTS)}")]
+Limit = Annotated[int, Query(ge=1, le=PAGE_ITEMS_MAX, description="Items a page")]
+After = Annotated[
+    str,
+    Query(
+        max_length=120,
+        pattern=r"^[A-Za-z0-9-]*$",
+        description="Go on after this id; the header `Link` of a page has it (RFC 8288)",
+    ),
+]
 Known = Annotated[
     str, Header(alias="If-None-Match", description="ETags of answers the asker has: then 304")
 ]
@@ -32,6 +44,11 @@ _ETAG: dict[str, Any] = {"ETag": {"description": "Of the answer", "schema": {"ty
 TAGGED: dict[int | str, dict[str, Any]] = {
     200: {"headers": _ETAG},
     304: {"description": "As the asker knows it", "headers": _ETAG},
+}
+_LINK = {"description": "Of the next page, if there is one", "schema": {"type": "string"}}
+PAGED: dict[int | str, dict[str, Any]] = {
+    **TAGGED,
+    200: {"headers": _ETAG | {"Link": _LINK}},
 }
 FOUND = TAGGED | problems({404: "There is none, or it is not yours"})
 """What a route answers that shows one thing; `as_of` alone makes no other ETag."""
@@ -79,6 +96,19 @@ def router(queries: Queries) -> APIRouter:
         """Return everything that can be shown."""
         del who
         return _json(known, await queries.export(list(dict.fromkeys(what.split(",")))))
+
+    @api.get("/export/{kind}", response_model=shapes.ExportShape, responses=PAGED)
+    async def export_page(
+        kind: Kind, who: Auditor, limit: Limit = PAGE_ITEMS, after: After = "", known: Known = ""
+    ) -> Response:
+        """Return one kind of it, page by page: the next one is where the header `Link` says."""
+        del who
+        items, last = await queries.page(kind, after, limit)
+        answer = _json(known, {kind: items})
+        if last is not None:
+            query = urlencode({"limit": limit, "after": last})
+            answer.headers["link"] = f'</api/v1/export/{kind}?{query}>; rel="next"'
+        return answer
 
     @api.get("/events/{topic}/{partition}/{offset}", response_model=shapes.EventStatus)
     async def status(
