@@ -44,7 +44,7 @@ Aggregate = TypeVar("Aggregate")
 
 def is_behind(standing: Standing) -> bool:
     """Return whether what the read models show may lack what happened before their owner began."""
-    return standing.fields.get(BEHIND) != b"0"
+    return not standing.fields or standing.fields.get(BEHIND) == b"1"
 
 
 class Models:
