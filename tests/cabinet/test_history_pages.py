@@ -146,11 +146,11 @@ async def test_each_month_is_found_on_the_page_on_which_it_begins(
     assert links[0] == ("1", "2021-01", "Январь 2021\u00a0года")
     for page, month, name in links:
         text = (await client.get(HISTORY, params={"page": page})).text
-        assert text.count(f'<h2 id="{month}">{name}</h2>') == 1
+        assert text.count(f'<h2 class="caption space" id="{month}">{name}</h2>') == 1
         earlier = int(page) - 1
         if earlier:
             before = (await client.get(HISTORY, params={"page": earlier})).text
-            assert f'<h2 id="{month}">' not in before
+            assert f'<h2 class="caption space" id="{month}">' not in before
 
 
 async def test_what_has_no_day_stands_under_earlier(journals: Journals) -> None:

@@ -323,7 +323,7 @@ MARKS: Mapping[str, str] = MappingProxyType(
         "present": "Есть",
         "absent": "Нет",
         "ill": "Болеет",
-        "excused": "Уважительная",
+        "excused": "Уважит.",
         "cancelled": "Отмена",
         "made-up": "Отработка",
     }
