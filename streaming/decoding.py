@@ -54,15 +54,20 @@ def decode(record: Record, events: Mapping[str, type[EventData]]) -> Decoded:
     Raises Defect. The order of the checks is fixed: the first defect is the one that is told.
     """
     envelope = decode_envelope(record)
+    return Decoded(envelope, decode_data(envelope, model_of(envelope, events)))
+
+
+def model_of(envelope: Envelope, events: Mapping[str, type[EventData]]) -> type[EventData]:
+    """Return the model of an event of one of these types. Raises Defect."""
     model = events.get(envelope.type)
-    if model is None:
-        stem = envelope.type.rpartition(".")[0]
-        if any(name.rpartition(".")[0] == stem for name in events):
-            raise Defect(
-                DeadLetterReason.UNKNOWN_VERSION, f"{envelope.type} is not a version known here"
-            )
-        raise Defect(DeadLetterReason.UNKNOWN_TYPE, f"{envelope.type} is not a type known here")
-    return Decoded(envelope, decode_data(envelope, model))
+    if model is not None:
+        return model
+    stem = envelope.type.rpartition(".")[0]
+    if any(name.rpartition(".")[0] == stem for name in events):
+        raise Defect(
+            DeadLetterReason.UNKNOWN_VERSION, f"{envelope.type} is not a version known here"
+        )
+    raise Defect(DeadLetterReason.UNKNOWN_TYPE, f"{envelope.type} is not a type known here")
 
 
 def decode_envelope(record: Record) -> Envelope:

@@ -13,6 +13,7 @@ from streaming.decoding import (
     decode_data,
     decode_envelope,
     envelope_of,
+    model_of,
     parse_published,
 )
 from streaming.errors import HaltError
@@ -107,16 +108,14 @@ class Reading:
             envelope = decode_envelope(record)
         journalseq = envelope.journalseq
         nothing = Read(record, listened, journalseq)
-        model = listened.events.get(envelope.type)
-        if model is None and not listened.decides_defects:
+        if envelope.type not in listened.events and not listened.decides_defects:
             return nothing
         if envelope.source != listened.source:
             raise Defect(
                 DeadLetterReason.SOURCE_MISMATCH,
                 f"{record.topic} is written by {listened.source} alone",
             )
-        if model is None:
-            raise _unknown(envelope, listened.events)
+        model = model_of(envelope, listened.events)
         scope = listened.scope(envelope.type, envelope.partitionkey)
         if scope is None:
             raise Defect(
@@ -148,12 +147,3 @@ def _natural_key(kind: Kind, decoded: Decoded) -> str:
             return command_key(decoded.envelope)
         case _:
             return natural_key(decoded.envelope, decoded.event)
-
-
-def _unknown(envelope: Envelope, events: Mapping[str, type[EventData]]) -> Defect:
-    stem = envelope.type.rpartition(".")[0]
-    if any(name.rpartition(".")[0] == stem for name in events):
-        return Defect(
-            DeadLetterReason.UNKNOWN_VERSION, "this version of the type is not known here"
-        )
-    return Defect(DeadLetterReason.UNKNOWN_TYPE, "the type may not stand in this topic")

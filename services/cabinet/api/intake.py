@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from contracts.envelope import CONTENT_TYPE, RECORD_BYTES_MAX
+from contracts.envelope import CONTENT_TYPE, RECORD_BYTES_MAX, Envelope
 from contracts.registry import EVENTS, INPUT_EVENTS
-from contracts.sources import Sources
+from contracts.sources import Source, Sources
 from contracts.topics import source_topic
 from contracts.vocabulary import DeadLetterReason as Reason
 from contracts.vocabulary import PayerCode
@@ -25,7 +25,7 @@ from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
 from streaming.bus import Appended, Bus, Outgoing, Record
-from streaming.decoding import Decoded, Defect, decode
+from streaming.decoding import Decoded, Defect, decode_data, decode_envelope, model_of
 from streaming.routing import partition_of
 
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
@@ -217,8 +217,13 @@ def _decoded(
     for index, value in enumerate(values):
         record = Record("", 0, 0, 0, None, value)
         try:
-            decoded = decode(record, EVENTS)
-            _check_source(decoded, sources, may_speak_as)
+            envelope = decode_envelope(record)
+            # In the order of the bus: whose it is, whether there is such an event, whether it is
+            # theirs to send, and only then what it says.
+            source = _source_of(envelope, sources, may_speak_as)
+            model = model_of(envelope, EVENTS)
+            _check_scope(envelope, source)
+            decoded = Decoded(envelope, decode_data(envelope, model))
         except Defect as defect:
             raise ProblemError(
                 _status(defect.reason), defect.detail, reason=defect.reason, index=index
@@ -232,12 +237,15 @@ def _status(reason: Reason) -> int:
     return 400 if reason in _NOT_READABLE else 422
 
 
-def _check_source(decoded: Decoded, sources: Sources, may_speak_as: Callable[[str], bool]) -> None:
-    envelope = decoded.envelope
+def _source_of(envelope: Envelope, sources: Sources, may_speak_as: Callable[[str], bool]) -> Source:
     source = sources.by_name.get(envelope.source.removeprefix("/"))
     # A source of somebody else is no more to be found than one that is not there.
     if source is None or not may_speak_as(source.name):
         raise Defect(Reason.SOURCE_MISMATCH, "source is none that may send events here")
+    return source
+
+
+def _check_scope(envelope: Envelope, source: Source) -> None:
     payer = envelope.partitionkey
     if not source.may_send(envelope.type) or (
         payer is not None and not source.may_speak_for_payer(PayerCode(payer))
