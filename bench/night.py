@@ -48,6 +48,8 @@ ANSWERS = {
     "enrollment.application-refused.v1": "refused",
 }
 
+SLOWEST_MS_MAX = 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Amount:
@@ -236,7 +238,7 @@ def shown(result: Mapping[str, Any], console: Console) -> bool:
     rows = [
         ("from application to answer, ms: p50", f"{result['p50']:,.0f}", ""),
         ("  p99", f"{result['p99']:,.0f}", ""),
-        ("  slowest", f"{result['slowest']:,.0f}", ""),
+        ("  slowest", f"{result['slowest']:,.0f}", f"at most {SLOWEST_MS_MAX:,}"),
         ("first answers", answers, ""),
         ("places given, withdrawn ones again", f"{result['held']:,}", ""),
         ("given before somebody who had come earlier", str(len(result["overtaken"])), "0"),
@@ -263,6 +265,7 @@ def kept(result: Mapping[str, Any]) -> bool:
     return bool(
         result["settled"]
         and result["verify"]["ok"]
+        and result["slowest"] <= SLOWEST_MS_MAX
         and not result["overtaken"]
         and not result["above_capacity"]
         and sum(result["answers"].values()) == result["applications"]

@@ -111,6 +111,7 @@ def test_a_night_with_one_violation_is_not_as_promised() -> None:
     good: dict[str, Any] = {
         "settled": True,
         "verify": {"ok": True},
+        "slowest": 2_000.0,
         "overtaken": [],
         "above_capacity": [],
         "answers": {"place held": 2, "waitlisted": 1},
@@ -119,6 +120,7 @@ def test_a_night_with_one_violation_is_not_as_promised() -> None:
     bad: list[dict[str, Any]] = [
         {"settled": False},
         {"verify": {"ok": False}},
+        {"slowest": 2_000.1},
         {"overtaken": ["a"]},
         {"above_capacity": ["g"]},
         {"applications": 4},
