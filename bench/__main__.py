@@ -64,7 +64,7 @@ def mails(arguments: list[str]) -> int:
 
 def guarding(arguments: list[str]) -> int:
     """Hold ratios against those of before; 1 if one fell."""
-    return guard.main(write="--write" in arguments, cpu_alone="cpu" in arguments)
+    return guard.main(write="--write" in arguments, memory="memory" in arguments)
 
 
 def enrollment_night(arguments: list[str]) -> int:

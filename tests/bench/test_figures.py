@@ -1,5 +1,8 @@
 """What is made of measured values: percentiles, medians with spread, ratios, guarded ratios."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from bench import figures, guard
@@ -96,3 +99,32 @@ def test_only_what_falls_each_time_has_fallen(
     ratio, fell = guard.held({"a": 5.0}, lambda: {"a": left.pop(0), "not guarded": 0.0})
 
     assert (len(measured) - len(left), ratio, len(fell)) == (tries, {"a": best}, found)
+
+
+@pytest.mark.parametrize(
+    ("known", "code"),
+    [
+        pytest.param(None, 2, id="nothing is known"),
+        pytest.param({"another": 1.0}, 2, id="that is not known"),
+        pytest.param({guard.IN_MEMORY: 0.05}, 0, id="as it was"),
+        pytest.param({guard.IN_MEMORY: 0.07}, 1, id="slower by more than a fifth"),
+    ],
+)
+def test_the_guard_in_memory_says_whether_it_held(
+    known: dict[str, float] | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def measured() -> dict[str, float]:
+        return {guard.IN_MEMORY: 0.05}
+
+    monkeypatch.setattr(guard, "RATIOS", tmp_path / "ratios.json")
+    monkeypatch.setattr(guard, "measured_in_memory", measured)
+    if known is not None:
+        guard.RATIOS.write_text(json.dumps({"commit": "abc", "ratios": known}))
+
+    assert guard.main(write=False, memory=True) == code
+
+
+async def test_in_memory_a_debit_costs_many_times_what_reading_its_mark_does() -> None:
+    found = await guard.measured_in_memory()
+
+    assert 0.005 < found[guard.IN_MEMORY] < 0.5
