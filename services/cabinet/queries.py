@@ -59,7 +59,7 @@ from streaming.store import Count, Range, Store
 from streaming.view import Codec
 
 PAGE_MEMBERS = 1_000
-CHILDREN_AT_ONCE = 50
+EXPORTED_AT_ONCE = 50
 GUARDIANS_LISTED_MAX = 60
 MESSAGES_LISTED_MAX = 60
 EXPORTS = ("certificates", "enrollments", "groups", "providers", "payers", "invoices")
@@ -266,15 +266,14 @@ class Queries:
         Providers are those a payer owed something. Of an id that two payers use, the one of the
         lower code is shown, as `show` does.
         """
-        exporters: Mapping[str, Callable[[], Awaitable[dict[str, Answer]]]] = {
-            "certificates": lambda: self._export(CERTIFICATES, self._certificates),
-            "enrollments": lambda: self._export(APPLICATIONS, self._enrollments),
-            "groups": lambda: self._export(GROUPS, self._groups),
-            "providers": self._export_providers,
-            "payers": self._export_payers,
-            "invoices": lambda: self._export(INVOICES, self._invoices),
-        }
-        return {kind: await exporters[kind]() for kind in what}
+        return {kind: await self._export(kind) for kind in what}
+
+    async def _export(self, kind: str) -> dict[str, Answer]:
+        items, last = await self.page(kind, "", EXPORTED_AT_ONCE)
+        while last is not None:
+            more, last = await self.page(kind, last, EXPORTED_AT_ONCE)
+            items |= more
+        return dict(sorted(items.items()))
 
     async def page(
         self, kind: str, after: str, items_max: int
@@ -547,15 +546,6 @@ class Queries:
         found = await asyncio.gather(*(self.provider(id_) for id_ in _first_of(places)))
         return {answer["provider_id"]: answer for answer in found if answer is not None}
 
-    async def _export_payers(self) -> dict[str, Answer]:
-        return await self._export(PAYERS, self._payers_at)
-
-    async def _export_providers(self) -> dict[str, Answer]:
-        parts = await self._everywhere(lambda part: part.members(ACCOUNTS))
-        ids = sorted({entry.partition("|")[0] for entries in parts for entry in entries})
-        found = [await self.provider(id_) for id_ in ids]
-        return {answer["provider_id"]: answer for answer in found if answer is not None}
-
     async def _invoices(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
         ids = [under(payer, id_) for id_, payer in places]
         answers: dict[str, Answer] = {}
@@ -699,22 +689,6 @@ class Queries:
             return None
         rest, number = min(places)
         return self._parts[number], rest
-
-    async def _export(
-        self,
-        index: str,
-        load: Callable[[Part, Sequence[tuple[str, str]]], Awaitable[dict[str, Answer]]],
-    ) -> dict[str, Answer]:
-        found: dict[str, Answer] = {}
-        payers: dict[str, str] = {}
-        for part in self._parts:
-            async for page in part.pages(index, members_max=CHILDREN_AT_ONCE):
-                places: dict[str, str] = {}
-                for id_, _, payer in (entry.partition("|") for entry in page):
-                    if id_ not in payers or payer < payers[id_]:
-                        places[id_] = payers[id_] = payer
-                found |= await load(part, sorted(places.items()))
-        return dict(sorted(found.items()))
 
 
 # --- one model after the other -----------------------------------------------------------------
