@@ -104,10 +104,6 @@ class _OfLibraries(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             fields["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
-            frames = traceback.extract_tb(error.__traceback__)
-            if frames:
-                last = frames[-1]
-                fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
         known = record.name.partition(".")[0] == SAYS_NO_DATA
         lines = (record.getMessage() if known else str(record.msg)).splitlines()
         said = lines[0] if lines else ""
@@ -122,6 +118,9 @@ class _OfLibraries(logging.Handler):
         self._said[what] = (now, 0)
         if unwritten:
             fields["unwritten"] = unwritten
+        # Only for what is written: it reads files.
+        for last in traceback.extract_tb(error.__traceback__)[-1:] if error is not None else ():
+            fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
         structlog.get_logger().log(record.levelno, said, **fields)
 
 
