@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pfdo.comparing import Comparison, Digests, Side
@@ -63,6 +63,15 @@ def digests(folded: Mapping[str, bytes], live: Mapping[str, bytes]) -> Digests:
 @given(folded=STATES, live=STATES)
 def test_digests_differ_where_keys_do(folded: dict[str, bytes], live: dict[str, bytes]) -> None:
     assert bool(digests(folded, live).differences(9)) == bool(compared(folded, live))
+
+
+@given(one=st.binary(), other=st.binary())
+def test_values_that_changed_places_are_a_difference(one: bytes, other: bytes) -> None:
+    assume(one != other)
+    keys = [f"key/{number}" for number in range(20)]
+    for key in keys:
+        straight = digests({"key": one, key: other}, {"key": other, key: one})
+        assert straight.differences(9), key
 
 
 @given(state=STATES, order=st.randoms(use_true_random=False))
