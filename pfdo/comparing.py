@@ -57,7 +57,9 @@ class Digests:
 
     def fill(self, side: Side, step: Mapping[str, bytes]) -> None:
         """Take in what a side holds."""
-        added = sum(self._hash(*one) for one in step.items() if not one[0].startswith(self._ignored))
+        added = sum(
+            self._hash(*one) for one in step.items() if not one[0].startswith(self._ignored)
+        )
         self._digests[side] = (self._digests[side] + added) % _DIGEST_MODULUS
 
     def differences(self, differences_max: int) -> list[str]:
