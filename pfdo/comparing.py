@@ -4,16 +4,13 @@ First by a digest of each, which takes no room and nearly no time and tells whet
 only where they are not, in a temporary file, key by key.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Protocol, Self
 
 from streaming.spilled_memory import temporary_file
 
-_DIGEST_BYTES = 16
-_DIGEST_MODULUS = 2 ** (8 * _DIGEST_BYTES)
+_DIGEST_MODULUS = 2**64
 
 
 class Side(StrEnum):
@@ -40,15 +37,14 @@ class States(Protocol):
 
 
 class Digests:
-    """Two states as a number each: the sum of a keyed hash of each entry (BLAKE2, RFC 7693).
+    """Two states as a number each: the sum of a hash of each entry, whose secret a process makes.
 
-    Equal numbers are equal states, but once in 2^128. An entry that comes twice counts twice: then
+    Equal numbers are equal states, but once in 2^64. An entry that comes twice counts twice: then
     they differ although the states may not.
     """
 
     def __init__(self, ignored: Iterable[str] = ()) -> None:
         self._ignored = tuple(ignored)
-        self._secret = os.urandom(blake2b.MAX_KEY_SIZE)
         self._digests = dict.fromkeys(Side, 0)
 
     def empty(self, side: Side) -> None:
@@ -57,9 +53,7 @@ class Digests:
 
     def fill(self, side: Side, step: Mapping[str, bytes]) -> None:
         """Take in what a side holds."""
-        added = sum(
-            self._hash(*one) for one in step.items() if not one[0].startswith(self._ignored)
-        )
+        added = sum(_hash(*one) for one in step.items() if not one[0].startswith(self._ignored))
         self._digests[side] = (self._digests[side] + added) % _DIGEST_MODULUS
 
     def differences(self, differences_max: int) -> list[str]:
@@ -68,12 +62,10 @@ class Digests:
         equal = self._digests[Side.FOLDED] == self._digests[Side.LIVE]
         return [] if equal else ["their digests differ"]
 
-    def _hash(self, key: str, value: bytes) -> int:
-        # Not Python's hash of a pair: sums of those forget which value belongs to which key.
-        key_bytes = key.encode()
-        entry = b"%d:%b%b" % (len(key_bytes), key_bytes, value)
-        digest = blake2b(entry, digest_size=_DIGEST_BYTES, key=self._secret).digest()
-        return int.from_bytes(digest)
+
+def _hash(key: str, value: bytes) -> int:
+    # Of one text, not of the pair: sums of hashes of pairs forget which value is whose.
+    return hash(b"%b\0%b" % (key.encode(), value))
 
 
 class Comparison:
