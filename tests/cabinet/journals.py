@@ -1,7 +1,7 @@
 """Journals written by hand and the read models that follow: a cabinet without its services."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from contracts.registry import EVENTS
@@ -102,12 +102,12 @@ class Journals:
             f"{service}.input-noted", {}, payer=payer, input_=input_of(type_, data)
         )
 
-    async def follow(self) -> None:
-        """Let the read models catch up."""
+    async def follow(self, partitions: Collection[int] | None = None) -> None:
+        """Let the read models catch up, those of all partitions or of some."""
         if not self._followers:
             self._followers = [
                 Follower(cabinet, number, self.bus, self.store, Telemetry())
-                for number in range(self.partitions)
+                for number in (range(self.partitions) if partitions is None else partitions)
             ]
             for follower in self._followers:
                 await follower.take_over()

@@ -23,6 +23,7 @@ from services.cabinet.pages.family import (
     purse_picture,
 )
 from services.cabinet.pages.site import Site
+from services.cabinet.papers.codes import Codes
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
@@ -584,6 +585,44 @@ async def test_what_is_being_read_again_is_not_said_to_be_missing(journals: Jour
     assert "Данные обновляются" not in whole.text
 
 
+OFFICIAL_PAGES = (
+    "/journal",
+    f"/journal/{story.PROVIDER}",
+    f"/journal/{story.PROVIDER}/money",
+    "/console",
+    *(f"/console/{PAYER}{path}" for path in ("", "/reports", "/invoices", "/rules", "/disputes")),
+)
+FILES = (
+    f"/journal/{story.PROVIDER}/money.csv",
+    f"/console/{PAYER}/invoices.csv",
+    f"/console/{PAYER}/reports.xlsx",
+    f"/console/{PAYER}/reports/coverage.csv",
+    f"{FAMILY}/{story.ELDER}/certificate.pdf",
+    f"{FAMILY}/{story.ELDER}/statement.pdf",
+)
+BEHIND = "Чего-то может пока не быть видно"
+
+
+async def test_pages_say_that_a_part_is_being_read_again_and_files_wait_for_it(
+    journals: Journals,
+) -> None:
+    again = Journals(journals.bus, MemoryStore(), journals.partitions)
+    await again.follow([again.queries.partition_of(PAYER)])
+    async with client_of(app_of(again, codes=Codes("k" * 32))) as client:
+        said = {path: BEHIND in (await client.get(path)).text for path in OFFICIAL_PAGES}
+        refused = {path: (await client.get(path)).status_code for path in FILES}
+        family = await client.get(FAMILY)
+        await Journals(again.bus, again.store, again.partitions).follow()
+        said_later = [path for path in OFFICIAL_PAGES if BEHIND in (await client.get(path)).text]
+        given = {path: (await client.get(path)).status_code for path in FILES}
+
+    assert said == dict.fromkeys(OFFICIAL_PAGES, True)
+    assert refused == dict.fromkeys(FILES, 503)
+    assert BEHIND not in family.text, "all that concerns it has been read"
+    assert said_later == []
+    assert given == dict.fromkeys(FILES, 200)
+
+
 @pytest.mark.parametrize("behind", [True, False])
 async def test_a_family_is_told_while_something_may_be_missing(
     journals: Journals, *, behind: bool
@@ -595,4 +634,4 @@ async def test_a_family_is_told_while_something_may_be_missing(
         "family.html", version="v", own=False, **family_page(family | {"is_behind": behind})
     )
 
-    assert ("Чего-то может пока не быть видно" in bytes(page.body).decode()) is behind
+    assert (BEHIND in bytes(page.body).decode()) is behind

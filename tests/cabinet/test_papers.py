@@ -15,6 +15,7 @@ from services.cabinet.papers.statement import (
     statement_pdf,
 )
 from services.cabinet.vault.vault import Reader
+from streaming.memory_store import MemoryStore
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
 from tests.cabinet.journals import Journals
@@ -187,6 +188,18 @@ async def test_all_noes_look_alike(journals: Journals) -> None:
 
     assert unknown.text == forged.text
     assert without_key.status_code == 404
+
+
+async def test_nobody_is_told_no_while_certificates_are_being_read_again(
+    journals: Journals,
+) -> None:
+    again = Journals(journals.bus, MemoryStore(), journals.partitions)
+    async with client_for(again) as client:
+        asked = [await client.get(f"/verify/{code}") for code in (GOOD, GOOD[:-1])]
+        await again.follow()
+        later = await client.get(f"/verify/{GOOD}")
+
+    assert [answer.status_code for answer in (*asked, later)] == [503, 404, 200]
 
 
 @pytest.mark.parametrize(

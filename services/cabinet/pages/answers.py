@@ -25,6 +25,7 @@ from services.cabinet.access.limits import Limit, TooOftenError
 from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
 from services.cabinet.access.recognition import Access, Mode, address_of
 from services.cabinet.api.problems import problem, unavailable
+from services.cabinet.pages.freshness import ComesYetError
 from services.cabinet.pages.site import Site
 from services.cabinet.queries import Queries
 from streaming.errors import StoreUnavailableError
@@ -52,6 +53,11 @@ def add_answers(
         if asks_api(request):
             return problem(404, NOT_HERE)
         return site.missing(_visitor(request))
+
+    @app.exception_handler(ComesYetError)
+    async def _comes(request: Request, error: ComesYetError) -> Response:
+        del error
+        return _comes_yet(request, site)
 
     @app.exception_handler(NotAllowedError)
     async def _not_allowed(request: Request, error: NotAllowedError) -> Response:

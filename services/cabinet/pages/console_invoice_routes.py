@@ -16,6 +16,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.pages import console_invoices as shown
+from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.site import HEADERS, Id, Site
 from services.cabinet.pages.spreadsheets import CSV, csv_of
 from services.cabinet.sending import Sending
@@ -41,10 +42,13 @@ Settling = Annotated[
 
 def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
     """Return the pages of invoices."""
-    pages = APIRouter(prefix="/console/{payer}", include_in_schema=False)
+    pages = APIRouter(
+        prefix="/console/{payer}", include_in_schema=False, dependencies=[said_when_behind(queries)]
+    )
 
     async def matched_of(payer: str, text: str) -> list[Matched]:
         lines = settlement.read(text)
+        await ensure_whole(queries)
         invoices = await queries.issued(payer, {line.invoice_id for line in lines})
         budget = await queries.budget(payer)
         return settlement.match(lines, invoices, budget["business_day"] if budget else None)
@@ -62,6 +66,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
 
     @pages.get("/invoices.csv", dependencies=[OWN])
     async def lines(payer: Id, month: Month = None) -> Response:
+        await ensure_whole(queries)
         months = [month] if month else await queries.months(payer)
         invoices = [each for one in months for each in await queries.invoices_by(payer, one)]
         titles = await queries.provider_titles({each["provider_id"] for each in invoices})

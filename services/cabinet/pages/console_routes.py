@@ -9,6 +9,7 @@ from services.cabinet.access.gate import NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Owner, Resource, allows, allows_somewhere
 from services.cabinet.pages import console as shown
 from services.cabinet.pages import console_reports as reports
+from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.site import HEADERS, Id, Site
 from services.cabinet.pages.spreadsheets import CSV, XLSX, csv_of, xlsx_of
 from services.cabinet.queries import Answer
@@ -29,7 +30,9 @@ ELSEWHERE = (
 
 def router(queries: ReportQueries, site: Site) -> APIRouter:
     """Return the pages of budgets."""
-    pages = APIRouter(prefix="/console", include_in_schema=False)
+    pages = APIRouter(
+        prefix="/console", include_in_schema=False, dependencies=[said_when_behind(queries)]
+    )
 
     @pages.get("")
     async def start(who: Anywhere) -> Response:
@@ -67,6 +70,7 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
 
     @pages.get("/{payer}/reports.xlsx", dependencies=[OWN])
     async def workbook(payer: Id, period: PeriodId = None) -> Response:
+        await ensure_whole(queries)
         report = await report_of(payer, period)
         content = xlsx_of(reports.about(report), reports.tables(report), report["business_day"])
         return _file(content, XLSX, f"{payer}-{report['period']}.xlsx")
@@ -75,6 +79,7 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
     async def one(payer: Id, name: Id, period: PeriodId = None) -> Response:
         if name not in reports.NAMES:
             raise NotHereError
+        await ensure_whole(queries)
         report = await report_of(payer, period)
         (table,) = [each for each in reports.tables(report) if each.name == name]
         return _file(csv_of(table), CSV, f"{payer}-{report['period']}-{name}.csv")

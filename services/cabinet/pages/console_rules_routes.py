@@ -16,6 +16,7 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.pages import console_rules as shown
 from services.cabinet.pages.console_events import payer_event
 from services.cabinet.pages.console_rules import FormError
+from services.cabinet.pages.freshness import said_when_behind
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.proposal_queries import Preview, ProposalQueries, UnknownPeriodError
 from services.cabinet.proposals import Answer, Kept, Proposal, Proposals, TooManyError, now
@@ -32,7 +33,9 @@ def router(
     queries: ProposalQueries, site: Site, sending: Sending, proposals: Proposals
 ) -> APIRouter:
     """Return the pages of what a payer may change."""
-    pages = APIRouter(prefix="/console/{payer}", include_in_schema=False)
+    pages = APIRouter(
+        prefix="/console/{payer}", include_in_schema=False, dependencies=[said_when_behind(queries)]
+    )
 
     async def previewed(proposal: Proposal) -> Preview:
         try:

@@ -19,6 +19,7 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import disputes as shown
 from services.cabinet.pages import family
+from services.cabinet.pages.freshness import said_when_behind
 from services.cabinet.pages.preferences import FormError
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
@@ -121,7 +122,7 @@ def router(queries: ClubQueries, site: Site, sending: Sending) -> APIRouter:
         place = (payer, enrollment_id, lesson_id)
         return await answered(request, place, AnsweredBy.PROVIDER, then, who)
 
-    @pages.get("/console/{payer}/disputes")
+    @pages.get("/console/{payer}/disputes", dependencies=[said_when_behind(queries)])
     async def look(payer: Id, who: Looking) -> Response:
         try:
             if payer not in await queries.payer_codes():

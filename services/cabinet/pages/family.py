@@ -169,6 +169,7 @@ def history_page(
     shown = lines[(page - 1) * LINES_A_PAGE : page * LINES_A_PAGE]
     return {
         "guardian_id": family["guardian_id"],
+        "is_behind": family["is_behind"],
         "grounds": list(wording.GROUNDS.items()),
         "child": {"id": child_id, "name": names.get(child_id), "payer": payer},
         "months": [
@@ -193,6 +194,7 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template of a family's messages shows."""
     return {
         "guardian_id": family["guardian_id"],
+        "is_behind": family["is_behind"],
         "messages": _messages(family["messages"], family["business_day"]),
         "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }

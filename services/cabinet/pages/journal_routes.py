@@ -17,6 +17,7 @@ from services.cabinet.access.policy import Action, Resource, Role, reaches_all
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.pages import journal as shown
+from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import HEADERS, Id, Site
 from services.cabinet.sending import Sending
@@ -34,7 +35,9 @@ Marking = Annotated[Visitor, needs(Resource.JOURNAL, Action.WRITE, provider="pro
 
 def router(queries: DisputeQueries, people: People, site: Site, sending: Sending) -> APIRouter:
     """Return the providers' pages."""
-    pages = APIRouter(prefix="/journal", include_in_schema=False)
+    pages = APIRouter(
+        prefix="/journal", include_in_schema=False, dependencies=[said_when_behind(queries)]
+    )
 
     async def answered(who: Visitor, work: Callable[[], Awaitable[Response]]) -> Response:
         """Return what the work gives, or a page that says why not."""
@@ -165,6 +168,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
     @pages.get("/{provider_id}/money.csv")
     async def money_csv(provider_id: Id, who: Own) -> Response:
         async def work() -> Response:
+            await ensure_whole(queries)
             _there((await queries.provider_titles([provider_id])).get(provider_id))
             invoices = await queries.invoices_of(provider_id)
             content = shown.money_csv(invoices, await queries.charged(provider_id))

@@ -12,6 +12,7 @@ from rulebook.wording import full_date
 from services.cabinet.access.gate import OPEN, NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Resource, Role
 from services.cabinet.pages import wording
+from services.cabinet.pages.freshness import ensure_whole
 from services.cabinet.pages.papers import certificate_paper, statement_paper
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import HEADERS, Id, Site
@@ -36,6 +37,7 @@ def router(
         guardian_id: str, child_id: str, why: str, who: Visitor
     ) -> tuple[Any, Any, str | None]:
         """Return a child of a guardian, its family and its name; None if it is not theirs."""
+        await ensure_whole(queries)
         family = await queries.family(guardian_id, child_id=child_id, messages_max=0)
         children: list[Mapping[str, Any]] = [] if family is None else family["children"]
         child = next((each for each in children if each["child_id"] == child_id), None)
@@ -82,6 +84,8 @@ def router(
         number = None if codes is None else codes.number_of(code)
         try:
             holds, day = (False, None) if number is None else await queries.in_force(number)
+            if number is not None and not holds:
+                await ensure_whole(queries)
         except StoreUnavailableError:
             return site.unavailable()
         return site.page(

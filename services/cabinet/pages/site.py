@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rulebook.wording import rubles
 from services.cabinet.access.gate import Visitor
 from services.cabinet.pages.family import BAR_GAP, BAR_WIDTH
+from services.cabinet.pages.freshness import is_said
 from services.cabinet.region import Region
 
 FOLDER = Path(__file__).parent.parent
@@ -84,6 +85,7 @@ class Site:
         self, name: str, status: int = 200, *, who: Visitor = STRANGER, **shown: Any
     ) -> Response:
         """Return a page, for who asks: it shows who that is, and its forms are theirs."""
+        shown = {"is_behind": is_said()} | shown
         content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
         return Response(content, status, media_type="text/html", headers=dict(HEADERS))
 
