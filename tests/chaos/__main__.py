@@ -20,7 +20,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--events", type=int, default=3_000)
-    parser.add_argument("--faults", type=int, default=24)
+    parser.add_argument("--faults", type=int, default=25)
     parser.add_argument("--minutes", type=float, default=10, help="nothing new begins after that")
     parser.add_argument("--together", type=int, default=4, help="faults at the same time, at most")
     parser.add_argument("--partitions", type=int, default=6)

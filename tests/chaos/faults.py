@@ -392,6 +392,7 @@ KINDS: dict[str, tuple[int, Any, Any]] = {
     "all Redis killed": (1, _all_redis, redis_killed),
     "all Redis wiped": (1, _all_redis, redis_wiped),
     "all Redis gone back": (1, _all_redis, redis_gone_back),
+    "all Redis paused": (1, _all_redis, redis_stopped),
     "broker killed": (2, _one_broker, broker_killed),
     "broker paused": (2, _one_broker, broker_stopped),
     "line to Kafka cut": (3, _lines_to_kafka, line_cut),
