@@ -60,7 +60,7 @@ class ApacheKafka(DockerContainer):
 
 
 class Redis(DockerContainer):
-    """One Redis with the settings that a ledger needs."""
+    """One Redis with the settings that a ledger needs (deploy/redis.conf)."""
 
     def __init__(self, image: str = REDIS_IMAGE) -> None:
         super().__init__(image)
@@ -69,7 +69,7 @@ class Redis(DockerContainer):
         self.with_bind_ports(6379, port)
         self.with_command(
             "redis-server --appendonly yes --appendfsync always"
-            " --no-appendfsync-on-rewrite no --maxmemory-policy noeviction"
+            " --no-appendfsync-on-rewrite no --save '' --maxmemory-policy noeviction"
         )
         self.waiting_for(
             LogMessageWaitStrategy("Ready to accept connections").with_startup_timeout(
