@@ -6,7 +6,7 @@ provider's municipality: what belongs together is joined here.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from services.cabinet.projections.models import (
@@ -31,6 +31,11 @@ PROVIDERS_LISTED_MAX = 60
 GROUP_MEMBERS_MAX = 2_000
 """So many enrollments of a group are looked at, those that are over included."""
 INVOICES_MAX = 1_000
+LESSONS_BACK = timedelta(weeks=4)
+"""So far back it is looked on which days a group met, …"""
+LESSONS_LOOKED_MEMBERS = 3
+"""… by the marks of so many of its children: a lesson has a mark for each child, there or not."""
+LESSONS_LOOKED_MAX = 100
 
 _IN_FORCE = frozenset({"ACTIVE", "ENDED"})
 
@@ -53,27 +58,17 @@ class ProviderQueries(Queries):
         titles = await self.provider_titles([provider_id])
         if not titles:
             return None
-        groups = []
-        for home, group_id, group in await self._groups_of_provider(provider_id):
-            members = await self._members(home, group_id)
-            groups.append(
-                {
-                    "home": home,
-                    "group_id": group_id,
-                    "title": group.title,
-                    "starts_on": group.starts_on.isoformat(),
-                    "ends_on": group.ends_on.isoformat(),
-                    "capacity": group.capacity,
-                    "taken": group.taken,
-                    "waiting": group.waiting,
-                    "active": sum(each["state"] == "ACTIVE" for each in members),
-                    "held": [each for each in members if each["state"] == "PLACE_HELD"],
-                }
+        today = await self._business_day()
+        groups = await asyncio.gather(
+            *(
+                self._with_those_who_wait(*place, today)
+                for place in await self._groups_of_provider(provider_id)
             )
+        )
         return {
             "provider_id": provider_id,
             "title": titles[provider_id],
-            "business_day": await self._business_day(),
+            "business_day": today,
             "groups": groups,
         }
 
@@ -175,6 +170,46 @@ class ProviderQueries(Queries):
             (each for members in found for each in members),
             key=lambda each: (each["child_id"], each["payer"], each["enrollment_id"]),
         )
+
+    async def _with_those_who_wait(
+        self, home: str, group_id: str, group: Group, today: str | None
+    ) -> Answer:
+        members = await self._members(home, group_id)
+        active = [each for each in members if each["state"] == "ACTIVE"]
+        return {
+            "home": home,
+            "group_id": group_id,
+            "title": group.title,
+            "starts_on": group.starts_on.isoformat(),
+            "ends_on": group.ends_on.isoformat(),
+            "capacity": group.capacity,
+            "taken": group.taken,
+            "waiting": group.waiting,
+            "active": len(active),
+            "lessons_on": await self._lessons_on(active, today),
+            "held": [each for each in members if each["state"] == "PLACE_HELD"],
+        }
+
+    async def _lessons_on(
+        self, active: Sequence[Mapping[str, Any]], today: str | None
+    ) -> list[str]:
+        """Return the days of the last weeks on which lessons of a group were marked."""
+        if today is None:
+            return []
+        since = (date.fromisoformat(today) - LESSONS_BACK).isoformat()
+        places = [(each["payer"], each["enrollment_id"]) for each in active]
+        found = await asyncio.gather(
+            *(
+                self._part_of(payer).first(
+                    MARKS,
+                    beginning(payer, id_, since)[0],
+                    beginning(payer, id_, today)[1],
+                    LESSONS_LOOKED_MAX,
+                )
+                for payer, id_ in places[:LESSONS_LOOKED_MEMBERS]
+            )
+        )
+        return sorted({entry.split("|")[2] for entries in found for entry in entries})
 
     async def _reserve(self, member: Mapping[str, Any]) -> Reserve | None:
         payer = str(member["payer"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import date
 from io import StringIO
@@ -17,6 +18,7 @@ from services.cabinet.pages.journal import (
     CHILDREN_SHOWN_MAX,
     expected_on,
     group_page,
+    meets,
     money_csv,
     not_invoiced,
 )
@@ -27,7 +29,7 @@ from streaming.errors import StoreUnavailableError
 from streaming.memory_store import MemoryStore
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
-from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of, purse
 from tests.cabinet.test_vault import PERSON, open_vault
 
 PROVIDER = f"/journal/{story.PROVIDER}"
@@ -117,6 +119,55 @@ async def test_a_provider_sees(client: httpx.AsyncClient, path: str, seen: str) 
 
     assert page.status_code == 200
     assert seen in page.text
+
+
+UNMARKED_TODAY = ("Сегодня занимаются", "ещё не отмечена")
+MARKED_TODAY = ("Сегодня занимаются", "отмечена")
+
+
+@pytest.mark.parametrize(
+    ("today", "marked_on", "told"),
+    [
+        pytest.param("2020-09-16", (), UNMARKED_TODAY, id="a day of the week as before"),
+        pytest.param("2020-09-16", ("2020-09-16",), MARKED_TODAY, id="marked today"),
+        pytest.param("2020-09-14", (), ("Занимаются в другие дни", ""), id="another day"),
+        pytest.param("2020-09-14", ("2020-09-14",), MARKED_TODAY, id="marked on another day"),
+        pytest.param("2020-10-07", (), UNMARKED_TODAY, id="the last week it is remembered"),
+        pytest.param("2020-10-14", (), ("Когда занимаются, пока не видно", ""), id="forgotten"),
+        pytest.param("2021-06-01", (), ("Не идут сейчас", ""), id="over"),
+    ],
+)
+async def test_the_groups_of_today_are_those_that_met_on_this_day_of_the_week(
+    journals: Journals, today: str, marked_on: tuple[str, ...], told: tuple[str, str]
+) -> None:
+    for day in marked_on:
+        await story.charge(journals, day, 25_137, purse(195_604, 728_973, 75_423), 3)
+    journals.day = today
+    await story.register_child(journals, "child-00901", "2012-01-01", ["guardian-00900"])
+    await journals.follow()
+    async with client_of(app_of(journals)) as client:
+        page = (await client.get(PROVIDER)).text
+
+    before, found, after = page.partition("Робототехника: первые шаги")
+    heading = re.findall(r"<(?:h2|summary)[^>]*>([^<]+)", before)[-1].strip()
+    state = re.findall(r"<span>(ещё не отмечена|отмечена)? ?·? ?", after)[0]
+    assert found
+    assert (heading, state) == told
+
+
+@pytest.mark.parametrize(
+    ("lessons_on", "today", "expected"),
+    [
+        ((), "2020-09-14", None),
+        (("2020-09-07",), "2020-09-14", True),
+        (("2020-09-08", "2020-09-11"), "2020-09-14", False),
+        (("2020-09-08", "2020-09-14"), "2020-09-14", True),
+    ],
+)
+def test_a_group_meets_by_its_habit(
+    lessons_on: tuple[str, ...], today: str, expected: bool | None
+) -> None:
+    assert meets(lessons_on, today) is expected
 
 
 async def test_names_stand_in_the_journal_and_the_family_sees_who_looked(

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -20,9 +20,9 @@ from services.cabinet.queries import Answer
 CHILDREN_SHOWN_MAX = 60
 """So many children stand on one page of a group: it must stay light on a phone."""
 LINES_SHOWN_MAX = 200
+"""So many lines of invoices stand on a page; all of them are in the file."""
 PAYMENTS_ASKED = 5
 """So many of a payer's latest payments say when the next one is to be expected."""
-"""So many lines of invoices stand on a page; all of them are in the file."""
 FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
 REVISION_MAX = 1_000_000
 
@@ -65,8 +65,11 @@ def journal_page(
         "provider_id": journal["provider_id"],
         "title": journal["title"],
         "today": _date(today),
-        "groups": [_group(each) for each in running],
-        "others": [_group(each) for each in journal["groups"] if each not in running],
+        **{
+            name: [_group(each, day) for each in running if meets(each["lessons_on"], day) is habit]
+            for name, habit in (("meeting", True), ("resting", False), ("beginning", None))
+        },
+        "others": [_group(each, day) for each in journal["groups"] if each not in running],
         "applications": sorted(
             (
                 _application(each, group, names, today)
@@ -81,7 +84,16 @@ def journal_page(
     }
 
 
-def _group(group: Mapping[str, Any]) -> dict[str, Any]:
+def meets(lessons_on: Collection[str], today: str) -> bool | None:
+    """Return whether a group meets today, by the days on which it met; None if it never did.
+
+    No event carries a timetable: a group that met on this day of the week meets on it again.
+    """
+    weekdays = {date.fromisoformat(day).weekday() for day in lessons_on}
+    return date.fromisoformat(today).weekday() in weekdays if weekdays else None
+
+
+def _group(group: Mapping[str, Any], today: str) -> dict[str, Any]:
     waiting = counted(group["waiting"], "ждёт", "ждут", "ждут") if group["waiting"] else ""
     return {
         "home": group["home"],
@@ -90,6 +102,7 @@ def _group(group: Mapping[str, Any]) -> dict[str, Any]:
         "children": counted(group["active"], "ребёнок", "ребёнка", "детей"),
         "places": f"занято {group['taken']} из {group['capacity']}",
         "waiting": waiting,
+        "is_marked": today in group["lessons_on"],
     }
 
 
