@@ -144,6 +144,16 @@ async def console(size: tuple[int, int], *, dark: bool) -> AsyncIterator[Browser
         assert complaints == []
 
 
+async def complaints_about(page: Page, name: str, width: int) -> list[str]:
+    """Open all that is folded on a page; return what is not accessible or does not fit."""
+    for summary in await page.locator("summary").all():
+        await summary.click()
+    found = await Axe().run(page)
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    told = [f"{name}: {found.generate_report()}"] if found.violations_count else []
+    return told + ([f"{name}: {wide} pixels wide"] if wide != width else [])
+
+
 @pytest.mark.parametrize(("size", "dark"), [(PHONE, False), (PHONE, True), (DESK, False)])
 async def test_pages_are_accessible_fit_and_are_light(size: tuple[int, int], dark: bool) -> None:
     async with console(size, dark=dark) as context:
@@ -160,21 +170,19 @@ async def test_pages_are_accessible_fit_and_are_light(size: tuple[int, int], dar
             f"{base}/invoices",
             f"{base}/rules",
             proposal,
+            f"{base}/disputes",
             "/operations",
         ):
             answer = await page.goto(path)
             assert answer is not None
-            for summary in await page.locator("summary").all():
-                await summary.click()
-            found = await Axe().run(page)
-            wide = await page.evaluate("document.documentElement.scrollWidth")
-
-            if found.violations_count:
-                wrong.append(f"{path}: {found.generate_report()}")
-            if wide != size[0]:
-                wrong.append(f"{path}: {wide} pixels wide")
+            wrong += await complaints_about(page, path, size[0])
             if len(await answer.body()) > PAGE_BYTES_MAX:
                 wrong.append(f"{path}: too heavy")
+        await page.goto(f"{base}/invoices")
+        lines = await (await context.request.get(f"{base}/invoices.csv")).text()
+        await page.get_by_label("Или вставьте строки").fill(lines)
+        await button(page, "Сравнить со счетами")
+        wrong += await complaints_about(page, "a settlement that is looked at", size[0])
         assert wrong == []
 
 
