@@ -82,7 +82,7 @@ from services.billing.domain.rules import Publication, Versions, publication_id
 from streaming.service import Service
 from streaming.view import State
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 DAY = timedelta(days=1)
 
 END = "end"

@@ -13,7 +13,7 @@ from tests.support.chess import (
     terminated,
 )
 from tests.support.outcome import AUTUMN, segments
-from tests.support.rough_play import RoughPlay
+from tests.support.rough_play import WIDE_JUMPS, RoughPlay
 from tests.support.second_opinion import (
     audited,
     differences,
@@ -107,6 +107,15 @@ async def test_they_agree_on_an_autumn(seed: int) -> None:
         ),
         pytest.param(
             (
+                *(*beginning(), day("2020-09-01"), mark(1, "2020-09-01")),
+                *(day("2020-10-01"), mark(2, "2020-10-01")),
+                *(day("2020-10-05"), mark(3, "2020-11-02")),
+                *(day("2020-11-02"), day("2020-11-10")),
+            ),
+            id="the day of invoices is skipped, and later months have moved",
+        ),
+        pytest.param(
+            (
                 *(PERIOD, day("2020-12-31"), *grown_up("2002-12-31")),
                 *(day("2021-01-01"), requested(2)),
             ),
@@ -121,6 +130,11 @@ async def test_they_agree_on_a_small_story(words: tuple[Words, ...]) -> None:
 @pytest.mark.parametrize("seed", range(1, 7))
 async def test_they_agree_on_rough_play(seed: int) -> None:
     await agreed([*RoughPlay(seed).lines(400)], seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_they_agree_where_months_are_skipped(seed: int) -> None:
+    await agreed([*RoughPlay(seed, WIDE_JUMPS).lines(300)], seed)
 
 
 async def test_a_difference_is_named() -> None:

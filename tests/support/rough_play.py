@@ -8,7 +8,7 @@ outcome exists.
 import datetime as dt
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 START = dt.date(2020, 8, 31)
@@ -31,6 +31,9 @@ MARKS: tuple[str, ...] = ("present",) * 8 + (
     "made-up",
 )
 JUMPS = (1,) * 24 + (2, 2, 2, 3, 3, 5, 11, 17)
+"""By how many days a day follows the one before."""
+WIDE_JUMPS = (1,) * 20 + (3, 7, 17, 31, 45, 62)
+"""A calendar that stands still for months, now and then."""
 CHARGE_ABSENCE = [
     {"id": "missed", "when": {"mark": ["ill", "excused", "cancelled"]}, "then": {"charge": False}},
     {"id": "absent", "when": {"mark": "absent"}, "then": {"charge": True}},
@@ -109,8 +112,9 @@ OVERLAYS: tuple[tuple[str, list[dict[str, Any]]], ...] = (
 class RoughPlay:
     """Says random words by its seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, jumps: Sequence[int] = JUMPS) -> None:
         self._random = random.Random(seed)
+        self._jumps = jumps
         # Of two seeds one is kind to applications: more agreements, so more that moves money.
         self._is_kind = seed % 2 == 1
         self._day = START
@@ -303,7 +307,7 @@ class RoughPlay:
     # Random words.
 
     def _open_day(self) -> tuple[str, str | None, str, dict[str, Any]]:
-        self._day += dt.timedelta(self._random.choice(JUMPS))
+        self._day += dt.timedelta(self._random.choice(self._jumps))
         return "calendar.day-opened", None, str(self._day), {"date": str(self._day)}
 
     def _apply(self) -> tuple[str, str | None, str, dict[str, Any]]:
