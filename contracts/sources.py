@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,9 @@ def _read(content: Any) -> Sources:
             raise SourcesError(
                 f"{source.name}: {foreign[0]} is not among `payers`. Add it or remove it here."
             )
-    return Sources(by_name=sources, payers=payers)
+    # For all is for all of these.
+    scoped = {name: replace(each, payers=each.payers or payers) for name, each in sources.items()}
+    return Sources(by_name=scoped, payers=payers)
 
 
 def _source(name: Any, entry: Any) -> Source:

@@ -32,7 +32,10 @@ class Line:
 
 
 def read_lines(lines: Iterable[str], topics: Iterable[str]) -> list[Line]:
-    """Return all lines of a file. Raises BrokenInputError naming the first that is wrong."""
+    """Return all lines of a file; `topics` are those that sources write.
+
+    Raises BrokenInputError naming the first that is wrong.
+    """
     known = set(topics)
     return [_line(number, line.strip(), known) for number, line in enumerate(lines, start=1)]
 

@@ -124,12 +124,13 @@ def decision_of(
 
     `unreadable`: by topic, who answers for what cannot be read there. `decides`: by type.
     """
-    event = _loosely(record.value)
-    type_ = event.get("type")
+    event = event_in(record.value)
+    id_, type_ = text_of(event, "id"), text_of(event, "type")
     facts = told.followed(place_of(record))
     decider = decides.get(str(type_), unreadable[record.topic])
     if type_ == "payers.rules-published.v1":
-        table = str(event.get("data", {}).get("table", "")).partition(".")[0]
+        data = event.get("data")
+        table = str(data.get("table", "") if isinstance(data, dict) else "").partition(".")[0]
         decider = table if any(service_of(fact) == table for fact in facts) else "enrollment"
     decision: str | None = None
     reason: str | None = None
@@ -143,7 +144,7 @@ def decision_of(
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "id": event.get("id"),
+        "id": id_,
         "type": type_,
         "decision": decision,
         "reason": reason,
@@ -165,15 +166,16 @@ def _decision(fact: Mapping[str, Any]) -> tuple[str, str | None] | None:
     return kind.removeprefix("input-"), data.get("reason") or data.get("waits_for")
 
 
-def _loosely(value: bytes | None) -> dict[str, Any]:
+def event_in(value: bytes | None) -> dict[str, Any]:
+    """Return the JSON object in a record, whoever wrote it; an empty one if there is none."""
     try:
         event = json.loads(value or b"{}")
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(event, dict):
-        return {}
-    return {name: event[name] for name in ("id", "type", "data") if _plain(event.get(name))}
+    return event if isinstance(event, dict) else {}
 
 
-def _plain(value: object) -> bool:
-    return isinstance(value, str | dict)
+def text_of(event: Mapping[str, Any], name: str) -> str | None:
+    """Return an attribute of an event of anybody, None if it is no text."""
+    found = event.get(name)
+    return found if isinstance(found, str) else None

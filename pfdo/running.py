@@ -228,10 +228,11 @@ async def _play(
 
 def _read(file: Path, installation: Any) -> list[Any]:
     from pfdo.playing import BrokenInputError, read_lines
+    from pfdo.records import input_topics
 
     try:
         with sys.stdin if str(file) == "-" else file.open(encoding="utf-8") as lines:
-            return read_lines(lines, installation.topics)
+            return read_lines(lines, input_topics(installation))
     except OSError as error:
         options.stop(f"{file} cannot be read ({error.strerror}).", options.WRONG)
     except UnicodeDecodeError:

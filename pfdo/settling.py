@@ -91,7 +91,7 @@ async def left_to_do(installation: Installation, readers: Iterable[Reader]) -> l
             positions = unpack_positions(standing.fields.get("positions"))
             found = {
                 "rounds to publish": standing.outbox,
-                "work that is due, or rest after it": int(standing.fields.get("idle") != b"1"),
+                "work that is due, or rest after it": int(_may_have_work(standing)),
             }
             for topic in reader.topics:
                 position = positions[topic].next if topic in positions else 0
@@ -99,6 +99,11 @@ async def left_to_do(installation: Installation, readers: Iterable[Reader]) -> l
                 found[f"{topic} read up to {position} of {end}"] = max(0, end - position)
             left += [Left(reader.name, partition, w, n) for w, n in found.items() if n]
     return left
+
+
+def _may_have_work(standing: Standing) -> bool:
+    # Where nothing was ever kept there is nothing but what is unread.
+    return bool(standing.fields) and standing.fields.get("idle") != b"1"
 
 
 async def _standings(installation: Installation, reader: Reader) -> list[Standing]:

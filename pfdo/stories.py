@@ -1,11 +1,10 @@
 """What followed from what, and what waits: told from the journals."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from contracts.topics import COMMANDS
-from pfdo.records import Place, Story, place_of, service_of, story
+from pfdo.records import Place, Story, event_in, place_of, service_of, story, text_of
 from streaming.installation import Installation
 
 FOLLOWED_MAX = 500
@@ -14,7 +13,7 @@ FOLLOWED_MAX = 500
 async def story_of(installation: Installation, event_id: str) -> dict[str, Any] | None:
     """Return cause, rule and everything that followed, across services; None for no such event."""
     told = await story(installation, [COMMANDS.name])
-    inputs = {_id(record.value): record for record in reversed(told.inputs)}
+    inputs = {text_of(event_in(one.value), "id"): one for one in reversed(told.inputs)}
     fact = next((fact for fact in told.facts if fact["id"] == event_id), None)
     if fact is not None:
         place = told.at[event_id]
@@ -24,8 +23,7 @@ async def story_of(installation: Installation, event_id: str) -> dict[str, Any] 
     record = inputs.get(event_id)
     if record is None:
         return None
-    event = json.loads(record.value or b"{}")
-    return _told(event, None, None, _followed(told, place_of(record)))
+    return _told(event_in(record.value), None, None, _followed(told, place_of(record)))
 
 
 def _told(
@@ -41,8 +39,7 @@ def _cause(fact: Mapping[str, Any], told: Story) -> Mapping[str, Any] | None:
     wanted = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
     for record in told.inputs:
         if place_of(record) == wanted:
-            event: Mapping[str, Any] = json.loads(record.value or b"{}")
-            return event
+            return event_in(record.value) or None
     for id_, place in told.at.items():
         if place == wanted:
             return next(other for other in told.facts if other["id"] == id_)
@@ -70,14 +67,6 @@ def _followed(told: Story, place: Place) -> list[dict[str, Any]]:
             )
         waiting.extend((told.at[fact["id"]], depth + 1) for fact in reversed(followed))
     return found
-
-
-def _id(value: bytes | None) -> str | None:
-    try:
-        event = json.loads(value or b"{}")
-    except (ValueError, RecursionError):
-        return None
-    return event.get("id") if isinstance(event, dict) else None
 
 
 async def waiting(installation: Installation) -> list[dict[str, Any]]:

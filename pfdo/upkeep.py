@@ -85,7 +85,7 @@ def rules_show(
 def rules_explain(
     context: typer.Context,
     table: TableArgument,
-    case: Annotated[list[str], typer.Argument(help="input=value …")],
+    case: Annotated[list[str] | None, typer.Argument(help="input=value …")] = None,
     payer: PayerOption = None,
     day: DayOption = None,
     data: DataOption = None,
@@ -99,7 +99,7 @@ def rules_explain(
     found = _table(table)
     overlays = _overlays(context, payer, table, data, bus)
     try:
-        told = explain(found, _day(day), inputs_from_text(found, case), overlays)
+        told = explain(found, _day(day), inputs_from_text(found, case or ()), overlays)
     except NotInForceError as error:
         options.stop(str(error), options.NO)
     except RulebookError as error:

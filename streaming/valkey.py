@@ -109,7 +109,13 @@ class EmbeddedValkey:
 
     def _start(self, leaving: threading.Event) -> None:
         assert self._users is None, "it was started before"
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(
+                f"{self.directory} cannot be made ({error.strerror}): choose another folder for "
+                "PFDO_DATA."
+            ) from error
         with self._turn, self._start_lock(START_SECONDS_MAX, leaving):
             self._users = _open(self.directory / "users.lock")
             try:

@@ -1,7 +1,9 @@
 """What certificates does about each event it listens to. No decisions are made here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from contracts.billing import NominalApplied
 from contracts.enrollment import ChildEnrolled, EnrollmentCancelled, EnrollmentEnded
@@ -23,7 +25,7 @@ from contracts.vocabulary import (
 )
 from rulebook.errors import RulesInvalidError
 from rulebook.loading import Rulebook
-from rulebook.overlay import PayerRules, publish
+from rulebook.overlay import PUBLISHED_BYTES_MAX, PayerRules, publish
 from services.certificates import state, wire
 from services.certificates.domain import decisions, rules
 from services.certificates.domain.category import Category
@@ -181,16 +183,20 @@ def certificate_freeze_set(event: CertificateFreezeSet, view: View) -> Outcome:
 
 @certificates.decides(RulesPublished, when=lambda event: event.table in rules.OWN_TABLES)
 def rules_published(event: RulesPublished, view: View) -> Outcome:
-    """Take a payer's rows of our tables if they are whole; note billing's days, as billing does."""
+    """Take a payer's rows of our tables if they are whole; note billing's days.
+
+    Whether those are whole is billing's to say: they do not hold here unless they are.
+    """
     del view
+    data = event.to_data()
+    if event.table == rules.DAYS:
+        return () if len(orjson.dumps(data)) <= PUBLISHED_BYTES_MAX else None
     if event.table not in TABLES:
         return None
     try:
-        publish(TABLES[event.table], event.to_data())
+        publish(TABLES[event.table], data)
     except RulesInvalidError as error:
-        if event.table in rules.OWN_TABLES:
-            return Refuse(InputRefusal.RULES_INVALID, error.russian)
-        return None
+        return Refuse(InputRefusal.RULES_INVALID, error.russian)
     return ()
 
 
@@ -260,7 +266,18 @@ def _case(view: View, child_id: ChildId, child: Child, period_id: PeriodId, peri
 
 
 def _rules(view: View, table: str) -> PayerRules:
-    return PayerRules(TABLES, state.overlays(view, table, view.day))
+    return PayerRules(TABLES, state.overlays(view, table, view.day, is_whole))
+
+
+def is_whole(table: str, data: Mapping[str, object]) -> bool:
+    """Return whether what a payer published for a table holds."""
+    if table in rules.OWN_TABLES:
+        return True  # It was asked when it came.
+    try:
+        publish(TABLES[table], data)
+    except RulesInvalidError:
+        return False
+    return True
 
 
 def _wait(view: View, key: str, unless: InputRefusal) -> Outcome:

@@ -7,7 +7,7 @@ first, and two of those whom a raise would touch (holders, not closed, not corre
 `number/<period>/<category>` and `nominal/<period>/<category>`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -165,13 +165,15 @@ def waiting(view: View, id_: str, waiting_max: int) -> list[Waiting]:
     return found
 
 
-def overlays(view: View, table: str, day: date) -> Overlays:
+def overlays(
+    view: View, table: str, day: date, is_whole: Callable[[str, Mapping[str, object]], bool]
+) -> Overlays:
     """Return what the payer published for a table and what holds on the day, if anything does."""
-    member = view.first(f"rules/{table}", _backwards(day))
-    if member is None:
-        return NO_OVERLAYS
-    publication = view.get(Publication, f"{table}/{member}")
-    return Overlays.from_data((publication.data,))
+    for member in _pages(view, f"rules/{table}", _backwards(day)):
+        publication = view.get(Publication, f"{table}/{member}")
+        if is_whole(table, publication.data):
+            return Overlays.from_data((publication.data,))
+    return NO_OVERLAYS
 
 
 def _pages(view: View, index: str, start: str) -> Iterator[str]:

@@ -444,7 +444,10 @@ BATCHES = [
     pytest.param(b"[{}", 400, "not_json", id="no end"),
     pytest.param(b"[] x", 400, "not_json", id="more behind"),
     pytest.param(b"\xff", 400, "not_utf8", id="not UTF-8"),
-    pytest.param(b"[" * 100_000, 400, "not_json", id="a pit"),
+    pytest.param(b"[" * 100_000, 400, "too_deep", id="a pit"),
+    pytest.param(b"[" + DEEP + b"]", 400, "too_deep", id="an event that is too deep"),
+    pytest.param(b'[{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}]", 400, "too_deep", id="a shaft"),
+    pytest.param(b'[{"a":' + b"9" * 5_000 + b"}]", 400, "bad_number", id="digits without end"),
     pytest.param(b" [ ] ", 400, "empty", id="no events"),
     pytest.param(
         b"[" + b",".join([b"{}"] * (BATCH_EVENTS_MAX + 1)) + b"]", 413, "too_large", id="too many"
@@ -471,6 +474,16 @@ async def test_the_event_of_a_batch_that_is_wrong_is_named(client: httpx.AsyncCl
     )
 
     assert answer.json()["index"] == 1
+
+
+async def test_an_event_too_deep_to_be_cut_out_of_a_batch_is_named(
+    client: httpx.AsyncClient,
+) -> None:
+    shaft = b'{"a":' + b"[" * 3_000 + b"]" * 3_000 + b"}"
+
+    answer = await post(client, b"[" + body(CHILD) + b"," + shaft + b"]", BATCH_CONTENT_TYPE)
+
+    assert (answer.json()["reason"], answer.json()["index"]) == ("too_deep", 1)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])

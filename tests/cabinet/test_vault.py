@@ -34,6 +34,7 @@ from tests.cabinet import story
 from tests.cabinet.clients import client_of
 from tests.cabinet.journals import Journals
 from tests.cabinet.running import running_system
+from tests.pfdo.test_tracing import Collector, collecting, tracing
 from tests.support.world import day, event
 
 CHILD = "child-00027"
@@ -575,11 +576,21 @@ CANARIES: dict[str, str | list[str]] = {
 }
 
 
+TRACED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
 @pytest.fixture
 def logs_as_before() -> Iterator[None]:
     """Logs as they were before, afterwards."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Who is sent spans."""
+    with collecting() as opened:
+        yield opened
 
 
 def forms_of(text: str) -> set[bytes]:
@@ -592,12 +603,14 @@ def forms_of(text: str) -> set[bytes]:
 
 @pytest.mark.usefixtures("logs_as_before")
 async def test_not_one_byte_of_personal_data_lies_anywhere_else(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], collector: Collector
 ) -> None:
     configure_logs(0)
     title = "Кружок Контрольнослововедения"
     async with running_system(tmp_path / "data", vault_token=TOKEN) as running:
         await running.send([day("2020-08-31")])
+        traces = tracing(running.installation, collector)
+        await traces.look()
         child = {
             "child_id": CHILD,
             "birth_date": "2010-04-17",
@@ -609,7 +622,9 @@ async def test_not_one_byte_of_personal_data_lies_anywhere_else(
         await running.send(
             [
                 event("navigator.child-registered", "25701000", CHILD, child),
-                event("navigator.group-published", "25701000", "grp-000", group),
+                event(
+                    "navigator.group-published", "25701000", "grp-000", group, traceparent=TRACED
+                ),
             ]
         )
         for person_id in (CHILD, story.GUARDIAN):
@@ -629,14 +644,17 @@ async def test_not_one_byte_of_personal_data_lies_anywhere_else(
         await running.settle()
         metrics = (await running.client.get("/metrics")).content
         export = (await running.client.get("/api/v1/export")).content
+        await traces.look()
         kept = bytes_in(tmp_path / "data")
     captured = capfd.readouterr()
     logs = (captured.out + captured.err).encode()
-    everything = b"\n".join((kept, logs, metrics, export, bytes_in(tmp_path / "data")))
+    told = (logs, metrics, export, *collector.bodies)
+    everything = b"\n".join((kept, *told, bytes_in(tmp_path / "data")))
 
     assert title.encode() in everything, "the search must find what is there"
     assert b"pfdo_decisions" in metrics
     assert b"took over" in logs
+    assert b"group-changed" in b"".join(collector.bodies)
     for canary in (*CANARIES.values(), browser(4_711).endpoint):
         for text in [canary] if isinstance(canary, str) else canary:
             for form in forms_of(text):

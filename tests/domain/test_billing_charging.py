@@ -298,7 +298,7 @@ def test_a_parent_reads_what_was_charged_why_and_what_is_left() -> None:
     assert {key: fact.why[key] for key in ("table", "row", "from")} == {
         "table": "billing.charging",
         "row": "attended",
-        "from": "2020-08-14",
+        "from": "2020-09-01",
     }
 
 

@@ -100,7 +100,7 @@ async def test_a_charge_by_an_overlay_names_it() -> None:
         for fact, data in world.facts("billing")
         if fact == "lesson-charged"
     }
-    assert (whys["les-2"]["from"], whys["les-2"]["row"]) == ("2020-08-14", "attended")
+    assert (whys["les-2"]["from"], whys["les-2"]["row"]) == ("2020-09-01", "attended")
     assert (whys["les-5"]["from"], whys["les-5"]["row"]) == ("2020-09-14", "absent")
     assert whys["les-5"]["basis"] == "Постановление"
     assert "пропуск без причины оплачивается" in whys["les-5"]["text"]
@@ -147,7 +147,7 @@ async def test_a_replay_gives_the_same_books() -> None:
             "billing.charging",
             CHARGES_ABSENCE,
             "2020-08-13",
-            "Таблица billing.charging: до 2020-08-14 основных правил нет;"
+            "Таблица billing.charging: до 2020-09-01 основных правил нет;"
             " укажите более позднюю дату начала.",
             id="before there were rules",
         ),

@@ -276,6 +276,11 @@ def test_what_cannot_be_done_says_why_and_what_next(
             "is no source of this installation",
             id="no source",
         ),
+        pytest.param(
+            b'{"specversion":"1.0","id":"x","source":"/billing","type":"a.b.v1","partitionkey":"1"}',
+            "is no source of this installation",
+            id="the journal of a service",
+        ),
     ],
 )
 def test_nothing_is_published_if_a_line_is_no_event(
@@ -298,6 +303,21 @@ def test_settle_says_no_when_nobody_decides(fresh: Installation) -> None:
     answer = json.loads(done.stdout)
     assert answer["settled"] is False
     assert answer["lag"]["enrollment"] > 0
+
+
+def test_where_nothing_was_ever_said_nothing_is_left_to_do(fresh: Installation) -> None:
+    assert fresh.json("settle", "--timeout", "2") == {
+        "settled": True,
+        "lag": {"enrollment": 0, "certificates": 0, "billing": 0, "notifications": 0},
+    }
+
+
+def test_a_folder_that_cannot_be_made_is_told() -> None:
+    done = Installation(Path("/dev/null/data")).pfdo("settle")
+
+    assert done.returncode == 2
+    assert "choose another folder" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
 
 
 def test_an_unknown_setting_stops_the_start(fresh: Installation) -> None:
@@ -367,6 +387,8 @@ def test_rules_contracts_and_topics_are_looked_after(fresh: Installation) -> Non
     day = ("--day", "2020-09-03")
     shown = without_installation("rules", "explain", "billing.charging", "mark=ill", *day)
     assert json.loads(shown.stdout)["hits"][0]["then"] == {"charge": False}
+    without_inputs = without_installation("rules", "explain", "billing.days", *day)
+    assert json.loads(without_inputs.stdout)["hits"][0]["then"]["invoice_day"] == 6
     assert fresh.json("topics", "create") == {"created": [], "corrected": []}
 
 

@@ -37,7 +37,7 @@ def test_why_names_table_version_row_and_paper() -> None:
 
     assert why(decision) == {
         "table": "billing.charging",
-        "from": "2020-08-14",
+        "from": "2020-09-01",
         "row": "attended",
         "basis": "Announcement of the system",
         "text": "Ребёнок был на занятии.",

@@ -478,7 +478,7 @@ _PAID: dict[str, Any] = {
     "provider_id": ProviderId(PROVIDER),
     "amount_kopecks": Kopecks(1),
     "purse": purse(),
-    "why": {"table": "billing.charging", "from": "2020-08-14", "row": "attended", **WHY},
+    "why": {"table": "billing.charging", "from": "2020-09-01", "row": "attended", **WHY},
 }
 _LESSON: dict[str, Any] = {
     "lesson_id": LessonId("les-001"),

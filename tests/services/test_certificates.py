@@ -1266,7 +1266,7 @@ async def test_rules_may_name_a_category_of_the_payers_own(open_town: Town) -> N
         pytest.param(
             rows("certificates.luck", "2020-09-10", *SIX), None, id="enrollment decides it"
         ),
-        pytest.param(rows("billing.days", "2020-09-10", *SIX), None, id="billing refuses it"),
+        pytest.param(rows("billing.days", "2020-09-10", *SIX), "noted", id="billing refuses it"),
     ],
 )
 async def test_who_decides_about_rules(
@@ -1294,6 +1294,27 @@ async def test_the_grace_is_that_of_billing(open_town: Town) -> None:
         too_late,
     )
 
+    assert open_town.decided(on_the_last_day) == ["noted"]
+    assert open_town.decided(too_late) == ["refused:period_closed"]
+
+
+async def test_what_billing_refused_does_not_hold_and_its_words_are_taken(open_town: Town) -> None:
+    longer = {
+        "id": "days",
+        "when": {},
+        "then": {"parking_days": 30, "grace_days": 40, "invoice_day": 6},
+        "says": "Сроки",
+    }
+    first = rows("billing.days", "2020-09-01", *SIX)
+    corrected = rows("billing.days", "2020-09-01", longer) | {"id": "rules-corrected"}
+    on_the_last_day, too_late = category(revision=1), category(revision=2)
+
+    await open_town.hears(
+        *(first, corrected, day("2021-01-10"), on_the_last_day, day("2021-01-11"), too_late)
+    )
+
+    # In billing it is a conflict with what was refused; here it is another word of what is known.
+    assert open_town.decided(corrected) == []
     assert open_town.decided(on_the_last_day) == ["noted"]
     assert open_town.decided(too_late) == ["refused:period_closed"]
 

@@ -9,12 +9,13 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from contracts.envelope import CONTENT_TYPE, RECORD_BYTES_MAX, Envelope
+from contracts.envelope import CONTENT_TYPE, NESTING_MAX, RECORD_BYTES_MAX, Envelope
 from contracts.registry import EVENTS, INPUT_EVENTS
 from contracts.sources import Source, Sources
 from contracts.topics import source_topic
@@ -52,7 +53,8 @@ _NOT_READABLE = frozenset(
 )
 _HEADERS = (("content-type", CONTENT_TYPE.encode()),)
 _SPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_int=str)
+"""Finds where an element ends; what it holds is read later, and may be no number of ours."""
 
 
 class Intake:
@@ -176,7 +178,7 @@ def _elements(body: bytes) -> list[bytes]:
         raise ProblemError(400, "The batch is not UTF-8.", reason=Reason.NOT_UTF8) from error
     try:
         found = list(_cut(text))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise ProblemError(400, "The batch is no JSON array.", reason=Reason.NOT_JSON) from error
     if not found:
         raise ProblemError(400, "The batch is empty.", reason=Reason.EMPTY)
@@ -191,8 +193,14 @@ def _cut(text: str) -> Iterator[bytes]:
     if text[at : at + 1] != "[":
         raise json.JSONDecodeError("no array", text, at)
     at = _over_space(text, at + 1)
-    while text[at : at + 1] != "]":
-        _, end = _DECODER.raw_decode(text, at)
+    for index in count():
+        if text[at : at + 1] == "]":
+            break
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except RecursionError as error:
+            detail = f"nested deeper than {NESTING_MAX}"
+            raise ProblemError(400, detail, reason=Reason.TOO_DEEP, index=index) from error
         yield text[at:end].encode()
         at = _over_space(text, end)
         if text[at : at + 1] == ",":

@@ -19,7 +19,7 @@ OWN_TABLES = (AGE, CATEGORY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """Rows of a table that a payer published, as they came, after they were found valid."""
+    """Rows of a table that a payer published, as they came; our own were found valid."""
 
     data: Mapping[str, object]
 

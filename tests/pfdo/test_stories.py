@@ -1,0 +1,72 @@
+"""What is told of records of anybody: whatever stands on a topic, all else is told as before."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pfdo.records import decided, story
+from pfdo.stories import story_of
+from streaming.bus import Outgoing
+from tests.hostile.catalogue import CATALOGUE
+from tests.hostile.test_catalogue import begun
+from tests.pfdo.worlds import installation_of
+from tests.support.world import World
+
+
+async def published_raw(world: World, topic: str, value: bytes) -> None:
+    """Let somebody write bytes to a topic, and everybody decide about them."""
+    await world.bus.publish([Outgoing(topic, 0, None, value)])
+    await world.settle()
+
+
+RULES = "payers.rules-published.v1"
+
+
+@pytest.mark.parametrize(
+    ("value", "id_", "type_"),
+    [
+        pytest.param({"id": "h1", "type": RULES, "data": "x"}, "h1", RULES, id="data is a text"),
+        pytest.param({"id": "h1", "type": RULES, "data": []}, "h1", RULES, id="data is a list"),
+        pytest.param({"id": "h1", "type": RULES}, "h1", RULES, id="no data"),
+        pytest.param({"id": {"a": 1}, "type": "x"}, None, "x", id="the id is an object"),
+        pytest.param({"id": [], "type": 7}, None, None, id="the id is a list, the type a number"),
+        pytest.param([1], None, None, id="no object"),
+    ],
+)
+async def test_a_record_that_is_no_event_is_listed_and_hinders_nobody(
+    value: Any, id_: str | None, type_: str | None
+) -> None:
+    world = await begun()
+    installation = installation_of(world)
+    before = decided(await story(installation), installation)
+
+    await published_raw(world, "payers.events.v1", json.dumps(value).encode())
+
+    listed = decided(await story(installation), installation)
+    (added,) = [each for each in listed if each not in before]
+    assert len(listed) == len(before) + 1
+    assert (added["id"], added["type"], added["decision"]) == (id_, type_, "dead-lettered")
+    told = await story_of(installation, before[-1]["id"])
+    assert told is not None
+    assert told["event"]["type"] == before[-1]["type"]
+
+
+async def test_whatever_is_in_the_catalogue_can_be_listed_and_told() -> None:
+    world = await begun()
+    installation = installation_of(world)
+    await world.bus.publish(
+        [Outgoing(one.topic, 0, one.key, one.value, one.headers) for one in CATALOGUE]
+    )
+    await world.settle()
+    told = await story(installation)
+
+    listed = decided(told, installation)
+    letters = [fact for fact in told.facts if fact["type"].endswith(".input-dead-lettered.v1")]
+    stories = [await story_of(installation, letter["id"]) for letter in letters]
+
+    assert len(listed) == len(told.inputs)
+    assert len(letters) > 50
+    assert all(each is not None and each["event"]["id"] for each in stories)
+    assert any(each is not None and each["cause"] is None for each in stories), "some are no JSON"
+    assert any(each is not None and each["cause"] for each in stories), "and some are"
