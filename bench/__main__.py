@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -25,6 +25,8 @@ from bench import (
     steady,
     ways,
 )
+
+Amount = TypeVar("Amount")
 
 RESULTS = Path("bench/results")
 WIDTH_MIN = 120
@@ -77,9 +79,7 @@ def enrollment_night(arguments: list[str]) -> int:
 def end_of_month(arguments: list[str]) -> int:
     """Let a month end; 1 if a promise was broken."""
     console, quick = wide(), is_quick(arguments)
-    amount = month_end.QUICK if quick else month_end.FULL
-    if "hour" in arguments:
-        amount = month_end.HOUR
+    amount = chosen(arguments, month_end.FULL, hour=month_end.HOUR, quick=month_end.QUICK)
     result = month_end.measured(amount, console)
     return reported("month_end", result, month_end.shown, quick=quick, console=console)
 
@@ -87,9 +87,9 @@ def end_of_month(arguments: list[str]) -> int:
 def steadily(arguments: list[str]) -> int:
     """Send a thousand marks a second for minutes; 1 if too many debits were slow."""
     console, quick = wide(), is_quick(arguments)
-    seconds = steady.QUICK_SECONDS if quick else steady.SECONDS
-    if "hour" in arguments:
-        seconds = steady.HOUR_SECONDS
+    seconds = chosen(
+        arguments, steady.SECONDS, hour=steady.HOUR_SECONDS, quick=steady.QUICK_SECONDS
+    )
     result = steady.measured(seconds, quick=quick, console=console)
     return reported("steady", result, steady.shown, quick=quick, console=console)
 
@@ -142,6 +142,13 @@ def keep(name: str, result: dict[str, Any], *, quick: bool, console: Console) ->
     file = RESULTS / f"{name}-{amount}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     file.write_text(json.dumps(result, indent=1))
     console.print(f"Figures in {file}")
+
+
+def chosen(arguments: list[str], usual: Amount, *, hour: Amount, quick: Amount) -> Amount:
+    """Return how much is to be measured."""
+    if "hour" in arguments:
+        return hour
+    return quick if is_quick(arguments) else usual
 
 
 def is_quick(arguments: list[str]) -> bool:

@@ -102,9 +102,9 @@ def _dots(rows: Sequence[tuple[str, dict[str, Any]]], top: float) -> Iterator[st
     high = max(high, low + 1)
     yield _text("title", 20, top - 14, "From a mark to its debit readable, ms")
     for number, (name, colour) in enumerate(MARKS):
-        x = LEFT + 70 * number
-        yield f'<circle cx="{x}" cy="{top - 19}" r="5" fill="{colour}"/>'
-        yield _text("small", x + 9, top - 14, TITLES[name])
+        beside = LEFT + 70 * number
+        yield f'<circle cx="{beside}" cy="{top - 19}" r="5" fill="{colour}"/>'
+        yield _text("small", beside + 9, top - 14, TITLES[name])
     bottom = top + LINE * len(rows)
     for power in range(low, high + 1):
         x = LEFT + _across((power - low) / (high - low))

@@ -70,7 +70,7 @@ def ratios(rates: Mapping[str, float]) -> dict[str, Ratios]:
     """Return for each way its debits a second, given by way, beside limit, usual way and peer."""
 
     def beside(way: str, other: str | None) -> float | None:
-        return rates[way] / rates[other] if other in rates else None
+        return rates[way] / rates[other] if other is not None and other in rates else None
 
     return {
         way: Ratios(beside(way, LIMIT), beside(way, USUAL), beside(way, PEERS.get(way)))

@@ -89,7 +89,7 @@ def measured(console: Console) -> dict[str, Any]:
         bench = ways.Bench(around, AMOUNT, console)
         with installed(around, 1, [ways.READ, ways.USUAL_MARKS, ways.USUAL_DEBITS]):
             with services(ways.SERVICES, 1, ways.PORT, around.settings()):
-                marks = bench.agree([ways.load.PAYER], 1)
+                marks = bench.agree([load.PAYER], 1)
             bench.alone(marks, latency=False)
             bench.limit()
             bench.usual(latency=False)

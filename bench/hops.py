@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped]
 
 from bench.figures import percentiles
 from bench.measure import (

@@ -34,10 +34,11 @@ from streaming.journal import Entry, JournalEnd
 from streaming.telemetry import configure_logs
 from streaming.view import Cause
 
-CERTIFICATES = (1_000, 10_000, 100_000)
-CERTIFICATES_QUICK = (1_000, 3_000)
+CERTIFICATES: tuple[int, ...] = (1_000, 10_000, 100_000)
+CERTIFICATES_QUICK: tuple[int, ...] = (1_000, 3_000)
 CERTIFICATES_MILLION = (*CERTIFICATES, 1_000_000)
-PAYERS, PAYERS_QUICK = (1, 40, 400), (1, 40)
+PAYERS: tuple[int, ...] = (1, 40, 400)
+PAYERS_QUICK: tuple[int, ...] = (1, 40)
 CERTIFICATES_OF_PAYERS, CERTIFICATES_OF_PAYERS_QUICK = 10_000, 1_000
 """Shared out among all payers."""
 MARKS, MARKS_QUICK = 10_000, 2_000
@@ -184,12 +185,14 @@ def measured(*, quick: bool, million: bool, console: Console) -> dict[str, Any]:
     """Measure all numbers of certificates, then all numbers of payers."""
     configure_logs(logging.WARNING)
     certificates = CERTIFICATES_MILLION if million else CERTIFICATES
-    of_payers, marked, repeats, payers = CERTIFICATES_OF_PAYERS, MARKS, REPEATS, PAYERS
+    payers = PAYERS
+    of_payers, marked, repeats = CERTIFICATES_OF_PAYERS, MARKS, REPEATS
     if quick:
         certificates, payers = CERTIFICATES_QUICK, PAYERS_QUICK
         of_payers, marked, repeats = CERTIFICATES_OF_PAYERS_QUICK, MARKS_QUICK, REPEATS_QUICK
     with surroundings() as around:
         result = about(around) | {"cached": CACHED, "certificates": [], "payers": []}
+        pairs: list[tuple[int, int]]
         for name, pairs in (
             ("certificates", [(count, 1) for count in certificates]),
             ("payers", [(of_payers, count) for count in payers]),
