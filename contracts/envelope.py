@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from contracts.fields import Date, EventId, Number, PayerCode, Sha256, Timestamp
+from contracts.fields import Date, EventId, Number, PayerCode, Sha256, Timestamp, day_of
 from contracts.vocabulary import DeadLetterReason
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -165,7 +165,7 @@ class Envelope(BaseModel):
     @property
     def day(self) -> dt.date:
         """Return the calendar day of `time`, in the offset the sender wrote it with."""
-        return dt.date.fromisoformat(self.time[:10])
+        return day_of(self.time)
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object of this event, without absent attributes."""

@@ -21,7 +21,7 @@ from streaming.errors import (
     StoreUnavailableError,
 )
 from streaming.processor import UndecidableError
-from streaming.telemetry import Telemetry
+from streaming.telemetry import Telemetry, raised
 
 FAILURES_BEFORE_HALT = 3
 STANDING_CHECK_SECONDS = 1.0
@@ -188,7 +188,8 @@ class Host:
                 telemetry.log.exception(
                     "decision failed", service=name, partition=partition, place=error.place
                 )
-                why = f"{error}, {failures[error.place]} times"
+                kind = ", ".join(raised(error).values())
+                why = f"{error}, {failures[error.place]} times: {kind}"
                 if failures[error.place] >= FAILURES_BEFORE_HALT and await self._halt(
                     place, why, owner, leaving
                 ):

@@ -4,17 +4,20 @@ The processor feeds it records and work that is due, loads what it says is `Miss
 what it collected. State is changed through `applying.py` alone.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
 from contracts.envelope import EventData
+from contracts.fields import day_of
 from streaming import journal
 from streaming.applying import SMALL_INDEXES, Applying, codec_of
 from streaming.bus import Outgoing, Record
@@ -68,6 +71,8 @@ from streaming.view import EVERYBODY, Cause, Memory, Missing, Scope, View
 BATCH_CHANGES_MAX = 1_000
 """A batch is committed when it changed that much, half of what a commit may hold."""
 BATCH_OUTBOX_BYTES_MAX = 2 * 1024 * 1024
+WORK_AHEAD_MAX = 200
+"""So many pieces of work that waits are asked at once what they lack: about a batch of them."""
 UNKNOWN_DAY = date(1900, 1, 1)
 """The day of what changes no state, before the first business day."""
 
@@ -161,6 +166,8 @@ class Partition:
         self.set_aside: Mapping[tuple[str, int], str] = {}
         """Why an operator set records aside, by (topic, offset)."""
         self._last_read: dict[str, Record] = {}
+        self._rehearsed: set[tuple[str, str]] = set()
+        """Work that lacks nothing, as far as is known: index and member."""
         self._required = {
             model.type: {
                 (info.alias or name)
@@ -197,6 +204,8 @@ class Partition:
         self.outgoing_bytes = 0
         self.decisions = []
         self._last_read = {}
+        # What is kept in memory of ranges and numbers goes with the batch.
+        self._rehearsed = set()
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -300,26 +309,34 @@ class Partition:
             if read.listened.decides_defects:
                 self._forward(read, read.misplaced)
             return
-        day = self._applying.day
-        arrived = self._arrived(read, read.decoded)
         if envelope.type == self.service.calendar.type:
-            self._open_day(arrived, day)
+            self._open_day(self._arrived(read, read.decoded), self._applying.day)
             return
         reaction = self.service.reactions.get(envelope.type)
         if reaction is None:
             return
+        arrived, said, today = self._said(read, read.decoded, reaction)
+        if not isinstance(said, Decision):
+            self._conclude(arrived, said, today, decides=reaction.decides(arrived.event))
+        elif reaction.decides(arrived.event):
+            self._conclude_copy(arrived, said, today)
+
+    def _said(
+        self, read: Read, decoded: Decoded, reaction: Reaction
+    ) -> tuple[Arrived, Outcome | Decision, date]:
+        """Return an input, what is said about it, and on which day; a Decision about a copy."""
+        envelope = decoded.envelope
+        day = self._applying.day
+        arrived = self._arrived(read, decoded)
         today = day.date if day is not None else envelope.day
         if envelope.businessday is not None and (day is None or envelope.businessday > day.date):
-            self._conclude(arrived, WaitForDay(envelope.businessday), today)
-            return
+            return arrived, WaitForDay(envelope.businessday), today
         if not arrived.foreign or read.listened.kind is Kind.COMMANDS:
             known = self._known(arrived)
             revision = split_key(arrived.natural_key)[1]
             answer = known.answer(revision, short(arrived.data_sha256))
             if answer is not None:
-                if reaction.decides(arrived.event):
-                    self._conclude_copy(arrived, answer, today)
-                return
+                return arrived, answer, today
         view = View(
             self.memory,
             payer=arrived.payer,
@@ -328,8 +345,7 @@ class Partition:
             event_id=arrived.id,
             time=arrived.time,
         )
-        outcome = reaction.handler(arrived.event, view)
-        self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
+        return arrived, reaction.handler(arrived.event, view), today
 
     def _arrived(self, read: Read, decoded: Decoded) -> Arrived:
         envelope = decoded.envelope
@@ -416,6 +432,15 @@ class Partition:
         self._applying.queues.ask_again()
 
     def _decide_parked(self, topic: str, offset: int, *, given_up: bool) -> None:
+        arrived, reaction, outcome, today = self._woken(topic, offset, given_up=given_up)
+        if given_up and isinstance(outcome, Wait):
+            raise ValueError(f"{arrived.type} was given up and wants to wait for {outcome.key}")
+        self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
+
+    def _woken(
+        self, topic: str, offset: int, *, given_up: bool
+    ) -> tuple[Arrived, Reaction, Outcome, date]:
+        """Return a parked input, and what is said about it now."""
         parked: Parked | None = self.memory.get(parked_key(topic, offset))
         if parked is None:
             raise LookupError(f"the input parked from {topic} {offset} is gone")
@@ -438,7 +463,7 @@ class Partition:
             parked=parked,
         )
         day = self._applying.day
-        today = day.date if day is not None else date.fromisoformat(parked.time[:10])
+        today = day.date if day is not None else day_of(parked.time)
         reaction = self.service.reactions[parked.type]
         scope = EVERYBODY if parked.foreign else self._scope(parked)
         view = View(
@@ -451,10 +476,7 @@ class Partition:
             event_id=arrived.id,
             time=arrived.time,
         )
-        outcome = reaction.handler(arrived.event, view)
-        if given_up and isinstance(outcome, Wait):
-            raise ValueError(f"{parked.type} was given up and wants to wait for {outcome.key}")
-        self._conclude(arrived, outcome, today, decides=reaction.decides(arrived.event))
+        return arrived, reaction, reaction.handler(arrived.event, view), today
 
     def _scope(self, parked: Parked) -> Scope:
         listened = self.listening.get(parked.topic)
@@ -463,37 +485,15 @@ class Partition:
 
     def _do_due(self, queue: Queue, handler: DueHandler, member: str, due: DueCause | None) -> bool:
         """Do a piece of due work, or note that it is too early. Return False for patience."""
-        if queue.bound is None:
-            because: DueCause | None = self.memory.get(because_key(queue.index, member))
-            # What was too early on the day it fell due is done because of a later day.
-            if because is None or due is None or because.day == due.day:
-                due = because
-        if due is None:
-            raise LookupError(f"why {member} of {queue.index} is due is gone")
-        due_on, payer, ref = member.split("|", 2)
-        is_patient = self._is_patient
-        view = View(
-            self.memory,
-            payer=payer,
-            day=due.day,
-            was_due_on=date.fromisoformat(due_on),
-            is_patient=is_patient,
-        )
-        outcome = handler(ref, view)
+        due = self._because(queue, member, due)
+        outcome = self._due_outcome(handler, member, due)
         if isinstance(outcome, NotToday):
             queue.not_today[member] = None
             return True
         if isinstance(outcome, Patience):
-            if not is_patient:
+            if not self._is_patient:
                 raise ValueError(f"{member} of {queue.index} asks for patience when there is none")
             return False
-        cause = Cause(
-            topic=due.topic,
-            partition=self.number,
-            offset=due.offset,
-            time=due.time,
-            traceparent=due.traceparent,
-        )
         if isinstance(outcome, Later) and outcome.day <= due.day:
             raise ValueError(
                 f"{member} of {queue.index} is put off to {outcome.day}, a day gone by"
@@ -506,7 +506,7 @@ class Partition:
                 data["later"] = outcome.day.isoformat()
             noted = decision_type(self.service.name, Decision.NOTED)
             steps.insert(0, _Step(type=noted, subject=str(due.input["subject"]), data=data))
-        self._write(steps, cause, payer, due.day, later=True)
+        self._write(steps, self._due_cause(due), _payer_of(member), due.day, later=True)
         still_there = self.memory.batch.members.get(queue.index, {}).get(member, True)
         if still_there:
             queue.look_again()
@@ -514,6 +514,105 @@ class Partition:
         if self._portions[1] > DUE_PORTIONS_MAX:
             raise ValueError(f"{member} of {queue.index} is never done: its facts must settle it")
         return True
+
+    def _because(self, queue: Queue, member: str, due: DueCause | None) -> DueCause:
+        if queue.bound is None:
+            because: DueCause | None = self.memory.get(because_key(queue.index, member))
+            # What was too early on the day it fell due is done because of a later day.
+            if because is None or due is None or because.day == due.day:
+                due = because
+        if due is None:
+            raise LookupError(f"why {member} of {queue.index} is due is gone")
+        return due
+
+    def _due_outcome(
+        self, handler: DueHandler, member: str, due: DueCause
+    ) -> Effects | Later | NotToday | Patience:
+        due_on, payer, ref = member.split("|", 2)
+        view = View(
+            self.memory,
+            payer=payer,
+            day=due.day,
+            was_due_on=date.fromisoformat(due_on),
+            is_patient=self._is_patient,
+        )
+        return handler(ref, view)
+
+    def _due_cause(self, due: DueCause) -> Cause:
+        return Cause(
+            topic=due.topic,
+            partition=self.number,
+            offset=due.offset,
+            time=due.time,
+            traceparent=due.traceparent,
+        )
+
+    def missing_ahead(self, reads: Iterable[Read]) -> list[Missing]:
+        """Return what the next pieces of work, and then records, lack; as far as can be told.
+
+        Thousands fall due on one day: asked for one by one, each would cost a few round trips.
+        They are rehearsed on what is in memory, and nothing of it stays; decisions are pure.
+        """
+        lacking = []
+        with suppress(Missing):
+            for piece, rehearse in islice(self._ahead(reads), WORK_AHEAD_MAX):
+                if piece not in self._rehearsed:
+                    lacking.append(self._lacking(piece, rehearse))
+        return [missing for missing in lacking if missing is not None]
+
+    def _ahead(
+        self, reads: Iterable[Read]
+    ) -> Iterator[tuple[tuple[str, str], Callable[[], object]]]:
+        """Yield what is decided next, and how it is rehearsed."""
+        if self._applying.maybe_ready:
+            for member in self.memory.range(Range(READY)):
+                _, topic, offset = member.split("|")
+                yield (READY, member), partial(self._woken, topic, int(offset), given_up=False)
+        due = self._applying.due
+        for queue in self._applying.queues:
+            for member in queue.pending:
+                rehearse: Callable[[], object]
+                if queue.handler is not None:
+                    rehearse = partial(self._rehearse_due, queue, queue.handler, member, due)
+                else:
+                    _, _, topic, offset = member.split("|")
+                    given_up = queue.rank == DEADLINE_RANK
+                    rehearse = partial(self._woken, topic, int(offset), given_up=given_up)
+                yield (queue.index, member), rehearse
+        for read, decoded, reaction in self._reacting(reads):
+            here = (read.record.topic, str(read.record.offset))
+            yield here, partial(self._rehearse_read, read, decoded, reaction)
+
+    def _lacking(self, piece: tuple[str, str], rehearse: Callable[[], object]) -> Missing | None:
+        try:
+            rehearse()
+        except Missing as missing:
+            return missing
+        except Exception:  # noqa: BLE001, S110 - it fails when its turn comes, and is told then
+            pass
+        finally:
+            self.memory.discard()
+        self._rehearsed.add(piece)
+        return None
+
+    def _rehearse_due(
+        self, queue: Queue, handler: DueHandler, member: str, due: DueCause | None
+    ) -> None:
+        due = self._because(queue, member, due)
+        outcome = self._due_outcome(handler, member, due)
+        if not isinstance(outcome, Later | NotToday | Patience):
+            steps, cause = self._steps(outcome), self._due_cause(due)
+            self._apply(steps, cause, _payer_of(member), due.day, later=True)
+
+    def _rehearse_read(self, read: Read, decoded: Decoded, reaction: Reaction) -> None:
+        arrived, said, today = self._said(read, decoded, reaction)
+        if said and not isinstance(said, Decision | Refuse | Wait | WaitForDay):
+            steps = self._steps(said)
+            facts = [step for step in steps if not step.is_command]
+            if facts:
+                facts[0].data["input"] = arrived.to_input(with_data=True)
+                facts[0].event = arrived.event
+            self._apply(steps, self._cause(arrived), arrived.payer, today, later=False)
 
     # --- concluding ------------------------------------------------------------------------
 
@@ -722,6 +821,29 @@ class Partition:
         self, steps: Sequence[_Step], cause: Cause, payer: str, day: date, *, later: bool
     ) -> None:
         """Apply the steps and, if nothing was missing, put them into the journal and the outbox."""
+        entries = self._apply(steps, cause, payer, day, later=later)
+        self._applying.keep()
+        for step, entry in entries:
+            if step.is_command:
+                right = partition_of(str(step.payer).encode(), self._partitions)
+                value = journal.command(self.service.name, self.number, entry, self.end.seq)
+                self._send(
+                    f"{self.service.name}.commands.v1", right, _key(entry), value, journal.HEADERS
+                )
+            else:
+                self.end, value = journal.append(self.service.name, self.number, self.end, entry)
+                self._send(
+                    f"{self.service.name}.events.v1",
+                    self.number,
+                    _key(entry),
+                    value,
+                    journal.HEADERS,
+                )
+
+    def _apply(
+        self, steps: Sequence[_Step], cause: Cause, payer: str, day: date, *, later: bool
+    ) -> list[tuple[_Step, Entry]]:
+        """Change state by the steps, as part of the current decision; return their records."""
         first = (self.end.seq + 1) * journal.LATER_INDEX_STEP if later else 0
         business_day = None if self._applying.day is None and not self._opens(steps) else day
         seq = self.end.seq
@@ -740,23 +862,7 @@ class Partition:
                 seq += 1
                 self._applying.apply(entry, seq, payer, day, step.event, step.fact)
             entries.append((step, entry))
-        self._applying.keep()
-        for step, entry in entries:
-            if step.is_command:
-                right = partition_of(str(step.payer).encode(), self._partitions)
-                value = journal.command(self.service.name, self.number, entry, self.end.seq)
-                self._send(
-                    f"{self.service.name}.commands.v1", right, _key(entry), value, journal.HEADERS
-                )
-            else:
-                self.end, value = journal.append(self.service.name, self.number, self.end, entry)
-                self._send(
-                    f"{self.service.name}.events.v1",
-                    self.number,
-                    _key(entry),
-                    value,
-                    journal.HEADERS,
-                )
+        return entries
 
     def _opens(self, steps: Sequence[_Step]) -> bool:
         return isinstance(steps[0].event, self.service.calendar)
@@ -840,7 +946,7 @@ class Partition:
             data=envelope["data"],
         )
         # Before the first business day a decision is made on the day of its input.
-        applied_on = date.fromisoformat(day or envelope["time"][:10])
+        applied_on = date.fromisoformat(day) if day else day_of(envelope["time"])
         payer = envelope.get("partitionkey") or ""
         try:
             self._applying.apply(entry, seq, payer, applied_on, own.event, None)
@@ -901,6 +1007,10 @@ class Partition:
         self.memory.committed()
         self._drop_batch()
         return outgoing
+
+
+def _payer_of(member: str) -> str:
+    return member.split("|", 2)[1]
 
 
 def _key(entry: Entry) -> bytes | None:

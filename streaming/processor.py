@@ -499,13 +499,21 @@ class Processor:
         loaded = await load(memory, self._store, self.number, version, keys=keys, missing=missing)
         check_standing(loaded, self.epoch, self.seq)
 
-    async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
-        """Call a pure decision until everything it asks for is in memory."""
+    async def _attempt(
+        self,
+        decide: Callable[[], Result],
+        record: Record | None = None,
+    ) -> Result:
+        """Call a pure decision until everything it asks for is in memory.
+
+        What those after it will ask for comes with what it lacks.
+        """
         for _ in range(FAULTS_PER_DECISION_MAX):
             try:
                 return decide()
             except Missing as missing:
-                await self._load(missing=[missing])
+                ahead = self.partition.missing_ahead(self._reads)
+                await self._load(missing=[missing, *ahead])
             except (HaltError, FencedError):
                 raise
             except Exception as error:

@@ -39,6 +39,7 @@ LOGGED = frozenset(
         "category",
         "logger",
         "raised_at",
+        "remedy",
         "unwritten",
     }
 )
@@ -57,6 +58,24 @@ def _only_listed(
     return {name: value for name, value in fields.items() if name in LOGGED or name in own}
 
 
+def raised(error: BaseException) -> dict[str, str]:
+    """Return the kind of an error, or of what caused it, and where that was raised: no values."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    told = {"error": f"{type(error).__module__}.{type(error).__qualname__}"}
+    for last in traceback.extract_tb(error.__traceback__)[-1:]:
+        told["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
+    return told
+
+
+def _with_what_was_raised(
+    logger: object, method: str, fields: "structlog.typing.EventDict"
+) -> "structlog.typing.EventDict":
+    del logger, method
+    error = sys.exception() if fields.pop("exc_info", None) else None
+    return fields if error is None else {**raised(error), **fields}
+
+
 def configure_logs(level: int = logging.INFO, clock: Callable[[], float] = time.monotonic) -> None:
     """Write logs of this level and above as JSON lines on standard error, listed fields alone.
 
@@ -67,6 +86,7 @@ def configure_logs(level: int = logging.INFO, clock: Callable[[], float] = time.
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _with_what_was_raised,
             _only_listed,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
@@ -102,12 +122,11 @@ class _OfLibraries(logging.Handler):
     def _write(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            fields["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
+        kind = "" if error is None else f"{type(error).__module__}.{type(error).__qualname__}"
         known = record.name.partition(".")[0] == SAYS_NO_DATA
         lines = (record.getMessage() if known else str(record.msg)).splitlines()
         said = lines[0] if lines else ""
-        what = (record.name, said, fields.get("error", ""))
+        what = (record.name, said, kind)
         now = self._clock()
         at, unwritten = self._said.get(what, (-math.inf, 0))
         if now - at < AGAIN_SECONDS:
@@ -118,9 +137,9 @@ class _OfLibraries(logging.Handler):
         self._said[what] = (now, 0)
         if unwritten:
             fields["unwritten"] = unwritten
-        # Only for what is written: it reads files.
-        for last in traceback.extract_tb(error.__traceback__)[-1:] if error is not None else ():
-            fields["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
+        if error is not None:
+            # Only for what is written: it reads files.
+            fields |= raised(error) | {"error": kind}
         structlog.get_logger().log(record.levelno, said, **fields)
 
 

@@ -111,13 +111,31 @@ def _rules(view: View, table: str, day: date | None = None) -> PayerRules:
     return RULES.for_payer(Overlays.from_data(data))
 
 
+def _days_of_the_morning(view: View) -> PayerRules:
+    """Return the payer's numbers of days as they were known when the day began.
+
+    Due work goes by them: whether it is asked once or, after an owner was lost, once more later on
+    the day, it is done on the same day.
+    """
+    versions = view.find(Versions, rules.DAYS) or Versions()
+    found = [view.get(Publication, publication_id(rules.DAYS, *one)) for one in versions.known]
+    return RULES.for_payer(
+        Overlays.from_data([each.data for each in found if each.noted_on < view.day])
+    )
+
+
 def _days(view: View, day: date) -> rules.Days:
     return rules.days(_rules(view, rules.DAYS, day), day)
 
 
-def _is_after_grace(view: View, last_day: date) -> bool:
+def _is_closed(view: View, last_day: date) -> bool:
     """Return whether corrections are not taken any more today."""
     return rules.is_after_grace(_rules(view, rules.DAYS), last_day, view.day)
+
+
+def _is_after_grace(view: View, last_day: date) -> bool:
+    """Return whether what is put off until no correction is taken is to be done today."""
+    return rules.is_after_grace(_days_of_the_morning(view), last_day, view.day)
 
 
 # --- payers ------------------------------------------------------------------------------------
@@ -169,7 +187,7 @@ def nominal_corrected(event: NominalCorrected, view: View) -> Outcome:
         event.child_id,
         event.period,
         account,
-        is_closed=period is not None and _is_after_grace(view, period.ends_on),
+        is_closed=period is not None and _is_closed(view, period.ends_on),
         nominal_kopecks=event.nominal_kopecks,
     )
     if not isinstance(fact, InputRefusal):
@@ -665,7 +683,7 @@ def _months_of_invoices(planned_on: str, view: View) -> list[Month]:
     """
     if planned_on == view.day.isoformat():
         return []
-    payer_rules = _rules(view, rules.DAYS)
+    payer_rules = _days_of_the_morning(view)
     month, found = month_of(_was_due_on(view)), []
     while rules.are_invoices_due(payer_rules, month, view.day):
         found.append(month)
@@ -677,7 +695,7 @@ def _until_invoices(planned_on: str, view: View) -> Later | NotToday:
     """Put work off that is too early, on the day it was planned out of the work of that day."""
     if planned_on != view.day.isoformat():
         return NotToday()
-    if rules.are_invoices_due(_rules(view, rules.DAYS), month_of(view.day), view.day):
+    if rules.are_invoices_due(_days_of_the_morning(view), month_of(view.day), view.day):
         return Later(next_first(view.day))
     return Later(view.day + DAY)
 

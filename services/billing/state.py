@@ -224,7 +224,7 @@ def learn_rules(event: RulesPublished, state: State) -> None:
     versions = state.find(Versions, event.table) or Versions()
     state.put(event.table, versions.with_one_more(event.from_, event.published))
     id_ = publication_id(event.table, event.from_, event.published)
-    state.put(id_, Publication(data=event.to_data()))
+    state.put(id_, Publication(data=event.to_data(), noted_on=state.day))
 
 
 # --- what certificates says --------------------------------------------------------------------

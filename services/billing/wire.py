@@ -13,6 +13,7 @@ from contracts.certificates import CertificateRefused
 from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import EventData
+from contracts.fields import day_of
 from contracts.vocabulary import EventId, FundsRefusal, PayerCode, PeriodId
 from services.billing.domain import facts
 from services.billing.domain.account import NoCertificate
@@ -64,7 +65,7 @@ def to_booked(record: Mapping[str, Any]) -> Booked | None:
         event=EventId(record["id"]),
         payer=PayerCode(record["partitionkey"]),
         # Before the first business day a decision is made on the day of its input.
-        day=date.fromisoformat(record.get("businessday") or record["time"][:10]),
+        day=day_of(record.get("businessday") or record["time"]),
         fact=fact,
         period=period,
     )

@@ -235,9 +235,9 @@ def end_known(world: World, payer: Payer, its: Reserve, ended_on: dt.date) -> No
     for name, month in its.months.items():
         if month.opens_on > ended_on:
             if month.is_charged:
-                _pay(payer, its, name, -month.amount, "month-reversed")
+                _pay(payer, its, name, -(month.amount - month.adjusted), "month-reversed")
             month.is_charged, month.is_over = False, True
-            rest += month.amount
+            rest += month.amount - month.adjusted
     if rest:
         _release(payer, its, rest)
         expire(world, payer)
@@ -286,6 +286,7 @@ def adjust(payer: Payer, until: str) -> None:
                 month.is_adjusted = True
                 marks = [it.mark for it in its.marked.values() if month_of(it.date) == name]
                 amount = adjustment(month.amount, len(marks), marks.count("cancelled"))
+                month.adjusted = amount
                 its.paid -= amount
                 certificate, grant = _purse(payer, its)
                 grant.paid -= amount

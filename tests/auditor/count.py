@@ -48,8 +48,10 @@ def _work_through_the_day(world: World) -> None:
 
 
 def _invoice(world: World, payer: Payer) -> None:
-    for month in invoicing.months_due(world, payer):
-        billing.adjust(payer, month)
+    due = invoicing.months_due(world, payer)
+    if due:
+        billing.adjust(payer, due[-1])
+    for month in due:
         invoicing.make_invoices(payer, month)
     billing.expire(world, payer)
 

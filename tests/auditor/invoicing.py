@@ -11,7 +11,14 @@ def months_due(world: World, payer: Payer) -> list[str]:
     last = month_of(world.today)
     if world.today.day < invoice_day:
         last = month_before(world.today)
-    month = next_month(payer.invoiced_in) if payer.invoiced_in else last
+    if payer.invoiced_in:
+        month = next_month(payer.invoiced_in)
+    else:
+        known_on = payer.known_on or world.today
+        month = month_of(known_on)
+        if known_on.day >= invoice_day:
+            month = next_month(month)
+        payer.invoiced_in = month_before(first_of(month))
     due = []
     while month <= last:
         due.append(month_before(first_of(month)))

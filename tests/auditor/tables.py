@@ -115,6 +115,8 @@ BASE = {
 
 FIRST_DAY = dt.date(2020, 8, 14)
 """From when the base rows are in force; an overlay cannot begin earlier."""
+FIRST_DAYS = {"billing.charging": dt.date(2020, 9, 1)}
+"""Of tables that begin later."""
 
 
 class Rulebook:
@@ -128,7 +130,7 @@ class Rulebook:
     ) -> bool:
         """Take an overlay; return False, and change nothing, if the result is no sound table."""
         table = BASE.get(name)
-        if table is None or first_day < FIRST_DAY:
+        if table is None or first_day < FIRST_DAYS.get(name, FIRST_DAY):
             return False
         replaced = {row.get("id"): row for row in rows}
         merged = {row["id"]: row for row in table.rows} | replaced

@@ -171,6 +171,8 @@ class Month:
     is_over: bool = False
     """Reversed, or given back before it was charged."""
     is_adjusted: bool = False
+    adjusted: int = 0
+    """What went back of it."""
 
 
 @dataclass
@@ -243,6 +245,8 @@ class Payer:
     """All that belongs to one municipality; as home of its providers too."""
 
     code: str
+    known_on: dt.date | None = None
+    """The business day on which it was heard of, None before the first one."""
     children: dict[str, Child] = field(default_factory=dict)
     providers: dict[str, str] = field(default_factory=dict)
     """The state of each."""
@@ -317,7 +321,7 @@ class World:
 
     def payer(self, code: str) -> Payer:
         """Return a payer."""
-        return self.payers.setdefault(code, Payer(code))
+        return self.payers.setdefault(code, Payer(code, known_on=self._today))
 
     def days(self, payer: str, table: str, name: str) -> int:
         """Return a number of days from a payer's rules of this business day."""

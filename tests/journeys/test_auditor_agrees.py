@@ -40,6 +40,37 @@ INVOICES_EARLIER = {
     "says": "Счета составляются третьего числа",
 }
 
+CORRECTED_FOR_LONG = {
+    "id": "days",
+    "then": {"parking_days": 30, "grace_days": 40, "invoice_day": 1},
+    "says": "Исправления принимаются сорок дней",
+}
+ABSENCE_CHARGED = [
+    {
+        "id": "missed",
+        "when": {"mark": ["ill", "excused", "cancelled"]},
+        "then": {"charge": False},
+        "says": "Уважительная причина",
+    },
+    {
+        "id": "absent",
+        "when": {"mark": ["absent"]},
+        "then": {"charge": True},
+        "says": "Пропуск оплачивается",
+    },
+]
+MONTHLY = Words(
+    "payers.policy-set",
+    PAYER,
+    "2020",
+    {
+        "period": "2020",
+        "debit_basis": "MONTHLY_CONTRACT",
+        "issue_mode": "ON_ENROLLMENT",
+        "revision": 1,
+    },
+)
+
 
 def requested(revision: int) -> Words:
     data = {"child_id": "child-anna", "period": "2020", "revision": revision}
@@ -113,6 +144,31 @@ async def test_they_agree_on_an_autumn(seed: int) -> None:
                 *(day("2020-11-02"), day("2020-11-10")),
             ),
             id="the day of invoices is skipped, and later months have moved",
+        ),
+        pytest.param(
+            (
+                rules("billing.days", [CORRECTED_FOR_LONG], "2020-08-31", "2020-08-31"),
+                *(PERIOD, MONTHLY, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION),
+                *(day("2020-09-01"), day("2020-10-01"), mark(1, "2020-10-01", "cancelled")),
+                *(day("2020-10-20"), mark(2, "2020-10-02"), day("2020-11-01"), day("2020-11-02")),
+                *(terminated("2020-09-15"), day("2020-11-20"), day("2021-02-20")),
+            ),
+            id="an end before a month of which a part went back already",
+        ),
+        pytest.param(
+            (
+                rules("billing.days", [CORRECTED_FOR_LONG], "2020-08-31", "2020-08-31"),
+                *(PERIOD, MONTHLY, CATEGORY, FRAME, PROVIDER, GROUP, CHILD, APPLICATION),
+                *(day("2020-11-03"), day("2020-11-04")),
+            ),
+            id="first invoices after months without a business day",
+        ),
+        pytest.param(
+            (
+                rules("billing.charging", ABSENCE_CHARGED, "2020-08-31", "2020-08-31"),
+                *(*beginning(), day("2020-09-01"), mark(1, "2020-09-01", "absent")),
+            ),
+            id="rows for marks from before there are base rows",
         ),
         pytest.param(
             (

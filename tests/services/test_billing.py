@@ -1923,3 +1923,31 @@ async def test_the_state_is_a_function_of_the_journal_with_a_small_memory_too(se
     assert await office.rebuilt() == state
     days_ = [record["journalseq"] for record in office.world.journal("billing")]
     assert all(later == earlier + 1 or later == 1 for earlier, later in pairwise(days_))
+
+
+# --- rules that change on the day ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_falls_due_goes_by_what_was_known_before_the_day_whoever_owns_it(
+    *, is_lost: bool
+) -> None:
+    office = Office()
+    await office.hears(
+        *(day(AUGUST), period(), issued(), enrolled(), day("2020-09-01"), mark(1, "2020-09-01")),
+        *(day("2020-10-06"), ended("2020-10-03"), day("2020-10-07")),
+        rules("billing.days", "2020-10-07", days(grace=0)),
+    )
+    if is_lost:
+        for partition in range(office.world.partitions):
+            office.world.kill("billing", partition)
+        await office.world.settle()
+    absent = mark(1, "2020-09-01", "absent", 2)
+
+    await office.hears(absent)
+    reversed_on_the_day = office.told("charge-reversed", "amount_kopecks")
+    released_on_the_day = office.told("reserve-released", "amount_kopecks")
+    await office.hears(day("2020-10-08"))
+
+    assert (len(reversed_on_the_day), released_on_the_day) == (1, [])
+    assert len(office.told("reserve-released", "amount_kopecks")) == 1

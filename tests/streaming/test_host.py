@@ -1,6 +1,7 @@
 """The host: owns what it is given, waits out its surroundings, halts on defects, stops cleanly."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ from streaming.health import answer
 from streaming.host import BACKOFF_SECONDS_MAX, FAILURES_BEFORE_HALT, Backoff, Host
 from streaming.memory import MemoryBus, MemoryLog, MemoryOwnership
 from streaming.processor import UndecidableError
-from streaming.telemetry import Telemetry
+from streaming.telemetry import Telemetry, configure_logs
 
 Step = Callable[[], Coroutine[None, None, bool]]
 
@@ -139,6 +140,34 @@ async def test_a_defect_halts_its_partition_after_three_identical_failures_and_n
     assert seen[0].count("UndecidableError") == FAILURES_BEFORE_HALT
     assert "attendance.events.v1 0/7" in host.halted["billing", 0]
     assert set(host.halted) == {("billing", 0)}
+
+
+async def test_a_defect_is_logged_with_its_kind_and_where_but_no_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def decide() -> UndecidableError:
+        failed = UndecidableError("attendance.events.v1 0/7")
+        try:
+            raise KeyError("child-00001")  # noqa: TRY301 - it must have been raised somewhere
+        except KeyError as error:
+            failed.__cause__ = error
+        return failed
+
+    configure_logs()
+    try:
+        async with hosted([decide() for _ in range(5)], [True]) as (host, _, _):
+            await eventually(lambda: ("billing", 0) in host.halted)
+    finally:
+        structlog.reset_defaults()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    failed = next(line for line in lines if line["event"] == "decision failed")
+    (halted,) = [line for line in lines if line["event"] == "halted"]
+    assert failed["error"] == "builtins.KeyError"
+    assert failed["raised_at"].endswith(" decide")
+    assert "builtins.KeyError" in halted["error"]
+    assert halted["remedy"].startswith("pfdo dead-letters quarantine")
+    assert "child-00001" not in str(lines)
 
 
 async def test_what_a_person_must_look_at_is_not_tried_again() -> None:

@@ -42,9 +42,13 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One version as the payer published it, in the rulebook's own form."""
+    """One version as the payer published it, in the rulebook's own form.
+
+    What falls due on a day is done by what was known before it: `noted_on` is an earlier day.
+    """
 
     data: Mapping[str, object]
+    noted_on: date
 
 
 def publication_id(table: str, valid_from: date, published: date) -> str:
