@@ -18,7 +18,17 @@ from pydantic import (
     model_validator,
 )
 
-from contracts.fields import Date, EventId, Number, PayerCode, Sha256, Timestamp, day_of
+from contracts.fields import (
+    DATE_LENGTH,
+    YEAR_MAX,
+    YEAR_MIN,
+    Date,
+    EventId,
+    Number,
+    PayerCode,
+    Sha256,
+    Timestamp,
+)
 from contracts.vocabulary import DeadLetterReason
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -170,6 +180,16 @@ class Envelope(BaseModel):
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object of this event, without absent attributes."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def day_of(written: str) -> dt.date:
+    """Return the calendar day of a time, in the offset it was written with.
+
+    A time may lie at the ends of the calendar, where nothing can be counted: then it is the first
+    or the last day that dates may have.
+    """
+    day = dt.date.fromisoformat(written[:DATE_LENGTH])
+    return min(max(day, dt.date(YEAR_MIN, 1, 1)), dt.date(YEAR_MAX, 12, 31))
 
 
 def needs_partition_key(type_name: str) -> bool:

@@ -81,16 +81,6 @@ def _within_the_calendar(value: dt.date) -> dt.date:
     return value
 
 
-def day_of(written: str) -> dt.date:
-    """Return the calendar day of a time, in the offset it was written with.
-
-    A time may lie at the ends of the calendar, where nothing can be counted: then it is the first
-    or the last day that dates may have.
-    """
-    day = dt.date.fromisoformat(written[:DATE_LENGTH])
-    return min(max(day, dt.date(YEAR_MIN, 1, 1)), dt.date(YEAR_MAX, 12, 31))
-
-
 def _check_timestamp(value: str) -> str:
     """Return the timestamp as it was written, if RFC 3339 allows it and it has an offset."""
     if _TIMESTAMP.match(value) is None:

@@ -16,8 +16,7 @@ from typing import Any
 import orjson
 
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
-from contracts.envelope import EventData
-from contracts.fields import day_of
+from contracts.envelope import EventData, day_of
 from streaming import journal
 from streaming.applying import SMALL_INDEXES, Applying, codec_of
 from streaming.bus import Outgoing, Record

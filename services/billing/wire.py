@@ -12,8 +12,7 @@ from contracts.calendar import DayOpened
 from contracts.certificates import CertificateRefused
 from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.enrollment import ChildEnrolled
-from contracts.envelope import EventData
-from contracts.fields import day_of
+from contracts.envelope import EventData, day_of
 from contracts.vocabulary import EventId, FundsRefusal, PayerCode, PeriodId
 from services.billing.domain import facts
 from services.billing.domain.account import NoCertificate
