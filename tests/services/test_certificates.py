@@ -1533,7 +1533,8 @@ def grants_within_limits(journal_: list[dict[str, Any]]) -> int:
     for record in journal_:
         name, data = record["type"].split(".")[1], record["data"]
         asked = data.get("input") or {}
-        if name == "input-noted" and asked["type"] == "payers.category-set.v1":
+        is_said = name == "input-noted" and "data" in asked
+        if is_said and asked["type"] == "payers.category-set.v1":
             limits[asked["data"]["category"]] = asked["data"]
         if name == "certificate-closed":
             closed.add(data["child_id"])
