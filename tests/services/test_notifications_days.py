@@ -1,12 +1,18 @@
 """What notifications tells because of days and thresholds: answers, money, digests."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import date
+from typing import Any, cast
 
 import pytest
 
+from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
+from services.notifications.domain.facts import MessageDue
 from services.notifications.domain.messages import DIGEST_EVENTS_MAX
+from services.notifications.domain.people import About, Digest, Purse
 from services.notifications.domain.texts import DIGEST
+from services.notifications.state import evolve_due
+from streaming.view import State
 from tests.support.town import (
     NOON,
     PAYER,
@@ -18,6 +24,8 @@ from tests.support.town import (
     lesson,
     open_town,
     preferences,
+    rule,
+    rules,
 )
 from tests.support.world import day
 
@@ -287,6 +295,65 @@ async def test_who_wants_no_debits_any_more_gets_no_digest() -> None:
     await town.hears(lesson(2, 29, on="2020-09-03"), day("2020-09-04"))
 
     assert sent(town, "email") == [(DIGEST, 1)]
+
+
+async def test_a_digest_outlives_what_is_unwanted_of_another_category() -> None:
+    town = await open_town()
+    await town.hears(
+        preferences({"debit": ["email"], "agreement": []}, digest=True),
+        rules(
+            rule(
+                "lesson-charged-to-guardians",
+                "billing.lesson-charged",
+                "lesson-charged",
+                category="agreement",
+            )
+        ),
+    )
+
+    await town.hears(lesson(1, 2), day("2020-09-03"))
+
+    assert sent(town, "email") == [(DIGEST, 1)]
+
+
+class Kept:
+    """Stands for a state: what is kept by kind and id, and a day."""
+
+    def __init__(self, **kept: object) -> None:
+        self.day = date(2020, 12, 22)
+        self._kept = {(type(value), id_): value for id_, value in kept.items()}
+
+    def find(self, kind: type[Any], id_: str) -> Any:
+        return self._kept.get((kind, id_))
+
+    def put(self, id_: str, value: object) -> None:
+        self._kept[type(value), id_] = value
+
+    def remove(self, kind: type[Any], id_: str) -> None:
+        del self._kept[kind, id_]
+
+
+def test_a_digest_of_two_facts_is_no_reminder() -> None:
+    # A payer may have routed the certificate to the debits: journals hold such digests.
+    facts_ = (EventId("certificate"), EventId("lesson"))
+    gathered, purse_ = Digest(event_ids=facts_), Purse(valid_until=date(2020, 12, 31))
+    state = Kept(mother=gathered, certificate=About(id="money"), money=purse_)
+
+    for channel in (Channel.EMAIL, Channel.SMS):
+        told = MessageDue(
+            message_id=MessageId(f"msg-{channel}"),
+            recipient_id=RecipientId("mother"),
+            channel=channel,
+            category="debit",
+            template=DIGEST,
+            template_version=1,
+            not_before=NOON,
+            event_ids=facts_,
+        )
+        evolve_due(told, cast(State, state))
+
+    assert state.find(Digest, "mother") is None
+    assert state.find(Purse, "money") == purse_
 
 
 async def test_a_digest_that_is_full_gathers_no_more() -> None:
