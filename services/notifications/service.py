@@ -141,7 +141,8 @@ def _tell(event: EventData, view: View) -> Outcome:
     """Tell those whom the routing names; a fact about a child waits for its guardians."""
     occasion = wire.to_occasion(event)
     known = _enrollment(occasion, view)
-    words = occasion.words(were_low=known.lessons_low, purse=_purse(event, occasion, known, view))
+    purse = _purse(event, occasion, known, view)
+    words = occasion.words(were_low=known.lessons_low, purse=purse, today=view.day)
     rows = _rows(words, view)
     if not rows:
         return NOTED if event.type in notifications.learners else None

@@ -161,10 +161,24 @@ def reading_ease(text: str) -> float:
                     "Последний день договора: 15 октября 2020 года. "
                     "Причина: так решил представитель ребёнка.\n"
                     "Если в брони остались деньги, они вернутся на сертификат. "
-                    "Об этом мы напишем."
+                    "Об этом мы напишем.\n"
+                    "Потратить их можно до конца срока сертификата. "
+                    "Потом остаток вернётся в бюджет."
                 ),
             ),
             id="a cause in words",
+        ),
+        pytest.param(
+            "reserve-released-late",
+            "billing.reserve-released",
+            (
+                "Остаток брони вернётся в бюджет",
+                (
+                    "Бронь по договору снята, в ней оставалось 7 541,10 ₽.\n"
+                    "Срок этих денег закончился, потратить их уже нельзя. Они вернутся в бюджет."
+                ),
+            ),
+            id="what came back too late",
         ),
         pytest.param(
             "invoice-issued",
@@ -217,6 +231,18 @@ def test_numbers_take_their_noun_with_them(left: int, expected: str) -> None:
     text = text_of(load_templates(), "lessons-left-low", [fact])
 
     assert text.title.replace(NO_BREAK_SPACE, " ") == expected
+
+
+def test_nobody_is_promised_what_may_not_be_so() -> None:
+    facts = samples()
+
+    ends_soon = text_of(load_templates(), "period-ends-soon", facts["period-ends-soon"])
+    overdue = text_of(load_templates(), "application-overdue", facts["application-overdue"])
+
+    # Enrollment may be closed, the certificate frozen; days may have been passed over.
+    assert "если запись открыта и сертификат не приостановлен" in ends_soon.body
+    assert "можно потратить" not in ends_soon.body
+    assert "5 дней или дольше" in overdue.body
 
 
 def test_of_several_facts_the_later_one_speaks() -> None:

@@ -100,10 +100,15 @@ async def test_who_answered_owes_nothing(answer: Mapping[str, Any]) -> None:
 async def test_a_place_that_is_accepted_by_itself_waits_for_nobody() -> None:
     town = await open_town()
     await town.hears(REGISTERED, held(auto_accept=True))
+    told = town.told()[1:]
 
     await town.hears(day("2020-09-20"))
 
     assert of(town, OVERDUE) == []
+    assert told == [
+        ("place-held-at-once", "guard-00001", "cabinet"),
+        ("place-held-at-once", PROVIDER, "cabinet"),
+    ]
 
 
 # --- money that is left -------------------------------------------------------------------------
@@ -183,6 +188,35 @@ async def test_each_child_has_money_of_its_own() -> None:
 
     assert len(of(town, ENDS_SOON)) == 2
     assert len({m["message_id"] for m in town.due()}) == len(town.due())
+
+
+@pytest.mark.parametrize(
+    ("on", "released", "ended"),
+    [
+        pytest.param("2020-12-31", "reserve-released", "enrollment-ended", id="on the last day"),
+        pytest.param(
+            "2021-01-01", "reserve-released-late", "enrollment-ended-late", id="a day after it"
+        ),
+    ],
+)
+async def test_what_comes_back_after_the_end_is_not_said_to_be_there(
+    on: str, released: str, ended: str
+) -> None:
+    town = await open_town()
+    await town.hears(issued(), fact("enrollment.child-enrolled"), day(on))
+    before = len(town.told())
+
+    await town.hears(
+        fact("enrollment.enrollment-ended", on=on), fact("billing.reserve-released", on=on)
+    )
+
+    assert sorted(town.told()[before:]) == sorted(
+        [
+            (ended, "guard-00001", "cabinet"),
+            ("enrollment-ended", PROVIDER, "cabinet"),
+            (released, "guard-00001", "cabinet"),
+        ]
+    )
 
 
 # --- money that runs low ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from services.notifications.domain.facts import Fact, MessageDue, MessageSuppres
 from services.notifications.domain.people import Preferences
 from services.notifications.domain.texts import DIGEST
 
-TEMPLATE_VERSION = 4
+TEMPLATE_VERSION = 5
 """Raised when a text of `templates/` says something else than before."""
 
 UNWANTED = "unwanted"
