@@ -150,7 +150,8 @@ def _tell(event: EventData, view: View) -> Outcome:
     if occasion.child_id is not None and child is None:
         return Wait(state.child_key(occasion.child_id))
     at = moment(wire.to_moment(view.time), view.day)
-    told = Told(event_ids=(EventId(view.event_id),), at=at)
+    event_ids = (EventId(view.event_id),)
+    told = Told(event_ids=event_ids, at=at, is_debit=occasion.is_debit)
     return messages(told, rows, _recipients(occasion, known, child, view))
 
 

@@ -11,6 +11,7 @@ from contracts.vocabulary import Month
 from rulebook.wording import NO_BREAK_SPACE
 from services.billing.domain.texts import month_name
 from services.cabinet.pages import wording
+from services.notifications.domain.occasion import DEBITS, DISPUTE_UPHELD
 from services.notifications.domain.texts import BARE, DIGEST, LINES_MAX, Text, parse, text_of
 from services.notifications.senders.samples import samples
 from services.notifications.senders.templates import (
@@ -272,6 +273,34 @@ def test_a_digest_has_a_line_for_each_fact_up_to_a_limit(facts: int, lines: int,
 
     assert plain(text)[1].split("\n")[-1] == last
     assert text.body.count("• ") == lines
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (4, "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽."),
+        (
+            3,
+            "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽. Осталось 3 оплаченных занятия.",
+        ),
+        (
+            1,
+            "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽. Осталось 1 оплаченное занятие.",
+        ),
+    ],
+)
+def test_a_digest_says_when_few_lessons_are_left(left: int, expected: str) -> None:
+    fact = {**example("billing.lesson-charged"), "lessons_left": left}
+
+    assert plain(text_of(load_templates(), DIGEST, [fact]))[1].split("\n")[-1] == expected
+
+
+@pytest.mark.parametrize("word", sorted(DEBITS - {DISPUTE_UPHELD}))
+def test_what_a_digest_gathers_tells_in_its_line_what_happened(word: str) -> None:
+    text = text_of(load_templates(), DIGEST, [example(word)])
+
+    assert BARE.body not in text.body
+    assert "₽" in text.body
 
 
 def test_a_page_says_what_the_text_says_and_nothing_else_can_get_in() -> None:

@@ -306,6 +306,47 @@ async def test_only_debits_are_gathered() -> None:
     assert sent(town, "email") == [("nominal-changed", 1)]
 
 
+@pytest.mark.parametrize(
+    "reserve",
+    [
+        pytest.param(fact("billing.funds-reserved", purse=purse(10)), id="a reserve"),
+        pytest.param(
+            fact("billing.nominal-applied", purse=purse(10), child_id="child-00001"),
+            id="a correction",
+        ),
+    ],
+)
+async def test_that_money_runs_low_is_said_at_once_and_by_its_own_text(
+    reserve: Mapping[str, Any],
+) -> None:
+    town = await family()
+    await town.hears(
+        fact("enrollment.child-enrolled"),
+        fact("billing.funds-reserved", purse=purse(900_000)),
+    )
+
+    await town.hears(reserve)
+    at_once = sent(town, "email")
+    await town.hears(day("2020-09-03"))
+
+    assert at_once == sent(town, "email") == [(LOW, 1)]
+
+
+async def test_a_digest_gathers_debits_by_what_they_are_not_by_what_a_payer_calls_them() -> None:
+    town = await family()
+    await town.hears(
+        rules(
+            rule("certificate-issued-to-guardians", "certificates.certificate-issued", "issued"),
+            rule("period-ends-soon-to-guardians", "certificates.period-ends-soon", ENDS_SOON),
+        )
+    )
+
+    await town.hears(issued(), opened(1_000_000), lesson(1, 30))
+    await town.hears(day("2020-12-24"))
+
+    assert sorted(sent(town, "email")) == [(DIGEST, 1), ("issued", 1), (ENDS_SOON, 2)]
+
+
 async def test_the_other_guardian_is_told_as_that_one_wants() -> None:
     town = await family()
     await town.hears(child(guardians=("guard-00001", "guard-00002"), revision=2))

@@ -25,6 +25,23 @@ LESSONS_RUN_OUT = "billing.lessons-left-low"
 DISPUTE_UPHELD = "billing.dispute-upheld"
 """What it calls a dispute after which the debit stands; where it went back, the reversal tells."""
 
+DEBITS = frozenset(
+    {
+        "billing.charge-reversed",
+        "billing.dispute-settled",
+        DISPUTE_UPHELD,
+        "billing.lesson-charged",
+        "billing.month-adjusted",
+        "billing.month-charged",
+        "billing.month-reversed",
+    }
+)
+"""What a digest may gather: facts whose reason tells in one line what became of the money.
+
+Of others it does not (a reserve gives its price, not that little is left): they are told at once,
+whatever category a payer calls them.
+"""
+
 HELD_AT_ONCE = "enrollment.place-held-at-once"
 """What it calls a place in a group that answers by itself: nobody has to be waited for."""
 
@@ -59,6 +76,11 @@ class Occasion:
     nominal_kopecks: Kopecks | None = None
     balance_kopecks: Kopecks | None = None
     price_kopecks: Kopecks | None = None
+
+    @property
+    def is_debit(self) -> bool:
+        """Return whether a digest may gather it."""
+        return self.word in DEBITS
 
     def words(
         self, *, were_low: bool, purse: Purse | None = None, today: date | None = None
