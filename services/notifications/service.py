@@ -141,7 +141,8 @@ def _tell(event: EventData, view: View) -> Outcome:
     """Tell those whom the routing names; a fact about a child waits for its guardians."""
     occasion = wire.to_occasion(event)
     known = _enrollment(occasion, view)
-    words = occasion.words(were_low=known.lessons_low, purse=_purse(event, occasion, known, view))
+    purse = _purse(event, occasion, known, view)
+    words = occasion.words(were_low=known.lessons_low, purse=purse, today=view.day)
     rows = _rows(words, view)
     if not rows:
         return NOTED if event.type in notifications.learners else None
@@ -149,7 +150,8 @@ def _tell(event: EventData, view: View) -> Outcome:
     if occasion.child_id is not None and child is None:
         return Wait(state.child_key(occasion.child_id))
     at = moment(wire.to_moment(view.time), view.day)
-    told = Told(event_ids=(EventId(view.event_id),), at=at)
+    event_ids = (EventId(view.event_id),)
+    told = Told(event_ids=event_ids, at=at, is_debit=occasion.is_debit)
     return messages(told, rows, _recipients(occasion, known, child, view))
 
 

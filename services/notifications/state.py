@@ -28,7 +28,7 @@ from services.notifications import wire
 from services.notifications.domain import thresholds
 from services.notifications.domain.facts import MessageDue, MessageSuppressed
 from services.notifications.domain.hours import A_DAY
-from services.notifications.domain.messages import IN_DIGEST
+from services.notifications.domain.messages import DEBIT, IN_DIGEST
 from services.notifications.domain.occasion import is_low
 from services.notifications.domain.people import (
     NOTHING,
@@ -45,7 +45,7 @@ from services.notifications.domain.texts import DIGEST
 from streaming.service import Service
 from streaming.view import State, View
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 EVENTS_OF_DAYS = 2
 """Of so many facts tells what is told because of a day; of one what is told because of that."""
 RULES = "rules"
@@ -289,11 +289,16 @@ def evolve_due(fact: MessageDue, state: State) -> None:
 
 def _told(fact: MessageDue | MessageSuppressed, state: State) -> None:
     """Settle the due work that a message is about; most messages are about none."""
-    if isinstance(fact, MessageSuppressed) or fact.template == DIGEST:
+    is_digest = isinstance(fact, MessageDue) and fact.template == DIGEST
+    # Who wants no debits any more gets none told together either. Of what other categories say
+    # nothing follows for the debits, even if it is of the same facts: a payer may route them so.
+    if is_digest or (isinstance(fact, MessageSuppressed) and fact.category == DEBIT):
         known = state.find(Digest, fact.recipient_id)
         if known is not None and known.event_ids == fact.event_ids:
             state.remove(Digest, fact.recipient_id)
-    if len(fact.event_ids) == EVENTS_OF_DAYS:
+            return
+    # By its second channel a digest finds nothing gathered: it is about no day all the same.
+    if len(fact.event_ids) == EVENTS_OF_DAYS and not is_digest:
         _told_because_of_a_day(fact.event_ids[0], state)
 
 

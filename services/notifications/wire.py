@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, date, datetime, time
 from typing import Any
 
-from contracts import billing
+from contracts import billing, enrollment
 from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
@@ -13,7 +13,7 @@ from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Kopecks
 from services.notifications.domain import facts
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION, REGION_MINUTES
-from services.notifications.domain.occasion import DISPUTE_UPHELD, Occasion
+from services.notifications.domain.occasion import DISPUTE_UPHELD, HELD_AT_ONCE, Occasion
 from services.notifications.domain.people import Preferences
 
 FACTS: Mapping[type[Any], type[EventData]] = {
@@ -71,6 +71,8 @@ def to_occasion(event: EventData) -> Occasion:
             balance_kopecks=purse.balance_kopecks,
         )
     match event:
+        case enrollment.PlaceHeld(terms=terms) if terms.auto_accept:
+            return replace(occasion, particular=HELD_AT_ONCE)
         case billing.FundsReserved():
             price = Kopecks(event.total_kopecks // max(1, event.lessons))
             return replace(occasion, price_kopecks=price)

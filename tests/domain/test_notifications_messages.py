@@ -140,7 +140,7 @@ def test_what_a_message_carries() -> None:
         channel=Channel.SMS,
         category="debit",
         template="lesson-charged",
-        template_version=4,
+        template_version=5,
         not_before="2020-09-02T12:00:00+08:00",
         event_ids=(FACT,),
     )

@@ -11,6 +11,7 @@ from contracts.vocabulary import Month
 from rulebook.wording import NO_BREAK_SPACE
 from services.billing.domain.texts import month_name
 from services.cabinet.pages import wording
+from services.notifications.domain.occasion import DEBITS, DISPUTE_UPHELD
 from services.notifications.domain.texts import BARE, DIGEST, LINES_MAX, Text, parse, text_of
 from services.notifications.senders.samples import samples
 from services.notifications.senders.templates import (
@@ -161,10 +162,24 @@ def reading_ease(text: str) -> float:
                     "Последний день договора: 15 октября 2020 года. "
                     "Причина: так решил представитель ребёнка.\n"
                     "Если в брони остались деньги, они вернутся на сертификат. "
-                    "Об этом мы напишем."
+                    "Об этом мы напишем.\n"
+                    "Потратить их можно до конца срока сертификата. "
+                    "Потом остаток вернётся в бюджет."
                 ),
             ),
             id="a cause in words",
+        ),
+        pytest.param(
+            "reserve-released-late",
+            "billing.reserve-released",
+            (
+                "Остаток брони вернётся в бюджет",
+                (
+                    "Бронь по договору снята, в ней оставалось 7 541,10 ₽.\n"
+                    "Срок этих денег закончился, потратить их уже нельзя. Они вернутся в бюджет."
+                ),
+            ),
+            id="what came back too late",
         ),
         pytest.param(
             "invoice-issued",
@@ -219,6 +234,18 @@ def test_numbers_take_their_noun_with_them(left: int, expected: str) -> None:
     assert text.title.replace(NO_BREAK_SPACE, " ") == expected
 
 
+def test_nobody_is_promised_what_may_not_be_so() -> None:
+    facts = samples()
+
+    ends_soon = text_of(load_templates(), "period-ends-soon", facts["period-ends-soon"])
+    overdue = text_of(load_templates(), "application-overdue", facts["application-overdue"])
+
+    # Enrollment may be closed, the certificate frozen; days may have been passed over.
+    assert "если запись открыта и сертификат не приостановлен" in ends_soon.body
+    assert "можно потратить" not in ends_soon.body
+    assert "5 дней или дольше" in overdue.body
+
+
 def test_of_several_facts_the_later_one_speaks() -> None:
     templates = {"one": parse("Заголовок\n{valid_until}, {purse.balance_kopecks}.\n")}
     facts: list[dict[str, object]] = [
@@ -246,6 +273,34 @@ def test_a_digest_has_a_line_for_each_fact_up_to_a_limit(facts: int, lines: int,
 
     assert plain(text)[1].split("\n")[-1] == last
     assert text.body.count("• ") == lines
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (4, "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽."),
+        (
+            3,
+            "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽. Осталось 3 оплаченных занятия.",
+        ),
+        (
+            1,
+            "• Ребёнок был на занятии 2 сентября: списано 251,49 ₽. Осталось 1 оплаченное занятие.",
+        ),
+    ],
+)
+def test_a_digest_says_when_few_lessons_are_left(left: int, expected: str) -> None:
+    fact = {**example("billing.lesson-charged"), "lessons_left": left}
+
+    assert plain(text_of(load_templates(), DIGEST, [fact]))[1].split("\n")[-1] == expected
+
+
+@pytest.mark.parametrize("word", sorted(DEBITS - {DISPUTE_UPHELD}))
+def test_what_a_digest_gathers_tells_in_its_line_what_happened(word: str) -> None:
+    text = text_of(load_templates(), DIGEST, [example(word)])
+
+    assert BARE.body not in text.body
+    assert "₽" in text.body
 
 
 def test_a_page_says_what_the_text_says_and_nothing_else_can_get_in() -> None:

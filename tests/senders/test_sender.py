@@ -12,9 +12,10 @@ from services.notifications.senders.delivery import (
     Outcome,
     OutOfReach,
     Rejected,
+    Sent,
 )
 from services.notifications.senders.facts import JournalFacts
-from services.notifications.senders.lines import Failover, RateLimit
+from services.notifications.senders.lines import NO_ADDRESSES, Failover, RateLimit
 from services.notifications.senders.schedule import (
     AGE_MAX,
     ATTEMPTS_MAX,
@@ -270,6 +271,71 @@ async def test_an_attempt_without_end_is_ended() -> None:
     assert post.became() == post.outward()
     assert post.doubts() == 1
     assert post.details() == [f"box; {DOUBT}"]
+
+
+# --- what is said of ways out -------------------------------------------------------------------
+
+
+def said(post: Post) -> list[tuple[str, str, str]]:
+    """Return (what is said, where, why) of ways out."""
+    lines = [line for line in post.log if line["event"].startswith("messages ")]
+    assert all(set(line) - {"event"} <= LOGGED for line in lines)
+    return [(line["event"], line["place"], line.get("reason", "")) for line in lines]
+
+
+TROUBLE, OVER = "messages do not get through", "messages get through again"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        pytest.param(OutOfReach("smtp-1: TimeoutError"), "smtp-1: TimeoutError", id="no answer"),
+        pytest.param(NotNow("smtp-1: 451"), "smtp-1: 451", id="nothing is taken"),
+        pytest.param(NoAddressesNow(), NO_ADDRESSES, id="no addresses"),
+    ],
+)
+async def test_that_nothing_gets_through_is_said_once_and_once_that_it_does_again(
+    answer: Outcome, why: str
+) -> None:
+    post = await open_post(lessons=5, channels=("email",))
+    post.box.always = answer
+
+    for _ in range(6):
+        await post.runs()
+        post.passes(minutes=10)
+    in_trouble = said(post)
+    post.box.always = None
+    for _ in range(6):
+        await post.runs()
+        post.passes(hours=2)
+
+    assert in_trouble == [(TROUBLE, "email/all, box", why)]
+    assert said(post) == [*in_trouble, (OVER, "email/all, box", "")]
+
+
+async def test_what_is_taken_or_refused_for_itself_is_no_trouble() -> None:
+    post = await open_post(lessons=6, channels=("email",))
+    post.box.answers = [NotNow("451"), Sent("box"), NotNow("451"), NotNow("451"), Rejected("550")]
+
+    await post.runs()
+
+    assert said(post) == []
+
+
+async def test_a_first_provider_that_does_not_answer_is_named_although_the_second_does() -> None:
+    post = await open_post(lessons=3, channels=("email",))
+    first, second = Box("first"), Box("second")
+    first.always = OutOfReach("away")
+    way = Failover((first, second), post.clock, post.telemetry.log)
+    post.lines = {"email": post.line("email", way)}
+
+    await post.runs()
+    first.always = None
+    post.passes(minutes=5)
+    await post.town.hears(lesson(9, 20))
+    await post.runs()
+
+    assert said(post) == [(TROUBLE, "first", "away"), (OVER, "first", "")]
 
 
 # --- fail-over, rates ---------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.notifications.senders.assembly import lines_of
-from services.notifications.senders.folder import Folder
+from services.notifications.senders.delivery import Outcome, Rejected, Sent
+from services.notifications.senders.folder import NO_WAY_OUT, Folder
 from services.notifications.senders.lines import Failover
 from services.notifications.senders.push import WebPush
 from services.notifications.senders.settings import SenderSettings, load_sender_settings, relay_of
@@ -14,6 +15,7 @@ from services.notifications.senders.smtp import Relay, SmtpProvider
 from services.notifications.senders.webhooks import Webhooks
 from streaming.errors import SettingError
 from streaming.settings import load_settings
+from tests.senders.test_mail import delivery
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -27,6 +29,24 @@ def test_without_settings_all_messages_become_files(tmp_path: Path) -> None:
     assert [p.directory for p in providers if isinstance(p, Folder)] == [
         tmp_path / "messages" / name for name in ("email", "sms", "push")
     ]
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "expected"),
+    [
+        pytest.param(True, Sent("folder"), id="invented people"),
+        pytest.param(False, Rejected(NO_WAY_OUT), id="real ones"),
+    ],
+)
+async def test_without_a_way_out_nobody_real_is_said_to_be_told(
+    tmp_path: Path, sandbox: bool, expected: Outcome
+) -> None:
+    lines = lines_of(load_sender_settings({}), data=tmp_path, sandbox=sandbox)
+
+    outcomes = [await line.provider.send(delivery(channel=name)) for name, line in lines.items()]
+
+    assert outcomes == [expected] * 3
+    assert len(list((tmp_path / "messages").glob("*/msg-1.*"))) == 3
 
 
 def test_with_settings_there_are_ways_out(tmp_path: Path) -> None:

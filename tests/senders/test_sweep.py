@@ -63,3 +63,19 @@ async def test_what_waits_past_its_time_is_shown_until_it_is_gone() -> None:
 
     assert shown[1] == 3
     assert shown[2] == 0
+
+
+async def test_what_is_overdue_is_not_shown_any_more_by_who_gave_it_away() -> None:
+    post = await open_post(lessons=2, channels=("email",))
+    post.box.always = NoAddressesNow()
+    sender = await post.sender()
+    await post.works(sender)
+    post.passes(seconds=OVERDUE_AFTER.total_seconds() + 60)
+    sweep_is_due(sender)
+    await sender.step()
+    before = overdue(post)
+
+    await sender.close()
+
+    assert before == 2
+    assert overdue(post) == 0

@@ -91,8 +91,11 @@ def test_every_fact_the_table_names_is_listened_to() -> None:
         "billing.balance-low",
         "billing.dispute-upheld",
         "billing.lessons-left-low",
+        "billing.reserve-released-late",
         "certificates.period-ends-soon",
         "enrollment.application-overdue",
+        "enrollment.enrollment-ended-late",
+        "enrollment.place-held-at-once",
     }
 
 

@@ -1,12 +1,18 @@
 """What notifications tells because of days and thresholds: answers, money, digests."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import date
+from typing import Any, cast
 
 import pytest
 
+from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
+from services.notifications.domain.facts import MessageDue
 from services.notifications.domain.messages import DIGEST_EVENTS_MAX
+from services.notifications.domain.people import About, Digest, Purse
 from services.notifications.domain.texts import DIGEST
+from services.notifications.state import evolve_due
+from streaming.view import State
 from tests.support.town import (
     NOON,
     PAYER,
@@ -18,6 +24,8 @@ from tests.support.town import (
     lesson,
     open_town,
     preferences,
+    rule,
+    rules,
 )
 from tests.support.world import day
 
@@ -92,10 +100,15 @@ async def test_who_answered_owes_nothing(answer: Mapping[str, Any]) -> None:
 async def test_a_place_that_is_accepted_by_itself_waits_for_nobody() -> None:
     town = await open_town()
     await town.hears(REGISTERED, held(auto_accept=True))
+    told = town.told()[1:]
 
     await town.hears(day("2020-09-20"))
 
     assert of(town, OVERDUE) == []
+    assert told == [
+        ("place-held-at-once", "guard-00001", "cabinet"),
+        ("place-held-at-once", PROVIDER, "cabinet"),
+    ]
 
 
 # --- money that is left -------------------------------------------------------------------------
@@ -175,6 +188,35 @@ async def test_each_child_has_money_of_its_own() -> None:
 
     assert len(of(town, ENDS_SOON)) == 2
     assert len({m["message_id"] for m in town.due()}) == len(town.due())
+
+
+@pytest.mark.parametrize(
+    ("on", "released", "ended"),
+    [
+        pytest.param("2020-12-31", "reserve-released", "enrollment-ended", id="on the last day"),
+        pytest.param(
+            "2021-01-01", "reserve-released-late", "enrollment-ended-late", id="a day after it"
+        ),
+    ],
+)
+async def test_what_comes_back_after_the_end_is_not_said_to_be_there(
+    on: str, released: str, ended: str
+) -> None:
+    town = await open_town()
+    await town.hears(issued(), fact("enrollment.child-enrolled"), day(on))
+    before = len(town.told())
+
+    await town.hears(
+        fact("enrollment.enrollment-ended", on=on), fact("billing.reserve-released", on=on)
+    )
+
+    assert sorted(town.told()[before:]) == sorted(
+        [
+            (ended, "guard-00001", "cabinet"),
+            ("enrollment-ended", PROVIDER, "cabinet"),
+            (released, "guard-00001", "cabinet"),
+        ]
+    )
 
 
 # --- money that runs low ------------------------------------------------------------------------
@@ -264,6 +306,47 @@ async def test_only_debits_are_gathered() -> None:
     assert sent(town, "email") == [("nominal-changed", 1)]
 
 
+@pytest.mark.parametrize(
+    "reserve",
+    [
+        pytest.param(fact("billing.funds-reserved", purse=purse(10)), id="a reserve"),
+        pytest.param(
+            fact("billing.nominal-applied", purse=purse(10), child_id="child-00001"),
+            id="a correction",
+        ),
+    ],
+)
+async def test_that_money_runs_low_is_said_at_once_and_by_its_own_text(
+    reserve: Mapping[str, Any],
+) -> None:
+    town = await family()
+    await town.hears(
+        fact("enrollment.child-enrolled"),
+        fact("billing.funds-reserved", purse=purse(900_000)),
+    )
+
+    await town.hears(reserve)
+    at_once = sent(town, "email")
+    await town.hears(day("2020-09-03"))
+
+    assert at_once == sent(town, "email") == [(LOW, 1)]
+
+
+async def test_a_digest_gathers_debits_by_what_they_are_not_by_what_a_payer_calls_them() -> None:
+    town = await family()
+    await town.hears(
+        rules(
+            rule("certificate-issued-to-guardians", "certificates.certificate-issued", "issued"),
+            rule("period-ends-soon-to-guardians", "certificates.period-ends-soon", ENDS_SOON),
+        )
+    )
+
+    await town.hears(issued(), opened(1_000_000), lesson(1, 30))
+    await town.hears(day("2020-12-24"))
+
+    assert sorted(sent(town, "email")) == [(DIGEST, 1), ("issued", 1), (ENDS_SOON, 2)]
+
+
 async def test_the_other_guardian_is_told_as_that_one_wants() -> None:
     town = await family()
     await town.hears(child(guardians=("guard-00001", "guard-00002"), revision=2))
@@ -287,6 +370,65 @@ async def test_who_wants_no_debits_any_more_gets_no_digest() -> None:
     await town.hears(lesson(2, 29, on="2020-09-03"), day("2020-09-04"))
 
     assert sent(town, "email") == [(DIGEST, 1)]
+
+
+async def test_a_digest_outlives_what_is_unwanted_of_another_category() -> None:
+    town = await open_town()
+    await town.hears(
+        preferences({"debit": ["email"], "agreement": []}, digest=True),
+        rules(
+            rule(
+                "lesson-charged-to-guardians",
+                "billing.lesson-charged",
+                "lesson-charged",
+                category="agreement",
+            )
+        ),
+    )
+
+    await town.hears(lesson(1, 2), day("2020-09-03"))
+
+    assert sent(town, "email") == [(DIGEST, 1)]
+
+
+class Kept:
+    """Stands for a state: what is kept by kind and id, and a day."""
+
+    def __init__(self, **kept: object) -> None:
+        self.day = date(2020, 12, 22)
+        self._kept = {(type(value), id_): value for id_, value in kept.items()}
+
+    def find(self, kind: type[Any], id_: str) -> Any:
+        return self._kept.get((kind, id_))
+
+    def put(self, id_: str, value: object) -> None:
+        self._kept[type(value), id_] = value
+
+    def remove(self, kind: type[Any], id_: str) -> None:
+        del self._kept[kind, id_]
+
+
+def test_a_digest_of_two_facts_is_no_reminder() -> None:
+    # A payer may have routed the certificate to the debits: journals hold such digests.
+    facts_ = (EventId("certificate"), EventId("lesson"))
+    gathered, purse_ = Digest(event_ids=facts_), Purse(valid_until=date(2020, 12, 31))
+    state = Kept(mother=gathered, certificate=About(id="money"), money=purse_)
+
+    for channel in (Channel.EMAIL, Channel.SMS):
+        told = MessageDue(
+            message_id=MessageId(f"msg-{channel}"),
+            recipient_id=RecipientId("mother"),
+            channel=channel,
+            category="debit",
+            template=DIGEST,
+            template_version=1,
+            not_before=NOON,
+            event_ids=facts_,
+        )
+        evolve_due(told, cast(State, state))
+
+    assert state.find(Digest, "mother") is None
+    assert state.find(Purse, "money") == purse_
 
 
 async def test_a_digest_that_is_full_gathers_no_more() -> None:

@@ -79,6 +79,7 @@ class Post:
             takes=lambda channel, _recipient: channel == name,
             rate=RateLimit(1_000_000, self.clock),
             clock=self.clock,
+            log=self.telemetry.log,
             **more,
         )
 

@@ -14,7 +14,7 @@ from services.notifications.domain.facts import Fact, MessageDue, MessageSuppres
 from services.notifications.domain.people import Preferences
 from services.notifications.domain.texts import DIGEST
 
-TEMPLATE_VERSION = 4
+TEMPLATE_VERSION = 5
 """Raised when a text of `templates/` says something else than before."""
 
 UNWANTED = "unwanted"
@@ -30,11 +30,15 @@ DIGEST_EVENTS_MAX = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What is told: its facts, and when. `about` names it where that is not its one fact."""
+    """What is told: its facts, and when. `about` names it where that is not its one fact.
+
+    `is_debit`: a digest may gather it.
+    """
 
     event_ids: tuple[EventId, ...]
     at: datetime
     about: str = ""
+    is_debit: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ def messages(
                 place = (recipient_id, channel)
                 if place in due or place in gathered:
                     continue
-                if _is_gathered(preferences, category, channel) and not urgent:
+                if _is_gathered(told, preferences, category, channel) and not urgent:
                     gathered.add(place)
                     suppressed[recipient_id, IN_DIGEST] = _suppressed(
                         told, recipient_id, category, IN_DIGEST
@@ -97,8 +101,9 @@ def digest(
     )
 
 
-def _is_gathered(preferences: Preferences, category: str, channel: Channel) -> bool:
-    return preferences.digest and category == DEBIT and channel is not Channel.CABINET
+def _is_gathered(told: Told, preferences: Preferences, category: str, channel: Channel) -> bool:
+    wants_one = preferences.digest and channel is not Channel.CABINET
+    return wants_one and told.is_debit and category == DEBIT
 
 
 def _suppressed(

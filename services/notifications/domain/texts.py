@@ -12,10 +12,12 @@ from types import MappingProxyType
 
 from contracts.vocabulary import EndCause
 from rulebook.wording import NO_BREAK_SPACE, counted, full_date, month_and_year, rubles
+from services.notifications.domain.occasion import is_low
 
 DIGEST = "debits-of-the-day"
 """The template of a digest: a line for each of its facts stands below it."""
 BULLET = "• "
+LESSONS_LEFT = ("оплаченное занятие", "оплаченных занятия", "оплаченных занятий")
 LINES_MAX = 30
 """So many facts of a digest are told one by one; how many more there are is said below."""
 
@@ -91,11 +93,20 @@ def references(facts: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
 
 def _digest(templates: Mapping[str, Text], facts: Sequence[Mapping[str, object]]) -> Text:
     head = templates[DIGEST]
-    lines = [f"{BULLET}{_told({}, '', fact).body}" for fact in facts[:LINES_MAX]]
+    lines = [f"{BULLET}{_line(fact)}" for fact in facts[:LINES_MAX]]
     if len(facts) > LINES_MAX:
         more = counted(len(facts) - LINES_MAX, "запись", "записи", "записей")
         lines.append(f"{BULLET}И ещё {more} в личном кабинете.")
     return Text(head.title, "\n".join([head.body, *lines]))
+
+
+def _line(fact: Mapping[str, object]) -> str:
+    """Return what a digest says of a fact: its reason, and that lessons run out if they do."""
+    said = _told({}, "", fact).body
+    left = fact.get("lessons_left")
+    if not isinstance(left, int) or not is_low(left):
+        return said
+    return f"{said} Осталось {counted(left, *LESSONS_LEFT)}."
 
 
 def _told(templates: Mapping[str, Text], template: str, fact: Mapping[str, object]) -> Text:

@@ -80,24 +80,28 @@ def lines_of(
     Raises SettingError.
     """
     folder = settings.folder or data / "messages"
+
+    def files(channel: Channel) -> tuple[Provider, ...]:
+        return (Folder(folder / channel.value, counts_as_sent=sandbox),)
+
     trust = trusting(ca)
     addresses = addresses_of(settings, trust, sandbox=sandbox)
     lines = [
         _line(
             Channel.EMAIL,
-            _mail(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "email"),),
+            _mail(settings, addresses, trust, sandbox=sandbox) or files(Channel.EMAIL),
             settings.email_per_minute,
             EMAIL_SLOTS,
         ),
         _line(
             Channel.SMS,
-            _sms(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "sms"),),
+            _sms(settings, addresses, trust, sandbox=sandbox) or files(Channel.SMS),
             settings.sms_per_minute,
             SMS_SLOTS,
         ),
         _line(
             Channel.PUSH,
-            _push(settings, addresses, trust, sandbox=sandbox) or (Folder(folder / "push"),),
+            _push(settings, addresses, trust, sandbox=sandbox) or files(Channel.PUSH),
             settings.push_per_minute,
             PUSH_SLOTS,
         ),

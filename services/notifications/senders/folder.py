@@ -1,5 +1,8 @@
 """Messages as files in a folder: nobody gets them, everybody can look. The default.
 
+Among invented people a file counts as sent. Outside the sandbox it has failed: who reads below a
+debit that he was told of it must have been.
+
 Mail becomes `.eml`, which mail programs open; short messages become `.txt`. A message is one file
 under its id, so that writing it again changes nothing. No address is asked for.
 """
@@ -8,11 +11,18 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.notifications.senders.delivery import Delivery, Outcome, OutOfReach, Sent
+from services.notifications.senders.delivery import (
+    Delivery,
+    Outcome,
+    OutOfReach,
+    Rejected,
+    Sent,
+)
 from services.notifications.senders.mail import mail_of
 
 NOBODY = "example.invalid"
 SENDER = f"pfdo@{NOBODY}"
+NO_WAY_OUT = "folder: the channel has no way out"
 
 
 @dataclass(slots=True)
@@ -21,6 +31,7 @@ class Folder:
 
     directory: Path
     name: str = "folder"
+    counts_as_sent: bool = True
 
     async def send(self, delivery: Delivery) -> Outcome:
         """Write the file."""
@@ -28,7 +39,7 @@ class Folder:
             await asyncio.to_thread(self._write, delivery)
         except OSError as error:
             return OutOfReach(f"folder: {error.strerror}")
-        return Sent(self.name)
+        return Sent(self.name) if self.counts_as_sent else Rejected(NO_WAY_OUT)
 
     def _write(self, delivery: Delivery) -> None:
         message = delivery.message

@@ -8,10 +8,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
 
 from services.notifications.senders.delivery import (
     Delivery,
     NoAddressesNow,
+    NotNow,
     Outcome,
     OutOfReach,
     Provider,
@@ -19,6 +23,9 @@ from services.notifications.senders.delivery import (
 from services.notifications.senders.schedule import lane_pause_seconds
 
 SECOND_PER_MINUTE = 60.0
+NOT_NOW_MAX = 3
+"""So many messages in a row that were not taken tell of their way, not of themselves."""
+NO_ADDRESSES = "no addresses: who knows them is away"
 
 
 class RateLimit:
@@ -52,6 +59,9 @@ class Lane:
     in_flight: int = 0
     failures: int = 0
     rests_until: float = 0.0
+    not_now: int = 0
+    is_in_trouble: bool = False
+    """It is said that nothing gets through here."""
 
     def failed(self, now: float) -> None:
         """Nobody answered: rest. Attempts that were under way together count once."""
@@ -59,14 +69,45 @@ class Lane:
             self.failures += 1
             self.rests_until = now + lane_pause_seconds(self.failures)
 
+    def turned(self, outcome: Outcome) -> bool:
+        """Return whether trouble begins with this outcome, or ends with it."""
+        was = self.is_in_trouble
+        match outcome:
+            case OutOfReach() | NoAddressesNow():
+                self.is_in_trouble = True
+            case NotNow():
+                self.not_now += 1
+                self.is_in_trouble = was or self.not_now >= NOT_NOW_MAX
+            case _:
+                self.not_now, self.is_in_trouble = 0, False
+        return self.is_in_trouble is not was
+
+
+def _say(log: Any, lane: Lane, outcome: Outcome, **where: str) -> None:
+    """Say once that nothing gets through any more, and once that it does again.
+
+    What is not taken is tried for days before its end is on the record.
+    """
+    if not lane.turned(outcome):
+        return
+    if not lane.is_in_trouble:
+        log.info("messages get through again", **where)
+        return
+    why = NO_ADDRESSES if isinstance(outcome, NoAddressesNow) else getattr(outcome, "why", "")
+    log.warning("messages do not get through", **where, reason=why)
+
 
 class Failover:
     """Two or more providers of one channel: the first that is not resting, then the next."""
 
     def __init__(
-        self, providers: tuple[Provider, ...], clock: Callable[[], float] = time.monotonic
+        self,
+        providers: tuple[Provider, ...],
+        clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
     ) -> None:
         self.name = providers[0].name
+        self._log = log or structlog.get_logger()
         self._clock = clock
         self._ways = [(provider, Lane()) for provider in providers]
 
@@ -80,6 +121,11 @@ class Failover:
             if lane.rests_until > self._clock():
                 continue
             outcome = await provider.send(delivery)
+            if not isinstance(outcome, NoAddressesNow):
+                # That no addresses are known says nothing about who carries messages there.
+                _say(
+                    self._log, lane, outcome, channel=delivery.message.channel, place=provider.name
+                )
             if not isinstance(outcome, OutOfReach):
                 lane.failures = 0
                 return outcome
@@ -109,6 +155,7 @@ class Line:
     """A hard end for one attempt, whatever its provider promises."""
     clock: Callable[[], float] = time.monotonic
     lanes: dict[str, Lane] = field(default_factory=dict)
+    log: Any = field(default_factory=structlog.get_logger)
 
     def room(self, name: str) -> int:
         """Return how many attempts may begin on a lane now."""
@@ -140,6 +187,7 @@ class Line:
                 lane.failed(self.clock())
             case _:
                 lane.failures = 0
+        _say(self.log, lane, outcome, channel=self.name, place=f"{name}, {self.provider.name}")
         return outcome
 
     async def _within_limits(self, delivery: Delivery) -> Outcome:

@@ -15,11 +15,14 @@ FACTS_OF: Mapping[str, Sequence[str]] = MappingProxyType(
         "billing.balance-low": ("billing.funds-reserved",),
         "billing.dispute-upheld": ("billing.dispute-settled",),
         "billing.lessons-left-low": ("billing.lesson-charged",),
+        "billing.reserve-released-late": ("billing.reserve-released",),
         "certificates.period-ends-soon": (
             "certificates.certificate-issued",
             "billing.reserve-released",
         ),
         "enrollment.application-overdue": ("enrollment.place-held",),
+        "enrollment.enrollment-ended-late": ("enrollment.enrollment-ended",),
+        "enrollment.place-held-at-once": ("enrollment.place-held",),
     }
 )
 """Words of the routing table that are no facts of their own, and the facts they tell of."""

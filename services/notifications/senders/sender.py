@@ -137,6 +137,7 @@ class Sender:
         self._is_held_back = False
         self._swept_at = 0.0
         self._lanes: dict[str, None] = {}
+        self._shown: set[str] = set()
         self._reader: Reader | None = None
 
     # --- ownership -------------------------------------------------------------------------
@@ -180,6 +181,10 @@ class Sender:
 
     async def close(self) -> None:
         """Let attempts end, report them, let go of the reader."""
+        # Who takes over shows what waits; what this process showed last would stand for ever.
+        for name in self._shown:
+            self._telemetry.overdue_messages.labels(name, str(self.number)).set(0)
+        self._shown.clear()
         tasks = self._attempts.tasks
         if tasks:
             await asyncio.wait(list(tasks.values()), timeout=FAREWELL_SECONDS_MAX)
@@ -366,6 +371,7 @@ class Sender:
             overdue[name] = overdue.get(name, 0) + count
         for name, count in overdue.items():
             self._telemetry.overdue_messages.labels(name, str(self.number)).set(count)
+        self._shown.update(overdue)
 
     # --- attempts ----------------------------------------------------------------------------
 
