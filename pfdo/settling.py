@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.registry import EVENTS
+from streaming.event_loop import heed_cancellation
 from streaming.installation import Installation
 from streaming.listening import listening_of
 from streaming.positions import unpack_positions
@@ -126,6 +127,7 @@ async def settled(
     begun = time.monotonic()
     poll_seconds = KAFKA_POLL_SECONDS if installation.settings.uses_kafka else POLL_SECONDS
     while True:
+        heed_cancellation()
         left = await lag(installation, asked)
         behind = [reader for reader in asked if left[reader.name]]
         if not behind and asked is everybody:

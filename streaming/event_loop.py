@@ -25,3 +25,14 @@ else:
             return await main
 
         return asyncio.run(watched())
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if this task was cancelled and somebody swallowed it.
+
+    `asyncio.wait_for` of Python 3.11 does where what it waits for is done in the same moment, and
+    clients of Kafka and Redis use it. For loops that would go on for minutes.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,6 +1,7 @@
 """What our processes run on."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from streaming.event_loop import run
+from streaming.event_loop import heed_cancellation, run
 
 FROZEN = """
 import gc
@@ -32,6 +33,23 @@ def test_an_error_comes_out() -> None:
 
     with pytest.raises(LookupError, match="as it is"):
         run(fails())
+
+
+def test_a_cancellation_that_was_swallowed_is_heeded_by_who_asks() -> None:
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        heed_cancellation()
+
+    async def main() -> bool:
+        heed_cancellation()
+        task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert run(main())
 
 
 def test_what_is_loaded_is_no_longer_looked_through() -> None:
