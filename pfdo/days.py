@@ -16,7 +16,8 @@ from streaming.installation import Installation
 
 ZONE = ZoneInfo("Asia/Irkutsk")
 CAUGHT_UP_DAYS_MAX = 62
-"""A calendar that stood still for longer goes on with today: days may be skipped."""
+"""Further than this from the last day, a person must say that the clock is right: days never go
+back, and on a day that was opened by mistake money expires."""
 LOOK_SECONDS_MAX = 60.0
 """The clock may be set anew: it is looked at this often, not only at midnight."""
 
@@ -51,23 +52,40 @@ class Calendar:
         return bool(missing)
 
     def due(self, today: date) -> Sequence[date]:
-        """Return what is to be opened today: the days that were missed, if they are not too many.
+        """Return what is to be opened today: the days that were missed.
 
-        The first day of an installation is today.
+        The first day of an installation is today. Nothing if `is_far`.
         """
+        return () if self.is_far(today) else list(days(self._first_missed(today), today))
+
+    def is_far(self, today: date) -> bool:
+        """Return whether so many days are missing that rather the clock is wrong."""
+        return (today - self._first_missed(today)).days > CAUGHT_UP_DAYS_MAX
+
+    def _first_missed(self, today: date) -> date:
         partitions = self._installation.bus.partitions
         lasts = [
             self._last[partition] for partition in range(partitions) if partition in self._last
         ]
-        first = min(lasts) + timedelta(days=1) if len(lasts) == partitions else today
-        if (today - first).days > CAUGHT_UP_DAYS_MAX:
-            first = today
-        return list(days(first, today))
+        return min(lasts) + timedelta(days=1) if len(lasts) == partitions else today
 
-    async def follow(self, told: Callable[[date], None]) -> None:
-        """Open each day as it begins in Irkutsk, for ever."""
+    async def follow(
+        self, told: Callable[[date], None], doubted: Callable[[date, date], None]
+    ) -> None:
+        """Open each day as it begins in Irkutsk, for ever.
+
+        `doubted` is told once of a day that is too far from those that were opened, and from when
+        on days are missing. They are opened by hand.
+        """
+        doubts: set[date] = set()
         while True:
-            for day in self.due(datetime.now(ZONE).date()):
+            today = datetime.now(ZONE).date()
+            if self.is_far(today):
+                await self.read()
+            if self.is_far(today) and today not in doubts:
+                doubts.add(today)
+                doubted(today, self._first_missed(today))
+            for day in self.due(today):
                 if await self.open(day):
                     told(day)
             now = datetime.now(ZONE)

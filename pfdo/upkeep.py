@@ -320,7 +320,14 @@ async def _calendar(settings: Any, first: date | None, last: date | None) -> Non
         calendar = Calendar(installation)
         await calendar.read()
         if first is None and last is None:
-            await calendar.follow(lambda day: log.info("day opened", reason=day.isoformat()))
+            await calendar.follow(
+                lambda day: log.info("day opened", reason=day.isoformat()),
+                lambda today, first: log.error(
+                    "no day opened: the clock is far from the last one",
+                    reason=f"the clock says {today}, days are missing since {first}",
+                    remedy=f"set the clock; if it is right: pfdo calendar --from {first} --until D",
+                ),
+            )
         today = datetime.now(ZONE).date()
         for day in days(first or last or today, last or today):
             is_new = await calendar.open(day)

@@ -1,12 +1,13 @@
 """The calendar: each day once, in every partition; what was missed is made good."""
 
+import asyncio
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
 from contracts.topics import CALENDAR
-from pfdo.days import CAUGHT_UP_DAYS_MAX, Calendar, days
+from pfdo.days import CAUGHT_UP_DAYS_MAX, ZONE, Calendar, days
 from tests.pfdo.worlds import installation_of, world
 from tests.support.world import World
 
@@ -66,11 +67,7 @@ async def test_a_day_that_reached_only_some_partitions_is_opened_in_the_others()
         pytest.param(
             3, [LAST + timedelta(days=number) for number in (1, 2, 3)], id="after three days"
         ),
-        pytest.param(
-            CAUGHT_UP_DAYS_MAX + 2,
-            [LAST + timedelta(days=CAUGHT_UP_DAYS_MAX + 2)],
-            id="after too long: today alone",
-        ),
+        pytest.param(CAUGHT_UP_DAYS_MAX + 2, [], id="after so long rather the clock is wrong"),
         pytest.param(-1, [], id="a clock that went back opens nothing"),
     ],
 )
@@ -87,6 +84,33 @@ async def test_the_longest_gap_that_is_made_good() -> None:
     today = LAST + timedelta(days=CAUGHT_UP_DAYS_MAX + 1)
 
     assert list((await calendar_of(here)).due(today)) == list(days(LAST + timedelta(1), today))
+
+
+async def test_a_clock_that_is_far_from_the_last_day_is_doubted_until_a_person_opens_days(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = world()
+    await (await calendar_of(here)).open(LAST)
+    monkeypatch.setattr("pfdo.days.LOOK_SECONDS_MAX", 0.01)
+    told: list[date] = []
+    doubted: list[tuple[date, date]] = []
+
+    following = asyncio.create_task(
+        (await calendar_of(here)).follow(told.append, lambda *seen: doubted.append(seen))
+    )
+    while not doubted:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    before = list(told)
+    today = datetime.now(ZONE).date()
+    await (await calendar_of(here)).open(today - timedelta(days=1))
+    while not told:
+        await asyncio.sleep(0.01)
+    following.cancel()
+
+    assert before == []
+    assert doubted == [(today, LAST + timedelta(days=1))]
+    assert told == [today]
 
 
 async def test_a_new_installation_begins_today() -> None:
