@@ -188,9 +188,8 @@ async def test_they_agree_on_rough_play(seed: int) -> None:
     await agreed([*RoughPlay(seed).lines(400)], seed)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_they_agree_where_months_are_skipped(seed: int) -> None:
-    await agreed([*RoughPlay(seed, WIDE_JUMPS).lines(300)], seed)
+async def test_they_agree_where_months_are_skipped() -> None:
+    await agreed([*RoughPlay(31, WIDE_JUMPS).lines(300)], 31)
 
 
 async def test_a_difference_is_named() -> None:
