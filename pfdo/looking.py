@@ -190,9 +190,9 @@ async def _why(settings: Any, event_id: str) -> dict[str, Any] | None:
 
 def _print_story(told: dict[str, Any]) -> None:
     event, cause = told["event"], told["cause"]
-    print(f"{event['id']}  {event['type']}  {event.get('subject')}")
+    print(f"{event.get('id')}  {event.get('type')}  {event.get('subject')}")
     if cause is not None:
-        print(f"  because of {cause['id']}  {cause['type']}  {cause.get('subject')}")
+        print(f"  because of {cause.get('id')}  {cause.get('type')}  {cause.get('subject')}")
     rule = told["rule"]
     if rule:
         print(f"  rule: {rule.get('table', 'docs/rules.md')} {rule.get('row', '')}")

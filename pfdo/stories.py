@@ -1,29 +1,45 @@
 """What followed from what, and what waits: told from the journals."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from contracts.topics import COMMANDS
-from pfdo.records import Place, Story, event_in, place_of, service_of, story, text_of
+import orjson
+
+from contracts.topics import COMMANDS, JOURNALS
+from pfdo.records import Place, event_in, input_topics, place_of, service_of, story, text_of
+from streaming.bus import Record
 from streaming.installation import Installation
+from streaming.whole import POLL_SECONDS, up_to
 
 FOLLOWED_MAX = 500
+PUBLISHED = (*(topic.name for topic in JOURNALS), COMMANDS.name)
+
+
+class Followed(NamedTuple):
+    """A record of a service; sorts by its time of append."""
+
+    appended_at_ms: int
+    place: Place
+    fact: dict[str, Any]
+    cause: Place
 
 
 async def story_of(installation: Installation, event_id: str) -> dict[str, Any] | None:
-    """Return cause, rule and everything that followed, across services; None for no such event."""
-    told = await story(installation, [COMMANDS.name])
-    inputs = {text_of(event_in(one.value), "id"): one for one in reversed(told.inputs)}
-    fact = next((fact for fact in told.facts if fact["id"] == event_id), None)
+    """Return cause, rule and everything that followed, across services; None for no such event.
+
+    Topics are read once for each step from cause to effect, and what has no part in the story is
+    not kept: they may be larger than the memory.
+    """
+    fact = await _fact(installation, event_id)
     if fact is not None:
-        place = told.at[event_id]
-        cause = _cause(fact, told)
-        rule = fact["data"].get("why")
-        return _told(fact, cause, rule, _followed(told, place))
-    record = inputs.get(event_id)
+        cause = await _event_at(installation, fact.cause)
+        followed = await _followed(installation, fact.place)
+        return _told(fact.fact, cause, fact.fact["data"].get("why"), followed)
+    record = await _input(installation, event_id)
     if record is None:
         return None
-    return _told(event_in(record.value), None, None, _followed(told, place_of(record)))
+    followed = await _followed(installation, place_of(record))
+    return _told(event_in(record.value), None, None, followed)
 
 
 def _told(
@@ -35,38 +51,111 @@ def _told(
     return {"event": event, "cause": cause, "rule": rule, "followed": followed}
 
 
-def _cause(fact: Mapping[str, Any], told: Story) -> Mapping[str, Any] | None:
-    wanted = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
-    for record in told.inputs:
-        if place_of(record) == wanted:
-            return event_in(record.value) or None
-    for id_, place in told.at.items():
-        if place == wanted:
-            return next(other for other in told.facts if other["id"] == id_)
+async def _each(installation: Installation, topics: Sequence[str]) -> AsyncIterator[Record]:
+    """Yield all records of topics up to their present ends, partition by partition."""
+    bus = installation.bus
+    starts, ends = await bus.starts(topics), await bus.ends(topics)
+    for partition in range(bus.partitions):
+        here = {topic: starts[topic, partition] for topic in topics}
+        async for polled in up_to(bus, partition, here, ends):
+            for records in polled.records.values():
+                for record in records:
+                    yield record
+
+
+async def _fact(installation: Installation, event_id: str) -> Followed | None:
+    needle = event_id.encode()
+    async for record in _each(installation, PUBLISHED):
+        # Services write one canonical form: what does not hold the letters is not it.
+        if needle in (record.value or b""):
+            found = _published(record)
+            if found.fact["id"] == event_id:
+                return found
     return None
 
 
-def _followed(told: Story, place: Place) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    waiting = [(place, 1)]
-    while waiting and len(found) < FOLLOWED_MAX:
-        here, depth = waiting.pop()
-        followed = told.followed(here)
-        for fact in followed:
-            data = fact["data"]
-            found.append(
-                {
-                    "depth": depth,
-                    "id": fact["id"],
-                    "type": fact["type"],
-                    "subject": fact["subject"],
-                    "businessday": fact.get("businessday"),
-                    "reason": data.get("reason"),
-                    "text": (data.get("why") or {}).get("text"),
-                }
-            )
-        waiting.extend((told.at[fact["id"]], depth + 1) for fact in reversed(followed))
+async def _input(installation: Installation, event_id: str) -> Record | None:
+    """Return the first input with an id."""
+    found: Record | None = None
+    async for record in _each(installation, input_topics(installation)):
+        is_first = found is None or _order(record) < _order(found)
+        if is_first and text_of(event_in(record.value), "id") == event_id:
+            found = record
     return found
+
+
+def _order(record: Record) -> tuple[int, Place]:
+    return record.appended_at_ms, place_of(record)
+
+
+def _published(record: Record) -> Followed:
+    fact = orjson.loads(record.value or b"{}")
+    cause = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
+    return Followed(record.appended_at_ms, place_of(record), fact, cause)
+
+
+async def _event_at(installation: Installation, place: Place) -> Mapping[str, Any] | None:
+    """Return the event at a place; None if it is gone, or was none."""
+    topic, partition, offset = place
+    reader = await installation.bus.reader(partition, {topic: offset})
+    try:
+        while True:
+            polled = await reader.poll([topic], 1, POLL_SECONDS)
+            for record in polled.records.get(topic, ()):
+                return event_in(record.value) or None if record.offset == offset else None
+            if topic in polled.ended:
+                return None
+    finally:
+        await reader.close()
+
+
+async def _followed(installation: Installation, place: Place) -> list[dict[str, Any]]:
+    caused_by: dict[Place, list[Followed]] = {}
+    steps: Collection[Place] = {place}
+    number = 0
+    while steps and number < FOLLOWED_MAX:
+        found = await _caused_by(installation, steps)
+        for one in found:
+            caused_by.setdefault(one.cause, []).append(one)
+        number += len(found)
+        steps = {one.place for one in found}
+    told: list[dict[str, Any]] = []
+    waiting = [(place, 1)]
+    while waiting and len(told) < FOLLOWED_MAX:
+        here, depth = waiting.pop()
+        followed = caused_by.get(here, [])
+        told += [_line(one.fact, depth) for one in followed]
+        waiting.extend((one.place, depth + 1) for one in reversed(followed))
+    return told
+
+
+async def _caused_by(installation: Installation, causes: Collection[Place]) -> list[Followed]:
+    """Return what followed at once, the earliest first, and no more than is shown."""
+    found: list[Followed] = []
+    async for record in _each(installation, PUBLISHED):
+        one = _published(record)
+        if one.cause in causes:
+            found.append(one)
+            if len(found) > 2 * FOLLOWED_MAX:
+                found = _earliest(found)
+    return _earliest(found)
+
+
+def _earliest(found: list[Followed]) -> list[Followed]:
+    return sorted(found, key=lambda one: (one.appended_at_ms, one.place))[:FOLLOWED_MAX]
+
+
+def _line(fact: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    data = fact["data"]
+    return {
+        "depth": depth,
+        "id": fact["id"],
+        "type": fact["type"],
+        "subject": fact["subject"],
+        "businessday": fact.get("businessday"),
+        "reason": data.get("reason"),
+        "text": (data.get("why") or {}).get("text"),
+    }
 
 
 async def waiting(installation: Installation) -> list[dict[str, Any]]:
