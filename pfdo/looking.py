@@ -150,7 +150,7 @@ async def _inputs(settings: Any, source: str | None) -> list[dict[str, Any]]:
     from streaming.installation import open_installation
 
     async with open_installation(settings) as installation:
-        told = await records.story(installation)
+        told = await records.story(installation, records.decision_only)
     wanted = (f"{source}.events.v1", f"{source}.forwarded.v1")
     return [
         decided

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from streaming.bus import Record
 from streaming.installation import Installation
 from streaming.listening import DECIDER_OF_THE_CALENDAR
 from streaming.service import never
-from streaming.whole import POLL_SECONDS, READ_RECORDS_MAX, all_records
+from streaming.whole import POLL_SECONDS, READ_RECORDS_MAX, all_records, up_to
 
 Place = tuple[str, int, int]
 """(topic, partition, offset) of a record."""
@@ -27,6 +27,18 @@ Place = tuple[str, int, int]
 async def whole(installation: Installation, topics: Sequence[str]) -> list[Record]:
     """Return all records of topics up to their present ends, by time of append."""
     return await all_records(installation.bus, topics)
+
+
+async def each_record(installation: Installation, topics: Sequence[str]) -> AsyncIterator[Record]:
+    """Yield all records of topics up to their present ends, one partition after the other."""
+    bus = installation.bus
+    starts, ends = await bus.starts(topics), await bus.ends(topics)
+    for partition in range(bus.partitions):
+        here = {topic: starts[topic, partition] for topic in topics}
+        async for polled in up_to(bus, partition, here, ends):
+            for records in polled.records.values():
+                for record in records:
+                    yield record
 
 
 async def follow(
@@ -69,17 +81,37 @@ def input_topics(installation: Installation) -> list[str]:
     return [*(topic.name for topic in topics), CALENDAR.name]
 
 
-async def story(installation: Installation, extra: Iterable[str] = ()) -> Story:
-    """Read everything."""
+def _whole_fact(fact: dict[str, Any]) -> dict[str, Any]:
+    return fact
+
+
+def decision_only(fact: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a fact says how an input was decided: a tenth of it."""
+    data = fact["data"]
+    said = {name: data[name] for name in ("reason", "waits_for", "item") if name in data}
+    if "input" in data:
+        said["input"] = True
+    return {"id": fact["id"], "type": fact["type"], "source": fact["source"], "data": said}
+
+
+async def story(
+    installation: Installation,
+    kept: Callable[[dict[str, Any]], dict[str, Any]] = _whole_fact,
+) -> Story:
+    """Read everything; of facts is kept what is asked for. Each journal is told in its order."""
     wanted = input_topics(installation)
     inputs = await whole(installation, wanted)
-    published = await whole(installation, [*(topic.name for topic in JOURNALS), *extra])
     told = Story(inputs, [])
-    for record in published:
-        fact = json.loads(record.value or b"{}")
+    async for record in each_record(installation, [topic.name for topic in JOURNALS]):
+        published = json.loads(record.value or b"{}")
+        fact = kept(published)
         told.facts.append(fact)
         told.at[fact["id"]] = (record.topic, record.partition, record.offset)
-        place = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
+        place = (
+            published["causetopic"],
+            published["causepartition"],
+            published["causeoffset"],
+        )
         told.caused_by.setdefault(place, []).append(fact)
     return told
 

@@ -1,15 +1,24 @@
 """What followed from what, and what waits: told from the journals."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
 from contracts.topics import COMMANDS, JOURNALS
-from pfdo.records import Place, event_in, input_topics, place_of, service_of, story, text_of
+from pfdo.records import (
+    Place,
+    each_record,
+    event_in,
+    input_topics,
+    place_of,
+    service_of,
+    story,
+    text_of,
+)
 from streaming.bus import Record
 from streaming.installation import Installation
-from streaming.whole import POLL_SECONDS, up_to
+from streaming.whole import POLL_SECONDS
 
 FOLLOWED_MAX = 500
 PUBLISHED = (*(topic.name for topic in JOURNALS), COMMANDS.name)
@@ -51,21 +60,9 @@ def _told(
     return {"event": event, "cause": cause, "rule": rule, "followed": followed}
 
 
-async def _each(installation: Installation, topics: Sequence[str]) -> AsyncIterator[Record]:
-    """Yield all records of topics up to their present ends, partition by partition."""
-    bus = installation.bus
-    starts, ends = await bus.starts(topics), await bus.ends(topics)
-    for partition in range(bus.partitions):
-        here = {topic: starts[topic, partition] for topic in topics}
-        async for polled in up_to(bus, partition, here, ends):
-            for records in polled.records.values():
-                for record in records:
-                    yield record
-
-
 async def _fact(installation: Installation, event_id: str) -> Followed | None:
     needle = event_id.encode()
-    async for record in _each(installation, PUBLISHED):
+    async for record in each_record(installation, PUBLISHED):
         # Services write one canonical form: what does not hold the letters is not it.
         if needle in (record.value or b""):
             found = _published(record)
@@ -77,7 +74,7 @@ async def _fact(installation: Installation, event_id: str) -> Followed | None:
 async def _input(installation: Installation, event_id: str) -> Record | None:
     """Return the first input with an id."""
     found: Record | None = None
-    async for record in _each(installation, input_topics(installation)):
+    async for record in each_record(installation, input_topics(installation)):
         is_first = found is None or _order(record) < _order(found)
         if is_first and text_of(event_in(record.value), "id") == event_id:
             found = record
@@ -132,7 +129,7 @@ async def _followed(installation: Installation, place: Place) -> list[dict[str, 
 async def _caused_by(installation: Installation, causes: Collection[Place]) -> list[Followed]:
     """Return what followed at once, the earliest first, and no more than is shown."""
     found: list[Followed] = []
-    async for record in _each(installation, PUBLISHED):
+    async for record in each_record(installation, PUBLISHED):
         one = _published(record)
         if one.cause in causes:
             found.append(one)
