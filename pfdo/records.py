@@ -98,21 +98,17 @@ async def story(
     installation: Installation,
     kept: Callable[[dict[str, Any]], dict[str, Any]] = _whole_fact,
 ) -> Story:
-    """Read everything; of facts is kept what is asked for. Each journal is told in its order."""
-    wanted = input_topics(installation)
-    inputs = await whole(installation, wanted)
-    told = Story(inputs, [])
+    """Read everything; of facts is kept what is asked for."""
+    told = Story(await whole(installation, input_topics(installation)), [])
+    found: list[tuple[int, Place, Place, dict[str, Any]]] = []
     async for record in each_record(installation, [topic.name for topic in JOURNALS]):
-        published = json.loads(record.value or b"{}")
-        fact = kept(published)
+        fact = json.loads(record.value or b"{}")
+        cause = (fact["causetopic"], fact["causepartition"], fact["causeoffset"])
+        found.append((record.appended_at_ms, place_of(record), cause, kept(fact)))
+    for _, place, cause, fact in sorted(found, key=lambda one: one[:2]):
         told.facts.append(fact)
-        told.at[fact["id"]] = (record.topic, record.partition, record.offset)
-        place = (
-            published["causetopic"],
-            published["causepartition"],
-            published["causeoffset"],
-        )
-        told.caused_by.setdefault(place, []).append(fact)
+        told.at[fact["id"]] = place
+        told.caused_by.setdefault(cause, []).append(fact)
     return told
 
 
