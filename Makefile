@@ -12,11 +12,11 @@ ARGS ?=
 WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them.
-OVERLAYS ?=
-# What an overlay adds has an overlay of its own with TLS.
-WITH_TLS := $(if $(filter tls,$(OVERLAYS)),$(patsubst %,%-tls,$(filter-out tls,$(OVERLAYS))))
-COMPOSE := docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,$(OVERLAYS) $(WITH_TLS))
+# What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them. What was chosen
+# last stays chosen, for deploy/compose.sh too; OVERLAYS= leaves all of them out.
+CHOSEN := deploy/.overlays
+OVERLAYS ?= $(shell cat $(CHOSEN) 2>/dev/null)
+COMPOSE := deploy/compose.sh
 CALENDAR ?= on
 
 help: ## List the targets
@@ -63,6 +63,8 @@ secrets: ## Make the passwords and access lists of the compose deployment, in de
 	@$(if $(filter tls,$(OVERLAYS)),deploy/tls.sh deploy/secrets)
 
 up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
+	@OVERLAYS="$(OVERLAYS)" $(COMPOSE) config --quiet
+	@echo "$(OVERLAYS)" >$(CHOSEN)
 	@$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d || { \
 		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }
 	@echo
@@ -86,7 +88,7 @@ endif
 	@echo "Stop it and throw its data away: make down"
 
 down: docker-answers ## Stop the compose deployment and throw its data away
-	@docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,observability three-brokers) --profile calendar --profile tools down --volumes --remove-orphans
+	@OVERLAYS="$(sort observability three-brokers $(filter-out tls,$(OVERLAYS)))" $(COMPOSE) --profile calendar --profile tools down --volumes --remove-orphans
 
 backup: docker-answers ## Copy the journals of the compose deployment to a folder: make backup TO=FOLDER
 	@deploy/backup.sh copy "$(TO)"

@@ -1,0 +1,115 @@
+"""What `make up` and `deploy/compose.sh` tell docker compose, by one that only takes note."""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKER = """#!/bin/sh
+echo "$*" >>"$CALLS"
+"""
+COMPOSE_FILES = re.compile(r"-f deploy/([\w-]+)\.yaml")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A copy of what an operator has, with a docker that only notes what it was told."""
+
+    folder: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "OVERLAYS"))}
+        paths = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "CALLS": str(self.folder / "calls"),
+        }
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=inherited | paths,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def told(self, *command: str) -> list[str]:
+        """Run a command to its good end; return what it had docker compose do."""
+        (self.folder / "calls").unlink(missing_ok=True)
+        done = self.run(*command)
+        assert done.returncode == 0, done.stderr
+        calls = (self.folder / "calls").read_text().splitlines()
+        return [call for call in calls if call.startswith("compose -f")]
+
+    def files(self, *command: str) -> list[str]:
+        """Return the files that a command gave to compose, each time the same."""
+        (files,) = {tuple(COMPOSE_FILES.findall(call)) for call in self.told(*command)}
+        return list(files)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    private = shutil.ignore_patterns("secrets", ".env", ".overlays")
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=private)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    return Installation(tmp_path)
+
+
+def test_what_was_chosen_last_is_what_every_command_means(installation: Installation) -> None:
+    chosen = ["compose", "observability", "tls", "observability-tls"]
+
+    assert installation.files("deploy/compose.sh", "ps") == ["compose"]
+    assert installation.files("make", "up") == ["compose"]
+    assert installation.files("make", "up", "OVERLAYS=observability tls") == chosen
+    assert installation.files("make", "up") == chosen
+    assert installation.files("deploy/compose.sh", "run", "--rm", "tools", "doctor") == chosen
+    assert (installation.folder / "deploy" / "secrets" / "tls-redis.pem").exists()
+    # All of it goes, whatever was added at any time.
+    assert {"compose", "observability", "three-brokers"} <= set(installation.files("make", "down"))
+    # An installation that is restored comes up as it was.
+    assert installation.files("make", "up") == chosen
+    assert installation.files("make", "up", "OVERLAYS=") == ["compose"]
+    assert installation.files("deploy/compose.sh", "ps") == ["compose"]
+
+
+def test_a_word_reaches_compose_as_it_was_written(installation: Installation) -> None:
+    (call,) = installation.told("deploy/compose.sh", "logs", "--since", "15 m")
+
+    assert call == "compose -f deploy/compose.yaml logs --since 15 m"
+
+
+def test_an_overlay_of_ones_own_needs_none_for_tls(installation: Installation) -> None:
+    (installation.folder / "deploy" / "ours.yaml").write_text("services: {}\n")
+
+    assert installation.files("make", "up", "OVERLAYS=tls ours") == ["compose", "tls", "ours"]
+
+
+def test_an_overlay_that_is_not_there_is_not_chosen(installation: Installation) -> None:
+    installation.told("make", "up", "OVERLAYS=three-brokers")
+
+    refused = installation.run("make", "up", "OVERLAYS=thre-brokers")
+
+    assert refused.returncode != 0
+    assert "there is no deploy/thre-brokers.yaml" in refused.stderr
+    assert installation.files("make", "up") == ["compose", "three-brokers"]
+
+
+PAGES = sorted(
+    file
+    for folder in ("deploy", "docs/operations", "docs/runbooks", "docs/integrators")
+    for file in (ROOT / folder).glob("*.md")
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_page_names_the_files_of_a_deployment_by_hand(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    assert not re.findall(r"docker compose (?!is\b|with\b).*|COMPOSE_FILE", text)
