@@ -101,6 +101,61 @@ def test_an_overlay_that_is_not_there_is_not_chosen(installation: Installation) 
     assert installation.files("make", "up") == ["compose", "three-brokers"]
 
 
+def anew(calls: list[str]) -> list[bool]:
+    """Return of each `up` whether it makes containers anew."""
+    return ["--force-recreate" in call for call in calls if " up " in call]
+
+
+def test_new_certificates_reach_who_runs_with_old_ones(installation: Installation) -> None:
+    secrets = installation.folder / "deploy" / "secrets"
+    installation.told("make", "up", "OVERLAYS=tls")
+    assert anew(installation.told("make", "up")) == [False]
+
+    # Only its end is near: the same authority signs another one.
+    certificate = secrets / "tls-redis.pem"
+    soon_over(certificate, secrets)
+    before = certificate.read_text()
+    renewed = installation.run("make", "secrets")
+    assert "A new certificate, tls-redis.pem, until " in renewed.stdout
+    assert "tls-kafka.pem" not in renewed.stdout
+    assert certificate.read_text() != before
+
+    assert anew(installation.told("make", "up")) == [True]
+    assert anew(installation.told("make", "up")) == [False]
+
+
+def test_certificates_of_another_authority_are_never_replaced(installation: Installation) -> None:
+    secrets = installation.folder / "deploy" / "secrets"
+    installation.told("make", "up", "OVERLAYS=tls")
+    soon_over(secrets / "tls-redis.pem", secrets)
+    (secrets / ".tls-ca.key").unlink()
+    before = (secrets / "tls-redis.pem").read_text()
+
+    warned = installation.run("make", "up")
+
+    assert warned.returncode == 0
+    assert "tls-redis.pem ends on " in warned.stderr
+    assert (secrets / "tls-redis.pem").read_text() == before
+    (secrets / "tls-redis.pem").write_text("")
+    assert installation.run("make", "up").returncode != 0
+
+
+def soon_over(certificate: Path, secrets: Path) -> None:
+    """Replace a certificate by one that ends in a day."""
+    key = secrets / "soon.key"
+    key.write_text(certificate.read_text().partition("-----BEGIN CERTIFICATE-----")[0])
+    made = subprocess.run(
+        f"openssl req -new -key {key} -subj /CN=redis | openssl x509 -req -days 1"
+        f" -CA {secrets}/tls-ca.pem -CAkey {secrets}/.tls-ca.key -CAcreateserial",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    certificate.unlink()
+    certificate.write_text(key.read_text() + made.stdout)
+
+
 PAGES = sorted(
     file
     for folder in ("deploy", "docs/operations", "docs/runbooks", "docs/integrators")
