@@ -209,6 +209,16 @@ def test_what_watches_may_no_more_than_it_needs() -> None:
         assert all((ROOT / "deploy" / path).exists() for path in mounted), name
 
 
+def test_nobody_waits_until_all_books_are_counted() -> None:
+    services = yaml.safe_load((ROOT / "deploy" / "observability.yaml").read_text())["services"]
+
+    # Only when it has counted them once `watch` is healthy: on large journals that takes minutes.
+    assert services["watch"]["healthcheck"]["start_period"] == "30m"
+    for name, container in services.items():
+        waited_for = container["depends_on"].get("watch", {}) if name != "watch" else {}
+        assert waited_for.get("condition") != "service_healthy", name
+
+
 def test_links_between_runbooks_lead_somewhere() -> None:
     for file in RUNBOOKS.glob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8")):
