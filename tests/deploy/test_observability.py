@@ -29,7 +29,9 @@ LABELS = {
     for telemetry in (Telemetry(), InstallationTelemetry(), CanaryTelemetry())
     for metric in metrics(telemetry)
     for name in series(metric)
-} | {"up": {"job", "instance"}}
+} | {"up": set()}
+TARGET = {"job", "instance", "process"}
+"""What deploy/observability/prometheus.yml says of each process."""
 
 # A metric, the labels it is chosen by, and those that a sum is made by.
 _SERIES = re.compile(r"\b(pfdo_\w+|up)\b(?:\{([^}]*)\})?")
@@ -50,13 +52,13 @@ def queries() -> Iterator[tuple[str, str]]:
 def unknown(query: str) -> set[str]:
     """Return the metrics and labels of a query that are not documented."""
     found: set[str] = set()
-    known: set[str] = set()
+    known = set(TARGET)
     for name, chosen in _SERIES.findall(query):
         if name not in LABELS:
             found.add(name)
             continue
         known |= LABELS[name]
-        found |= set(_MATCHER.findall(chosen)) - LABELS[name]
+        found |= set(_MATCHER.findall(chosen)) - LABELS[name] - TARGET
     for listed in _BY.findall(query):
         found |= {label.strip() for label in listed.split(",")} - known
     return found
@@ -144,6 +146,16 @@ def test_prometheus_takes_its_configuration() -> None:
     said = promtool("check", "config", OBSERVABILITY / "prometheus.yml")
 
     assert f"{len(ALERTS)} rules found" in said
+
+
+def test_every_process_is_known_by_its_name() -> None:
+    jobs = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())["scrape_configs"]
+
+    for job in jobs:
+        named = [each["target_label"] for each in job.get("relabel_configs", ())]
+        for each in job.get("static_configs", ()):
+            named += each["labels"]
+        assert "process" in named, job["job_name"]
 
 
 def test_the_alerts_fire_on_recorded_series() -> None:
