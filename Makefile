@@ -17,9 +17,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHOSEN := deploy/.overlays
 OVERLAYS ?= $(shell cat $(CHOSEN) 2>/dev/null)
 COMPOSE := deploy/compose.sh
-# What containers hold of TLS: a file that is replaced reaches none that is not made anew, and compose does not notice.
-TLS_FILES := deploy/secrets/tls-ca.pem deploy/secrets/tls-kafka.pem deploy/secrets/tls-redis.pem
-TLS_HELD := deploy/secrets/.tls-held
+# Files that containers hold: a new one reaches none that is not made anew, and compose does not notice. So its digest
+# is kept. What only watches is started again for its own.
+HELD := find deploy/secrets deploy -maxdepth 1 -type f ! -name '.*' \( -path '*/secrets/*' -o -name sources.yaml \
+	-o -name region.yaml -o -name '*.conf' -o -name redis-start.sh \) | sort | xargs cat | cksum
+WATCHED_BY := find deploy/observability -type f | sort | xargs cat | cksum
+KEPT := deploy/secrets/.held
 CALENDAR ?= on
 
 help: ## List the targets
@@ -68,10 +71,14 @@ secrets: ## Make the passwords and access lists of the compose deployment, in de
 up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
 	@OVERLAYS="$(OVERLAYS)" $(COMPOSE) config --quiet
 	@echo "$(OVERLAYS)" >$(CHOSEN)
-	@$(if $(filter tls,$(OVERLAYS)),now=$$(cat $(TLS_FILES) | cksum); [ "$$now" = "$$(cat $(TLS_HELD) 2>/dev/null)" ] || anew=--force-recreate;) \
+	@now=$$($(HELD)); [ "$$now" = "$$(cat $(KEPT) 2>/dev/null)" ] || anew=--force-recreate; \
 	$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d $${anew-} || { \
 		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }; \
-	$(if $(filter tls,$(OVERLAYS)),echo "$$now" >$(TLS_HELD))
+	echo "$$now" >$(KEPT)
+ifneq ($(filter observability,$(OVERLAYS)),)
+	@now=$$($(WATCHED_BY)); [ "$$now" = "$$(cat $(KEPT)-watching 2>/dev/null)" ] || \
+		{ $(COMPOSE) restart prometheus grafana && echo "$$now" >$(KEPT)-watching; }
+endif
 	@echo
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo

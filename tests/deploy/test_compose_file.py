@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.access import principals
+from contracts.access import SOURCE_BYTES_PER_SECOND, principals
 from contracts.sources import load_sources
 from deploy.example_env import example_env
 from pfdo.system import SERVICES
@@ -244,6 +244,12 @@ def test_all_of_it_fits_on_a_laptop() -> None:
     limits = [c["mem_limit"] for name, c in CONTAINERS.items() if name != "topics"]
 
     assert sum(int(limit[:-1]) * units[limit[-1]] for limit in limits) <= 6 * 1024
+
+
+def test_a_source_is_held_to_what_the_contracts_say() -> None:
+    command = " ".join(CONTAINERS["topics"]["command"][0].split())
+
+    assert command.endswith(f"--source-bytes-per-second {SOURCE_BYTES_PER_SECOND}")
 
 
 @pytest.mark.parametrize("name", READERS)

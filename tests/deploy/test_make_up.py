@@ -124,6 +124,50 @@ def test_new_certificates_reach_who_runs_with_old_ones(installation: Installatio
     assert anew(installation.told("make", "up")) == [False]
 
 
+@pytest.mark.parametrize(
+    ("file", "is_held"),
+    [
+        ("sources.yaml", True),
+        ("region.yaml", True),
+        ("redis.conf", True),
+        ("secrets/authorities.pem", True),
+        ("secrets/kafka-billing", True),
+        ("README.md", False),
+    ],
+)
+def test_a_file_that_containers_hold_reaches_them(
+    installation: Installation, file: str, *, is_held: bool
+) -> None:
+    installation.told("make", "up")
+    changed = installation.folder / "deploy" / file
+    changed.chmod(0o644)
+    changed.write_text(changed.read_text() + "\n# changed\n")
+
+    assert anew(installation.told("make", "up")) == [is_held]
+    assert anew(installation.told("make", "up")) == [False]
+
+
+def test_what_did_not_come_up_is_made_anew_again(installation: Installation) -> None:
+    docker = installation.folder / "bin" / "docker"
+    docker.write_text(DOCKER + 'case "$*" in *" up "*) exit 1 ;; esac\n')
+    assert installation.run("make", "up").returncode != 0
+    docker.write_text(DOCKER)
+
+    assert anew(installation.told("make", "up")) == [True]
+
+
+def test_what_only_watches_is_started_again_for_its_own_files(installation: Installation) -> None:
+    installation.told("make", "up", "OVERLAYS=observability")
+    alerts = installation.folder / "deploy" / "observability" / "alerts.yml"
+    alerts.write_text(alerts.read_text() + "\n")
+
+    calls = installation.told("make", "up")
+
+    assert anew(calls) == [False]
+    assert any(call.endswith(" restart prometheus grafana") for call in calls)
+    assert not any(" restart " in call for call in installation.told("make", "up"))
+
+
 def test_certificates_of_another_authority_are_never_replaced(installation: Installation) -> None:
     secrets = installation.folder / "deploy" / "secrets"
     installation.told("make", "up", "OVERLAYS=tls")
