@@ -5,25 +5,24 @@
 #   deploy/compose.sh run --rm tools doctor
 #
 # A command that names other files sees another deployment, and its `up` would make this one into it. OVERLAYS names
-# others for once. An overlay of your own is deploy/NAME.yaml; what it adds with TLS, if anything, deploy/NAME-tls.yaml.
+# others for once. An overlay of your own is deploy/NAME.yaml; what one adds where another is chosen too, if anything,
+# is deploy/ONE-OTHER.yaml.
 set -eu
 here=$(dirname "$0")
 if [ -z "${OVERLAYS+given}" ]; then
   OVERLAYS=$(if [ -f "$here/.overlays" ]; then cat "$here/.overlays"; fi)
 fi
 
-# The other way round, since each is put before the last: what TLS changes comes after all that it changes.
+# The other way round, since each is put before the last: what two have together comes after both.
 names=''
 for name in $OVERLAYS; do
   [ -f "$here/$name.yaml" ] || { echo "OVERLAYS: there is no $here/$name.yaml" >&2; exit 2; }
   names="$name $names"
 done
-case " $OVERLAYS " in
-  *" tls "*)
-    for name in $OVERLAYS; do
-      if [ -f "$here/$name-tls.yaml" ]; then names="$name-tls $names"; fi
-    done
-    ;;
-esac
+for name in $OVERLAYS; do
+  for other in $OVERLAYS; do
+    if [ -f "$here/$name-$other.yaml" ]; then names="$name-$other $names"; fi
+  done
+done
 for name in $names; do set -- -f "$here/$name.yaml" "$@"; done
 exec docker compose -f "$here/compose.yaml" "$@"

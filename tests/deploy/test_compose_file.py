@@ -34,6 +34,7 @@ def _with_defaults(text: str) -> str:
 
 COMPOSE: dict[str, Any] = yaml.safe_load(_with_defaults((DEPLOY / "compose.yaml").read_text()))
 WATCHING: dict[str, Any] = yaml.safe_load((DEPLOY / "observability.yaml").read_text())
+WATCHING["services"].pop("cabinet")
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 READERS = (*SERVICES, "cabinet")
 OF_OTHERS = {"FORWARDED_ALLOW_IPS", "SQLITE_TMPDIR"}
