@@ -68,7 +68,7 @@ secrets: ## Make the passwords and access lists of the compose deployment, in de
 	@deploy/secrets.sh deploy/secrets $(SOURCES)
 	@$(if $(filter tls,$(OVERLAYS)),deploy/tls.sh deploy/secrets)
 
-up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
+up: docker-answers overlays-known secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
 	@OVERLAYS="$(OVERLAYS)" $(COMPOSE) config --quiet
 	@echo "$(OVERLAYS)" >$(CHOSEN)
 	@now=$$($(HELD)); [ "$$now" = "$$(cat $(KEPT) 2>/dev/null)" ] || anew=--force-recreate; \
@@ -122,7 +122,13 @@ lock: ## Lock the newest versions that requirements/*.in allow (needs uv)
 
 # --- what the targets stand on ---------------------------------------------------------------
 
-.PHONY: docker-answers
+.PHONY: docker-answers overlays-known
+# A deployment that came up before what was chosen was kept: without its overlays it would be made into another one.
+overlays-known:
+	@$(if $(wildcard $(CHOSEN))$(filter-out file,$(origin OVERLAYS)),,! docker ps -a --filter label=com.docker.compose.project=pfdo \
+		--format '{{.Label "com.docker.compose.project.config_files"}}' | grep , || { \
+		echo "These files made the deployment. Name its overlays this once: make up OVERLAYS=\"…\"" >&2; exit 1; })
+
 docker-answers:
 	@docker compose version >/dev/null 2>&1 || { \
 		echo "Docker with compose was not found. Install it, or try the system without it: make run" >&2; exit 1; }

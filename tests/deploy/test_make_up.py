@@ -91,6 +91,19 @@ def test_an_overlay_of_ones_own_needs_none_for_tls(installation: Installation) -
     assert installation.files("make", "up", "OVERLAYS=tls ours") == ["compose", "tls", "ours"]
 
 
+def test_a_deployment_of_before_is_not_made_into_a_plain_one(installation: Installation) -> None:
+    docker = installation.folder / "bin" / "docker"
+    docker.write_text(DOCKER + '[ "$1" != ps ] || echo /x/deploy/compose.yaml,/x/deploy/tls.yaml\n')
+
+    asked = installation.run("make", "up")
+
+    assert asked.returncode != 0
+    assert "Name its overlays this once" in asked.stderr
+    assert "deploy/tls.yaml" in asked.stdout
+    assert installation.files("make", "up", "OVERLAYS=tls") == ["compose", "tls"]
+    assert installation.files("make", "up") == ["compose", "tls"]
+
+
 def test_an_overlay_that_is_not_there_is_not_chosen(installation: Installation) -> None:
     installation.told("make", "up", "OVERLAYS=three-brokers")
 
