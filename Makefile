@@ -12,11 +12,17 @@ ARGS ?=
 WORKERS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them.
-OVERLAYS ?=
-# What an overlay adds has an overlay of its own with TLS.
-WITH_TLS := $(if $(filter tls,$(OVERLAYS)),$(patsubst %,%-tls,$(filter-out tls,$(OVERLAYS))))
-COMPOSE := docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,$(OVERLAYS) $(WITH_TLS))
+# What `make up` adds to the deployment: OVERLAYS="observability tls three-brokers", any of them. What was chosen
+# last stays chosen, for deploy/compose.sh too; OVERLAYS= leaves all of them out.
+CHOSEN := deploy/.overlays
+OVERLAYS ?= $(shell cat $(CHOSEN) 2>/dev/null)
+COMPOSE := deploy/compose.sh
+# Files that containers hold: a new one reaches none that is not made anew, and compose does not notice. So its digest
+# is kept. What only watches is started again for its own.
+HELD := find deploy/secrets deploy -maxdepth 1 -type f ! -name '.*' \( -path '*/secrets/*' -o -name sources.yaml \
+	-o -name region.yaml -o -name '*.conf' -o -name redis-start.sh \) | sort | xargs cat | cksum
+WATCHED_BY := find deploy/observability -type f | sort | xargs cat | cksum
+KEPT := deploy/secrets/.held
 CALENDAR ?= on
 
 help: ## List the targets
@@ -62,9 +68,17 @@ secrets: ## Make the passwords and access lists of the compose deployment, in de
 	@deploy/secrets.sh deploy/secrets $(SOURCES)
 	@$(if $(filter tls,$(OVERLAYS)),deploy/tls.sh deploy/secrets)
 
-up: docker-answers secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
-	@$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d || { \
-		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }
+up: docker-answers overlays-known secrets ## Start the compose deployment (CALENDAR=off: only the days of what you play)
+	@OVERLAYS="$(OVERLAYS)" $(COMPOSE) config --quiet
+	@echo "$(OVERLAYS)" >$(CHOSEN)
+	@now=$$($(HELD)); [ "$$now" = "$$(cat $(KEPT) 2>/dev/null)" ] || anew=--force-recreate; \
+	$(COMPOSE) $(if $(filter off,$(CALENDAR)),,--profile calendar) up --build --wait -d $${anew-} || { \
+		echo "Not everything is healthy. What was said last: $(COMPOSE) logs --tail 30" >&2; exit 1; }; \
+	echo "$$now" >$(KEPT)
+ifneq ($(filter observability,$(OVERLAYS)),)
+	@now=$$($(WATCHED_BY)); [ "$$now" = "$$(cat $(KEPT)-watching 2>/dev/null)" ] || \
+		{ $(COMPOSE) restart prometheus grafana && echo "$$now" >$(KEPT)-watching; }
+endif
 	@echo
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
@@ -86,7 +100,7 @@ endif
 	@echo "Stop it and throw its data away: make down"
 
 down: docker-answers ## Stop the compose deployment and throw its data away
-	@docker compose -f deploy/compose.yaml $(patsubst %,-f deploy/%.yaml,observability three-brokers) --profile calendar --profile tools down --volumes --remove-orphans
+	@OVERLAYS="$(sort observability three-brokers $(filter-out tls,$(OVERLAYS)))" $(COMPOSE) --profile calendar --profile tools down --volumes --remove-orphans
 
 backup: docker-answers ## Copy the journals of the compose deployment to a folder: make backup TO=FOLDER
 	@deploy/backup.sh copy "$(TO)"
@@ -108,7 +122,13 @@ lock: ## Lock the newest versions that requirements/*.in allow (needs uv)
 
 # --- what the targets stand on ---------------------------------------------------------------
 
-.PHONY: docker-answers
+.PHONY: docker-answers overlays-known
+# A deployment that came up before what was chosen was kept: without its overlays it would be made into another one.
+overlays-known:
+	@$(if $(wildcard $(CHOSEN))$(filter-out file,$(origin OVERLAYS)),,! docker ps -a --filter label=com.docker.compose.project=pfdo \
+		--format '{{.Label "com.docker.compose.project.config_files"}}' | grep , || { \
+		echo "These files made the deployment. Name its overlays this once: make up OVERLAYS=\"…\"" >&2; exit 1; })
+
 docker-answers:
 	@docker compose version >/dev/null 2>&1 || { \
 		echo "Docker with compose was not found. Install it, or try the system without it: make run" >&2; exit 1; }

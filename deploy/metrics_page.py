@@ -21,7 +21,9 @@ person's id.
 
 A counter is shown with `_total`; of a histogram there are `_bucket`, `_sum` and `_count`. Processes
 that serve tell the first table, `pfdo watch` and `pfdo canary`, one of each, the others.
-[deploy/observability/](../deploy/observability/) holds dashboards and alerts on them.
+[deploy/observability/](../deploy/observability/) holds dashboards and alerts on them. Its
+Prometheus gives each process the label `process`, the name of its container, which outlasts its
+address; alerts need it: a Prometheus of your own must give it too.
 """
 TABLE = """
 ## {title}

@@ -6,7 +6,7 @@
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than those of sources.yaml
 #
-# A new password: remove its file, run this, and bring up again with --force-recreate. Never remove
+# A new password: remove its file, then `make up`: it runs this, and makes all containers anew. Never remove
 # vault-keys: names sealed with a lost key are lost. Keep a copy of it, and of paper-key, apart from the
 # copies of the data.
 set -eu

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes an authority of the deployment's own and the certificates of Kafka and Redis, for tls.yaml. What
-# is there already stays; certificates that end within 30 days are made anew. Needs openssl.
+# is there already stays; certificates that end within 30 days are made anew, and it says so: who runs goes
+# on with the old ones until its container is made anew, as `make up` does then. Needs openssl.
 #
 #   deploy/tls.sh [FOLDER]
 #
@@ -15,11 +16,26 @@ cd "$folder"
 
 lasting() { openssl x509 -checkend 2592000 -noout -in "$1" >/dev/null 2>&1; }
 
+ends() { openssl x509 -enddate -noout -in "$1" | sed 's/.*=//'; }
+
+# An authority whose key is not here is somebody else's, and so are the certificates it signs.
+if [ -f tls-ca.pem ] && ! [ -f .tls-ca.key ]; then
+  for file in tls-ca.pem tls-kafka.pem tls-redis.pem; do
+    lasting "$file" || {
+      echo "$folder/$file ends on $(ends "$file"), or is none: put another there" >&2
+      # One that ends soon serves until then.
+      openssl x509 -checkend 0 -noout -in "$file" >/dev/null 2>&1 || exit 1
+    }
+  done
+  exit 0
+fi
+
 lasting tls-ca.pem || {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -sha256 \
     -subj "/CN=PFDO deployment" -addext "basicConstraints=critical,CA:TRUE" \
     -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout .tls-ca.key -out tls-ca.pem 2>/dev/null
   chmod 444 tls-ca.pem
+  echo "A new authority, tls-ca.pem, until $(ends tls-ca.pem): give it to other systems, they believe no other"
   rm -f tls-kafka.pem tls-redis.pem
 }
 
@@ -32,6 +48,7 @@ certificate() { # NAME SANS
     cat ".tls-$1.key" ".tls-$1.crt" >".new"
     chmod 444 .new
     mv -f .new "tls-$1.pem"
+    echo "A new certificate, tls-$1.pem, until $(ends "tls-$1.pem")"
     rm -f ".tls-$1.key" ".tls-$1.csr" ".tls-$1.crt" tls-ca.srl .tls-ca.srl
   }
 }

@@ -1,4 +1,4 @@
-"""`pfdo verify`, `rebuild`, `ledger`: the books counted again, folded again, and shown."""
+"""`pfdo verify`, `rebuild`, `state`, `ledger`: the books counted again, folded again, shown."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +25,9 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (verify, rebuild, ledger):
         app.command()(command)
+    state = typer.Typer(help="What services store.", no_args_is_help=True)
+    state.command("drop")(state_drop)
+    app.add_typer(state, name="state")
 
 
 # --- verify ------------------------------------------------------------------------------------
@@ -222,6 +225,45 @@ def _difference(rebuilt: "Rebuilt") -> str:
     if rebuilt.equal:
         return "the state is what the journal gives"
     return f"the state was not what the journal gives: {', '.join(rebuilt.differences)}"
+
+
+# --- state drop --------------------------------------------------------------------------------
+
+
+def state_drop(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="billing, …, senders or cabinet.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Only this one; without it all earlier ones.")
+    ] = None,
+    data: DataOption = None,
+    bus: BusOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove the states that other versions of a service left, when no process of them runs."""
+    settings = options.settings_of(context, data, bus)
+    dropped = options.run(lambda: _dropped(settings, service, version))
+    if json or options.common(context).json:
+        options.print_json([{"version": v, "partitions": n} for v, n in dropped.items()])
+        return
+    for one, partitions in dropped.items():
+        if partitions:
+            print(f"{service}: the state of version {one} is removed, {partitions} partitions.")
+    if not any(dropped.values()):
+        print(f"{service}: there is no such state.")
+
+
+async def _dropped(settings: Any, service: str, version: int | None) -> Mapping[int, int]:
+    from pfdo.versions import NotDroppedError, drop, reader_of
+    from streaming.installation import open_installation
+
+    async with open_installation(settings) as installation:
+        try:
+            reader = reader_of(installation, service)
+            versions = range(1, reader.version) if version is None else [version]
+            return await drop(installation, reader, versions)
+        except NotDroppedError as error:
+            options.stop(str(error), options.WRONG)
 
 
 # --- ledger ------------------------------------------------------------------------------------

@@ -149,6 +149,9 @@ async def watch(
     endpoint = installation.settings.otlp_endpoint
     if endpoint is not None:
         looks[TRACES] = (Traces(installation, telemetry, endpoint).look, TRACES_SECONDS)
+    for what in looks:
+        # 0 until it was looked at: an alert cannot miss what it has never heard of.
+        telemetry.looked.labels(what)
     last: dict[str, float] = {}
     log = Telemetry().log
 

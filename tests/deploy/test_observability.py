@@ -29,7 +29,9 @@ LABELS = {
     for telemetry in (Telemetry(), InstallationTelemetry(), CanaryTelemetry())
     for metric in metrics(telemetry)
     for name in series(metric)
-} | {"up": {"job", "instance"}}
+} | {"up": set()}
+TARGET = {"job", "instance", "process"}
+"""What deploy/observability/prometheus.yml says of each process."""
 
 # A metric, the labels it is chosen by, and those that a sum is made by.
 _SERIES = re.compile(r"\b(pfdo_\w+|up)\b(?:\{([^}]*)\})?")
@@ -50,13 +52,13 @@ def queries() -> Iterator[tuple[str, str]]:
 def unknown(query: str) -> set[str]:
     """Return the metrics and labels of a query that are not documented."""
     found: set[str] = set()
-    known: set[str] = set()
+    known = set(TARGET)
     for name, chosen in _SERIES.findall(query):
         if name not in LABELS:
             found.add(name)
             continue
         known |= LABELS[name]
-        found |= set(_MATCHER.findall(chosen)) - LABELS[name]
+        found |= set(_MATCHER.findall(chosen)) - LABELS[name] - TARGET
     for listed in _BY.findall(query):
         found |= {label.strip() for label in listed.split(",")} - known
     return found
@@ -146,6 +148,16 @@ def test_prometheus_takes_its_configuration() -> None:
     assert f"{len(ALERTS)} rules found" in said
 
 
+def test_every_process_is_known_by_its_name() -> None:
+    jobs = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())["scrape_configs"]
+
+    for job in jobs:
+        named = [each["target_label"] for each in job.get("relabel_configs", ())]
+        for each in job.get("static_configs", ()):
+            named += each["labels"]
+        assert "process" in named, job["job_name"]
+
+
 def test_the_alerts_fire_on_recorded_series() -> None:
     assert "SUCCESS" in promtool("test", "rules", Path(__file__).with_name("alerts.test.yml"))
 
@@ -198,6 +210,8 @@ def test_watch_has_its_own_user_and_sees_every_redis() -> None:
 
 def test_what_watches_may_no_more_than_it_needs() -> None:
     overlay = yaml.safe_load((ROOT / "deploy" / "observability.yaml").read_text())
+    # Of compose.yaml, and told where to look.
+    del overlay["services"]["cabinet"]
 
     for name, container in overlay["services"].items():
         assert re.fullmatch(r"[a-z/]+:v?[\w.-]+", container["image"]), name
@@ -207,6 +221,17 @@ def test_what_watches_may_no_more_than_it_needs() -> None:
         assert all(port.startswith("127.0.0.1:") for port in container.get("ports", ())), name
         mounted = [v.split(":")[0] for v in container.get("volumes", ()) if v.startswith("./")]
         assert all((ROOT / "deploy" / path).exists() for path in mounted), name
+
+
+def test_nobody_waits_until_all_books_are_counted() -> None:
+    services = yaml.safe_load((ROOT / "deploy" / "observability.yaml").read_text())["services"]
+    del services["cabinet"]
+
+    # Only when it has counted them once `watch` is healthy: on large journals that takes minutes.
+    assert services["watch"]["healthcheck"]["start_period"] == "30m"
+    for name, container in services.items():
+        waited_for = container["depends_on"].get("watch", {}) if name != "watch" else {}
+        assert waited_for.get("condition") != "service_healthy", name
 
 
 def test_links_between_runbooks_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """What the overlays make of the deployment, as compose itself puts it together."""
 
 import json
-import re
+import os
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -23,18 +23,9 @@ pytestmark = pytest.mark.containers
 def merged(*overlays: str) -> dict[str, Any]:
     """Return what `make up OVERLAYS=…` gives to compose, put together."""
     require_docker()
-    told = subprocess.run(
-        ["make", "--dry-run", "up", f"OVERLAYS={' '.join(overlays)}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found = re.search(r"docker compose (.*?) up ", told)
-    assert found
     done = subprocess.run(
-        ["docker", "compose", *found[1].split(), "--profile=tools", "config", "--format=json"],
-        cwd=ROOT,
+        [ROOT / "deploy" / "compose.sh", "--profile=tools", "config", "--format=json"],
+        env=os.environ | {"OVERLAYS": " ".join(overlays)},
         capture_output=True,
         text=True,
         check=False,
@@ -64,8 +55,9 @@ def test_with_three_brokers_each_has_its_own_place() -> None:
     ]
 
 
-def test_with_three_brokers_every_record_is_on_two_before_it_counts() -> None:
-    services = merged("three-brokers")["services"]
+@pytest.mark.parametrize("more", [(), ("observability",), ("observability", "tls")], ids=" ".join)
+def test_with_three_brokers_every_record_is_on_two_before_it_counts(more: tuple[str, ...]) -> None:
+    services = merged("three-brokers", *more)["services"]
 
     for name in BROKERS:
         environment = services[name]["environment"]
@@ -78,9 +70,12 @@ def test_with_three_brokers_every_record_is_on_two_before_it_counts() -> None:
     assert all(len(s["environment"]["PFDO_KAFKA_BOOTSTRAP"].split(",")) == 3 for s in ours.values())
 
 
+@pytest.mark.parametrize("more", [(), ("observability", "tls")], ids=" ".join)
 @pytest.mark.parametrize("name", REPLICATED)
-def test_with_three_brokers_a_second_process_differs_by_its_name_alone(name: str) -> None:
-    services = merged("three-brokers")["services"]
+def test_with_three_brokers_a_second_process_differs_by_its_name_alone(
+    name: str, more: tuple[str, ...]
+) -> None:
+    services = merged("three-brokers", *more)["services"]
     first, second = services[name], services[f"{name}-2"]
 
     assert second["environment"] == first["environment"] | {"PFDO_INSTANCE": f"{name}-2"}
@@ -121,6 +116,20 @@ def test_with_tls_nothing_travels_in_the_clear(overlays: tuple[str, ...]) -> Non
             command = " ".join(service["command"])
             assert "--port 0 --tls-port 6379" in command, name
             assert "--tls --cacert" in service["healthcheck"]["test"][1], name
+
+
+@pytest.mark.parametrize("overlays", [("observability",), ("observability", "three-brokers")])
+def test_every_cabinet_knows_who_counts_promises(overlays: tuple[str, ...]) -> None:
+    services = merged(*overlays)["services"]
+
+    cabinets = {n: s for n, s in services.items() if n.partition("-")[0] == "cabinet"}
+    cabinets.pop("cabinet-redis")
+    assert len(cabinets) == len(overlays)
+    for name, cabinet in cabinets.items():
+        (watch,) = (v for k, v in cabinet["environment"].items() if k == "PFDO_WATCH_URL")
+        assert watch == "http://watch:8038", name
+        assert set(cabinet["networks"]) & set(services["watch"]["networks"]), name
+    assert "PFDO_WATCH_URL" not in merged()["services"]["cabinet"]["environment"]
 
 
 def test_the_authority_signs_what_is_asked_for_and_keeps_what_lasts(tmp_path: Path) -> None:

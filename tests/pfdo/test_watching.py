@@ -1,5 +1,6 @@
 """What `pfdo watch` sees is what the installation says of itself in other ways."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from pfdo.bookkeeping import Chosen, balance_sheet, entries
 from pfdo.fresh import fresh_queries
 from pfdo.playing import play
-from pfdo.watching import Watch
+from pfdo.watching import Watch, watch
 from services.billing.domain.ledger import TrialBalances, trial_balances
 from services.notifications.senders.sender import NAME as SENDERS
 from streaming.bus import Outgoing
@@ -18,6 +19,7 @@ from streaming.memory_store import MemoryStore
 from streaming.store import Standing
 from streaming.telemetry import InstallationTelemetry
 from tests.pfdo.worlds import installation_of, small_file, world
+from tests.support.containers import free_port
 from tests.support.world import World
 
 Samples = Mapping[tuple[str, tuple[str, ...]], float]
@@ -162,3 +164,26 @@ async def test_a_broken_promise_is_told() -> None:
         labels for (name, labels), v in told(telemetry).items() if name == "pfdo_violations" and v
     }
     assert broken
+
+
+async def test_what_was_not_looked_at_since_the_start_is_told_as_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, installation = await played()
+    telemetry = InstallationTelemetry()
+    counting = asyncio.Event()
+    monkeypatch.setattr(Watch, "look_at_books", lambda _: counting.wait())
+
+    watching = asyncio.create_task(
+        watch(
+            installation, telemetry, "127.0.0.1", free_port(), flow_seconds=1.0, books_seconds=1.0
+        )
+    )
+    try:
+        async with asyncio.timeout(20):
+            while not told(telemetry).get(("pfdo_looked_timestamp_seconds", ("flow",))):
+                await asyncio.sleep(0.01)
+        assert told(telemetry)["pfdo_looked_timestamp_seconds", ("books",)] == 0
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
