@@ -5,12 +5,13 @@ The shapes are those of `docs/interfaces.md`; what is not there answers None. Su
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
+from contracts.moments import read_moment
 from services.cabinet.projections import cabinet
 from services.cabinet.projections.models import (
     ACCOUNTS,
@@ -889,8 +890,10 @@ def dispute_answer(dispute: Dispute) -> Answer:
     }
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def _is_put_off(message: Message) -> bool:
+    """Return whether a message is to come later than what it tells of happened."""
+    begins, at = read_moment(message.not_before, UTC), read_moment(message.at, UTC)
+    return begins is not None and at is not None and begins > at
 
 
 def _told(told: Told, messages: Mapping[str, Message]) -> Answer:
@@ -901,7 +904,7 @@ def _told(told: Told, messages: Mapping[str, Message]) -> Answer:
             {
                 "channel": message.channel,
                 "state": message.state,
-                "is_put_off": _moment(message.not_before) > _moment(message.at),
+                "is_put_off": _is_put_off(message),
                 "not_before": message.not_before,
                 "became_at": message.became_at,
             }

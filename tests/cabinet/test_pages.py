@@ -272,6 +272,30 @@ async def test_a_parent_sees_of_each_debit_how_it_was_told(
     assert seen in page.text
 
 
+@pytest.mark.parametrize(
+    ("time", "seen"),
+    [
+        pytest.param("2020-09-16t02:05:00z", " 16\u00a0сентября в\u00a010:05", id="small letters"),
+        pytest.param("2020-09-16T02:05:60Z", " 16\u00a0сентября в\u00a010:05", id="a leap second"),
+        pytest.param("9999-12-31T23:59:59-08:00", "", id="the end of the calendar"),
+        pytest.param("0001-01-01T00:00:00+23:00", "", id="its beginning"),
+    ],
+)
+async def test_whatever_time_a_source_may_write_a_family_sees_its_page(
+    journals: Journals, time: str, seen: str
+) -> None:
+    journals.day, journals.time = "2020-09-16", time
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    await story.message(journals, "msg-11", "email", "debit", "lesson-charged", [charged])
+    await journals.fact(SENT, {"message_id": "msg-11", "channel": "email", "attempts": 1})
+    await journals.follow()
+    async with client_of(app_of(journals)) as client:
+        page = await client.get(FAMILY)
+
+    assert page.status_code == 200
+    assert f"Сообщение: по электронной почте{seen}</p>" in page.text
+
+
 async def test_what_another_guardian_was_told_is_not_shown(journals: Journals) -> None:
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None

@@ -1,11 +1,12 @@
 """What the parents' page says: states, reasons and what happens next, in plain Russian. Pure."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from contracts.moments import read_moment
 from rulebook.wording import (
     NO_BREAK_SPACE,
     counted,
@@ -176,7 +177,8 @@ def _way(message: Mapping[str, Any], today: str | None) -> str:
         case None, _:
             return "здесь"
         case _, "sent":
-            return f"{channel} {_short_moment(message['became_at'], today)}"
+            when = _short_moment(message["became_at"], today)
+            return f"{channel} {when}" if when else str(channel)
         case _, "failed":
             return f"{channel} не дошло"
         case _:
@@ -187,7 +189,9 @@ def _way(message: Mapping[str, Any], today: str | None) -> str:
 
 
 def _short_moment(at: str, today: str | None) -> str:
-    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    then = read_moment(at, _ZONE)
+    if then is None:
+        return ""
     return f"{short_date(then.date().isoformat(), today)} в{NO_BREAK_SPACE}{then:%H:%M}"
 
 
@@ -311,8 +315,13 @@ _ZONE = ZoneInfo("Asia/Irkutsk")
 
 
 def moment(at: str) -> str:
-    """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``."""
-    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``.
+
+    One that is too far out to be any says nothing.
+    """
+    then = read_moment(at, _ZONE)
+    if then is None:
+        return ""
     return f"{full_date(then.date())}, {then:%H:%M}"
 
 
