@@ -611,7 +611,10 @@ class Queries:
         ]
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
-        entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
+        entries, child = await asyncio.gather(
+            part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
+            part.find(Child, under(payer, child_id)),
+        )
         found = await self._applications(part, [(_last(entry), payer) for entry in entries])
         titles, positions = await asyncio.gather(
             self._provider_titles(found),
@@ -628,6 +631,7 @@ class Queries:
                 "title": application.title or (group.title if group else None),
                 "provider_title": titles.get(id_),
                 "guardian_id": application.guardian_id,
+                "guardian_ids": () if child is None else child.guardian_ids,
                 "submitted_on": _iso(application.submitted_on),
                 "since": _iso(application.since),
                 "held_until": _iso(application.held_until),
