@@ -156,6 +156,30 @@ async def test_the_groups_of_today_are_those_that_met_on_this_day_of_the_week(
 
 
 @pytest.mark.parametrize(
+    ("today", "seen"),
+    [
+        pytest.param("2020-09-16", "1\u00a0ребёнок", id="its last day"),
+        pytest.param("2020-09-23", "0\u00a0детей", id="a week after it"),
+    ],
+)
+async def test_a_child_that_leaves_ahead_is_there_until_its_last_day(
+    journals: Journals, today: str, seen: str
+) -> None:
+    await story.end(journals, "2020-09-16")
+    journals.day = today
+    await story.register_child(journals, "child-00901", "2012-01-01", ["guardian-00900"])
+    await journals.follow()
+    found = await ProviderQueries(journals.store, journals.partitions).journal(story.PROVIDER)
+    async with client_of(app_of(journals)) as client:
+        page = (await client.get(PROVIDER)).text
+    assert found is not None
+    (robots,) = [each for each in found["groups"] if each["group_id"] == "grp-000"]
+
+    assert f"{seen} · занято 1 из 12" in page
+    assert bool(robots["lessons_on"]) is (robots["active"] == 1)
+
+
+@pytest.mark.parametrize(
     ("lessons_on", "today", "expected"),
     [
         ((), "2020-09-14", None),

@@ -209,7 +209,7 @@ async def test_beside_who_applied_no_other_guardian_gives_up(
         pytest.param("REFUSED", "withdrawn", "Заявление отозвано.", id="by the family"),
         pytest.param("REFUSED", "rejected_by_provider", "уже есть ответ", id="the provider first"),
         pytest.param("CANCELLED", "certificate_frozen", "не состоялось", id="no money"),
-        pytest.param("ENDED", None, "Договор закончен.", id="ended, by whomever"),
+        pytest.param("ENDED", None, "Договор закончится 14\u00a0сентября", id="ended, by whomever"),
         pytest.param("ACTIVE", None, "", id="goes on"),
     ],
 )
@@ -417,7 +417,7 @@ async def test_an_ended_agreement_gives_back_money_and_place(tmp_path: Path) -> 
         await town.publish(day("2020-09-20"))
 
         assert "забронировано 8\u00a0043,96\u00a0₽" in before
-        assert "Договор закончен." in page
+        assert "Договор закончится 2\u00a0сентября 2020\u00a0года." in page
         (ended,) = town.world.journal("enrollment", "enrollment-ended")
         assert (ended["data"]["cause"], ended["data"]["ended_on"]) == ("guardian", "2020-09-02")
         (released,) = town.world.journal("billing", "reserve-released")

@@ -335,6 +335,63 @@ async def test_lessons_left_are_told_where_lessons_are_paid_for(
     assert (enrollment["left"], enrollment["by_month"], enrollment["own_money"]) == seen
 
 
+@pytest.mark.parametrize(
+    ("today", "state", "next_", "place", "left"),
+    [
+        pytest.param(
+            "2020-10-10",
+            "Договор до 20\u00a0декабря",
+            "Договор действует до 20\u00a0декабря 2020\u00a0года, это последний день.",
+            "enrollments",
+            "30\u00a0занятий",
+            id="long before the last day",
+        ),
+        pytest.param(
+            "2020-12-20",
+            "Договор до 20\u00a0декабря",
+            "это последний день",
+            "enrollments",
+            "30\u00a0занятий",
+            id="on it",
+        ),
+        pytest.param(
+            "2020-12-21", "Договор закончен", "Последний день —", "enrollments", "", id="after it"
+        ),
+        pytest.param(
+            "2021-01-04", "Договор закончен", "Последний день —", "over", "", id="long after it"
+        ),
+    ],
+)
+async def test_an_agreement_that_was_ended_ahead_goes_on_to_its_last_day(
+    journals: Journals, today: str, state: str, next_: str, place: str, left: str
+) -> None:
+    await story.end(journals, "2020-12-20")
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    child = family_page(family | {"business_day": today})["children"][0]
+
+    (robots,) = [each for each in child[place] if each["id"] == story.ROBOTS]
+    assert (robots["state"], robots["left"]) == (state, left)
+    assert next_ in robots["next"]
+    assert bool(robots["outlook"]) is bool(left)
+
+
+async def test_an_agreement_that_ended_before_it_began_is_over_at_once(
+    journals: Journals,
+) -> None:
+    await story.end(journals, "2020-08-31")
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    child = family_page(family | {"business_day": "2020-08-30"})["children"][0]
+
+    (robots,) = [each for each in child["enrollments"] if each["id"] == story.ROBOTS]
+    assert robots["state"] == "Договор закончен"
+
+
 MARKED: dict[str, Any] = {"lesson_id": "les-1", "lesson_date": "2020-10-05"}
 LINES = [
     pytest.param(entry("lesson-charged", 100, **MARKED), "Списано за занятие 5", "−1,00", id="out"),

@@ -203,7 +203,7 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
 def _child(
     child: Mapping[str, Any], today: str | None, names: Mapping[str, str], guardian_id: str
 ) -> dict[str, Any]:
-    enrollments = sorted(child["enrollments"], key=_place_in_list)
+    enrollments = sorted(child["enrollments"], key=lambda each: _place_in_list(each, today))
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
     history = list(islice(_history(child, today), ENTRIES_SHOWN + 1))
@@ -334,27 +334,31 @@ def _why_none(child: Mapping[str, Any]) -> str:
 # --- enrollments -------------------------------------------------------------------------------
 
 
-def _place_in_list(enrollment: Mapping[str, Any]) -> tuple[int, str]:
-    state = enrollment["state"]
+def _place_in_list(enrollment: Mapping[str, Any], today: str | None) -> tuple[int, str]:
+    state = "ACTIVE" if wording.is_ending(enrollment, today) else enrollment["state"]
     place = _ORDER.index(state) if state in _ORDER else len(_ORDER)
     return place, enrollment["enrollment_id"]
 
 
 def _goes_on(enrollment: Mapping[str, Any], today: str | None) -> bool:
-    if enrollment["state"] not in _OVER:
+    if enrollment["state"] not in _OVER or wording.is_ending(enrollment, today):
         return True
     since, now = wording.day(enrollment["since"]), wording.day(today)
+    starts, ended = wording.day(enrollment["starts_on"]), wording.day(enrollment["ended_on"])
+    if since is not None and starts is not None and ended is not None and starts <= ended:
+        # The end may have become known long before it came.
+        since = max(since, ended)
     return since is not None and now is not None and now - since <= RECENT
 
 
 def _enrollment(
     enrollment: Mapping[str, Any], today: str | None, guardian_id: str
 ) -> dict[str, Any]:
-    state, tone = wording.STATES[enrollment["state"]]
+    state, tone = wording.state_of(enrollment, today)
     lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
     by_month = enrollment["debit_basis"] == MONTHLY
     has_money = enrollment["certificate_share_kopecks"] is not None
-    is_active = enrollment["state"] == "ACTIVE"
+    is_active = enrollment["state"] == "ACTIVE" or wording.is_ending(enrollment, today)
     own_money = is_active and enrollment["certificate_share_kopecks"] == 0
     shown = is_active and has_money and lessons and not by_month and not own_money
     way = way_of(enrollment, guardian_id)

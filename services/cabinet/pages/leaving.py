@@ -74,7 +74,7 @@ def leaving_page(
     enrollment: Mapping[str, Any], guardian_id: str, today: str | None
 ) -> dict[str, Any]:
     """Return what the page shows: the place, what becomes of it and of the money."""
-    state, tone = wording.STATES[enrollment["state"]]
+    state, tone = wording.state_of(enrollment, today)
     way = way_of(enrollment, guardian_id) if today is not None else None
     return {
         "title": enrollment["title"] or f"Группа {enrollment['group_id']}",
@@ -82,7 +82,7 @@ def leaving_page(
         "child_id": enrollment["child_id"],
         "state": state,
         "tone": tone,
-        "over": _over(enrollment),
+        "over": _over(enrollment, today),
         "next": wording.next_step(enrollment, today),
         "way": way.value if way is not None else "",
         "offer": OFFERS[way] if way is not None else "",
@@ -93,9 +93,11 @@ def leaving_page(
     }
 
 
-def _over(enrollment: Mapping[str, Any]) -> str:
+def _over(enrollment: Mapping[str, Any], today: str | None) -> str:
     if enrollment["reason"] == ApplicationRefusal.WITHDRAWN:
         return "Заявление отозвано."
+    if wording.is_ending(enrollment, today):
+        return f"Договор закончится {full_date(date.fromisoformat(enrollment['ended_on']))}."
     return _OVER.get(enrollment["state"], "")
 
 

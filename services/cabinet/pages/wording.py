@@ -229,6 +229,24 @@ def number(certificate_number: str) -> str:
     return NO_BREAK_SPACE.join((digits[:3], digits[3:9], digits[9:]))
 
 
+def is_ending(enrollment: Mapping[str, Any], today: str | None) -> bool:
+    """Return whether an agreement that was ended ahead still has its last day before it.
+
+    One that ended before it began has none: its last day is before its first.
+    """
+    starts_on, ended_on = enrollment["starts_on"], enrollment["ended_on"]
+    if enrollment["state"] != "ENDED" or today is None or starts_on is None or ended_on is None:
+        return False
+    return bool(starts_on <= ended_on and today <= ended_on)
+
+
+def state_of(enrollment: Mapping[str, Any], today: str | None) -> tuple[str, str]:
+    """Return how an enrollment stands: words and tone."""
+    if is_ending(enrollment, today):
+        return f"Договор до {short_date(enrollment['ended_on'], today)}", "good"
+    return STATES[enrollment["state"]]
+
+
 def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
     """Return what happens next with an enrollment, and by when."""
     starts = _when(enrollment["starts_on"])
@@ -251,7 +269,7 @@ def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
                 return f"Занятия с {starts} по {ends}. Деньги спишутся только за занятия."
             return f"Договор действует до {ends}."
         case "ENDED":
-            return _ended(enrollment)
+            return _ending(enrollment) if is_ending(enrollment, today) else _ended(enrollment)
         case _:
             return str(enrollment["text"] or "")
 
@@ -271,6 +289,13 @@ def _ended(enrollment: Mapping[str, Any]) -> str:
             f" Ещё забронировано {rubles(left)}: когда организация сдаст последние отметки, "
             "остаток вернётся на баланс."
         )
+    return text
+
+
+def _ending(enrollment: Mapping[str, Any]) -> str:
+    text = f"Договор действует до {_when(enrollment['ended_on'])}, это последний день."
+    if enrollment["reserved_kopecks"]:
+        text += " Остаток брони вернётся на баланс, когда организация сдаст последние отметки."
     return text
 
 
