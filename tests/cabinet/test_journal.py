@@ -341,6 +341,7 @@ async def test_a_form_that_is_sent_again_makes_the_same_events(
         pytest.param(form((UNMARKED, "asleep")), id="no mark"),
         pytest.param(form((f"{PAYER}|{story.ROBOTS}|x|", "present")), id="no revision"),
         pytest.param(form((f"{PAYER}|{story.ROBOTS}|9999999|", "present")), id="too high"),
+        pytest.param(form((f"{PAYER}|{story.ROBOTS}|{'9' * 5_000}|", "present")), id="endless"),
         pytest.param(form((UNMARKED, "present"), lesson="Les 1"), id="no lesson"),
         pytest.param("&&&", id="no form"),
         pytest.param("x=" + "y" * 70_000, id="too long"),
@@ -519,7 +520,7 @@ async def test_a_rejection_needs_a_reason_of_the_list(
 INVOICE = f"inv-{PAYER}-{story.PROVIDER}-2020-09"
 
 
-async def invoice(journals: Journals, *, paid: bool) -> None:
+async def invoice(journals: Journals, *, paid: bool, paid_on: str = "2020-10-20") -> None:
     """A month is invoiced, and perhaps paid."""
     lines = [
         {
@@ -547,7 +548,7 @@ async def invoice(journals: Journals, *, paid: bool) -> None:
             {
                 "invoice_id": INVOICE,
                 "provider_id": story.PROVIDER,
-                "paid_on": "2020-10-20",
+                "paid_on": paid_on,
                 "payment_reference": "=1+1",
                 "amount_kopecks": 50_281,
             },
@@ -619,6 +620,8 @@ def of_month(month: str, paid_on: str | None, payer: str = PAYER) -> dict[str, A
             "2021-01-15",
             id="the middle of three",
         ),
+        pytest.param([of_month("2020-09", "9999-12-31")], None, id="after the calendar"),
+        pytest.param([of_month("2021-01", "0001-01-01")], None, id="before it"),
         pytest.param(
             [
                 *(of_month(f"2020-0{month}", "2020-12-31") for month in range(1, 6)),
@@ -637,6 +640,26 @@ def test_when_an_invoice_is_expected_to_be_paid(
     found = expected_on(waits, [waits, *paid])
 
     assert found == (None if expected is None else date.fromisoformat(expected))
+
+
+async def test_whatever_day_a_payer_wrote_the_money_is_shown(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await invoice(journals, paid=True, paid_on="9999-12-31")
+    issued = {
+        "invoice_id": f"inv-{PAYER}-{story.PROVIDER}-2020-10",
+        "provider_id": story.PROVIDER,
+        "month": "2020-10",
+        "amount_kopecks": 0,
+        "lines": [],
+    }
+    await journals.fact("billing.invoice-issued", issued)
+    await journals.follow()
+
+    page = await client.get(f"{PROVIDER}/money")
+
+    assert page.status_code == 200
+    assert "Когда заплатят, пока не предсказать." in page.text
 
 
 async def test_a_provider_reads_when_an_invoice_is_expected_to_be_paid(

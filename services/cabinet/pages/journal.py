@@ -224,14 +224,15 @@ def _change(entry: str, chosen: str | None, others: str | None) -> MarkChange | 
     wanted = chosen or was or others
     if not wanted or wanted == was:
         return None
-    if not revision.isdecimal() or int(revision) >= REVISION_MAX:
+    # What is cut off leaves twelve digits, and those are too many already.
+    if not revision.isascii() or not revision.isdecimal() or int(revision[:12]) >= REVISION_MAX:
         raise FormError("Страница устарела. Откройте группу заново.")
     try:
         mark = Mark(wanted)
     except ValueError as error:
         raise FormError("Такой отметки нет.") from error
     return MarkChange(
-        payer=payer, enrollment_id=enrollment_id, revision=int(revision) + 1, mark=mark
+        payer=payer, enrollment_id=enrollment_id, revision=int(revision[:12]) + 1, mark=mark
     )
 
 
@@ -323,14 +324,20 @@ def titles_of(charged: Sequence[Answer]) -> dict[tuple[str, str], str]:
 def expected_on(invoice: Answer, invoices: Sequence[Answer]) -> date | None:
     """Return about when an invoice is paid: as long after its month as the payer took lately.
 
-    The middle one of the payer's latest payments, the later of two; None if there was none yet.
+    The middle one of the payer's latest payments, the later of two; None if there was none yet, or
+    what payers wrote leads out of the calendar.
     """
     paid = [each for each in invoices if each["payer"] == invoice["payer"] and each["paid_on"]]
     latest = sorted(paid, key=lambda each: str(each["month"]))[-PAYMENTS_ASKED:]
     took = sorted(
         date.fromisoformat(each["paid_on"]) - _month_end(each["month"]) for each in latest
     )
-    return _month_end(invoice["month"]) + took[len(took) // 2] if took else None
+    if not took:
+        return None
+    try:
+        return _month_end(invoice["month"]) + took[len(took) // 2]
+    except OverflowError:
+        return None
 
 
 def _month_end(month: str) -> date:
@@ -418,7 +425,9 @@ def _expected(invoice: Answer, invoices: Sequence[Answer]) -> str:
         return ""
     day = expected_on(invoice, invoices)
     if day is None:
-        return "Когда заплатят, пока не предсказать: этот муниципалитет ещё ни разу не платил."
+        payers = {each["payer"] for each in invoices if each["paid_on"]}
+        why = "" if invoice["payer"] in payers else ": этот муниципалитет ещё ни разу не платил"
+        return f"Когда заплатят, пока не предсказать{why}."
     return f"Ждём оплаты около {full_date(day)}: так муниципалитет платил до сих пор."
 
 
