@@ -89,6 +89,9 @@ _DEBITS = frozenset(
 )
 """Facts a family is told of one by one, or in the digest of the day."""
 
+_NO_REASONS = frozenset({"balance-low", "period-ends-soon"})
+"""Templates that say what is left. They name facts for their numbers, and tell of none."""
+
 UNKNOWN = Told()
 
 
@@ -901,7 +904,8 @@ def _is_put_off(message: Message) -> bool:
 
 
 def _told(told: Told, messages: Mapping[str, Message]) -> Answer:
-    found = [messages[id_] for id_ in told.message_ids if id_ in messages]
+    known = [messages[id_] for id_ in told.message_ids if id_ in messages]
+    found = [message for message in known if message.template not in _NO_REASONS]
     return {
         "untold": told.untold,
         "messages": [
@@ -930,7 +934,11 @@ def _movement(entry: Entry) -> Answer:
 
 
 def _entry(entry: Entry) -> Answer:
-    return _movement(entry) | {"day": _iso(entry.day), "lesson_date": _iso(entry.lesson_date)}
+    return _movement(entry) | {
+        "day": _iso(entry.day),
+        "lesson_date": _iso(entry.lesson_date),
+        "cause": entry.cause,
+    }
 
 
 def _enrollment(

@@ -59,7 +59,7 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param("Вы первый в очереди.", id="place in the waiting list"),
         pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
         pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
-        pytest.param("Также отправлено по электронной почте", id="a message"),
+        pytest.param("Ещё в пути: по электронной почте", id="a message"),
         pytest.param("Учебный режим", id="that people are invented"),
     ],
 )
@@ -174,6 +174,7 @@ def entry(kind: str, amount: int | None = None, **more: object) -> dict[str, obj
         "lesson_date": None,
         "amount_kopecks": amount,
         "balance_kopecks": None,
+        "cause": None,
         "dispute": None,
     } | more
 
@@ -189,21 +190,90 @@ async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_on
             ("email", "lesson-charged"),
             ("sms", "lesson-charged"),
             ("cabinet", "lessons-left-low"),
+            ("push", "lesson-charged"),
         ]
     ):
         await story.message(journals, f"msg-1{number}", channel, "debit", template, [charged])
     about = {"message_id": "msg-12", "channel": "sms", "attempts": 3, "detail": "нет связи"}
     await journals.fact("notifications.message-failed", about)
+    left = {"message_id": "msg-11", "channel": "email", "attempts": 1}
+    await journals.fact("notifications.message-sent", left)
     await journals.follow()
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None
 
     shown = family_page(family)["messages"][:2]
 
-    assert [(each["title"], each["sent"], each["failed"]) for each in shown] == [
-        ("Осталось мало занятий", "", ""),
-        ("Списано за занятие", "по электронной почте", "по СМС"),
-    ]
+    said = {each["title"]: (each["sent"], each["due"], each["failed"]) for each in shown}
+    assert said == {
+        "Осталось мало занятий": ("", "", ""),
+        "Списано за занятие": ("по электронной почте", "в браузере", "по СМС"),
+    }
+
+
+async def test_two_reminders_of_the_same_money_are_two(journals: Journals) -> None:
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    for number, journals.day in enumerate(("2020-12-01", "2020-12-24")):
+        for channel in ("cabinet", "email"):
+            id_ = f"msg-{channel}-{number}"
+            await story.message(
+                journals, id_, channel, "certificate", "period-ends-soon", [charged]
+            )
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    shown = family_page(family)["messages"]
+
+    assert [each["when"] for each in shown][:2] == ["24\u00a0декабря", "1\u00a0декабря"]
+
+
+@pytest.mark.parametrize("template", ["period-ends-soon", "balance-low"])
+async def test_a_debit_is_not_told_by_what_names_it_for_its_balance_alone(
+    journals: Journals, template: str
+) -> None:
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    for channel, name in (("cabinet", template), ("email", "lesson-charged")):
+        await story.message(journals, f"msg-{channel}", channel, "debit", name, [charged])
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    line = family_page(family)["children"][0]["history"][0]
+
+    assert line.told == "Сообщение: по электронной почте в пути"
+
+
+@pytest.mark.parametrize(
+    ("cause", "titles"),
+    [
+        pytest.param("funded", ["Деньги поступили"], id="what funding did"),
+        pytest.param(
+            "corrected", ["Номинал изменился", "Деньги поступили"], id="what the payer did then"
+        ),
+    ],
+)
+async def test_a_nominal_that_is_corrected_on_the_day_of_funding_is_told(
+    journals: Journals, cause: str, titles: list[str]
+) -> None:
+    journals.day = "2020-10-01"
+    about = {"child_id": story.YOUNGER, "certificate_number": story.WAITING_NUMBER}
+    funded = about | {"category": "general", "period": "2020", "nominal_kopecks": 900_000}
+    await journals.fact("certificates.certificate-funded", funded | {"why": story.why("Очередь.")})
+    moved = about | {
+        "period": "2020",
+        "previous_kopecks": 900_000,
+        "nominal_kopecks": 950_000,
+        "cause": cause,
+        "purse": purse(950_000),
+    }
+    await journals.fact("billing.nominal-applied", moved)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    child = family_page(family)["children"][1]
+
+    assert [line.title for line in child["history"] if line.when == "1\u00a0октября"] == titles
 
 
 SENT_TEXT = "Сообщение: по электронной почте 16\u00a0сентября в\u00a010:00"

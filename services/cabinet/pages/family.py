@@ -7,6 +7,7 @@ from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from contracts.vocabulary import NominalCause
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.leaving import OFFERS, way_of
@@ -44,6 +45,8 @@ _TOLD_BY_OTHERS = {
     "child-enrolled": ("agreement-activated", "enrollment-cancelled"),
     "funds-reserved": ("agreement-activated",),
 }
+# What a payer did to a nominal on the day it was funded is told by nobody else.
+_OWN_CAUSES = frozenset({NominalCause.CORRECTED.value, NominalCause.CHANGED.value})
 _SIGNS = {
     "lesson-charged": "−",
     "month-charged": "−",
@@ -454,7 +457,8 @@ def _history(child: Mapping[str, Any], today: str | None) -> Iterator[Line]:
         found = list(of_day)
         told = {(entry["kind"], entry["enrollment_id"]) for entry in found}
         for entry in found:
-            others = _TOLD_BY_OTHERS.get(entry["kind"], ())
+            is_own = entry["cause"] in _OWN_CAUSES
+            others = () if is_own else _TOLD_BY_OTHERS.get(entry["kind"], ())
             if not any((kind, entry["enrollment_id"]) in told for kind in others):
                 yield _line(
                     entry,
@@ -589,15 +593,15 @@ def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[
     """Return messages; one text that went by several channels is shown once."""
     shown: dict[tuple[str, ...], dict[str, Any]] = {}
     for message in messages:
-        key = (message["template"], *message["event_ids"])
+        # The same facts may be named again on a later day: money that is left, in other words.
+        key = (message["template"], message["day"] or "", *message["event_ids"])
         known = shown.setdefault(key, _message(message, today))
         how = wording.CHANNELS.get(message["channel"])
         if how is not None:
-            known["failed" if message["state"] == "failed" else "sent"].append(how)
+            known[message["state"]].append(how)
+    ways = ("sent", "due", "failed")
     return [
-        each
-        | {"sent": ", ".join(sorted(each["sent"])), "failed": ", ".join(sorted(each["failed"]))}
-        for each in shown.values()
+        each | {state: ", ".join(sorted(each[state])) for state in ways} for each in shown.values()
     ]
 
 
@@ -609,5 +613,6 @@ def _message(message: Mapping[str, Any], today: str | None) -> dict[str, Any]:
         "more": max(0, message["facts"] - len(entries)),
         "when": wording.short_date(message["day"], today),
         "sent": [],
+        "due": [],
         "failed": [],
     }
