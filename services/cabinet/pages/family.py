@@ -1,5 +1,6 @@
 """What a family's page shows, made of the answer of `Queries.family`. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -133,7 +134,12 @@ def family_page(
     """Return what the template of a family shows. Where there is no name, its id stands."""
     today = family["business_day"]
     guardian_id = str(family["guardian_id"])
-    children = [_child(child, today, names, guardian_id) for child in family["children"]]
+    times = Counter(child["child_id"] for child in family["children"])
+    children = [
+        _child(child, today, names, guardian_id)
+        | {"anchor": _anchor(child, is_alone=times[child["child_id"]] == 1)}
+        for child in family["children"]
+    ]
     messages = _messages(family["messages"], today)
     now = wording.day(today)
     return {
@@ -201,6 +207,11 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
         "messages": _messages(family["messages"], family["business_day"]),
         "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }
+
+
+def _anchor(child: Mapping[str, Any], *, is_alone: bool) -> str:
+    """Return where a child stands on the page; two payers may know the same one."""
+    return str(child["child_id"]) if is_alone else f"{child['child_id']}-{child['payer']}"
 
 
 def _child(
