@@ -501,6 +501,34 @@ async def test_an_application_is_answered_once_however_often_it_is_pressed(
 
 
 @pytest.mark.parametrize(
+    ("decision", "reason", "seen"),
+    [
+        pytest.param("refused", "already_finished", "семья отозвала его", id="withdrawn meanwhile"),
+        pytest.param("refused", "not_awaiting_acceptance", "уже приняли", id="accepted meanwhile"),
+        pytest.param("refused", "out_of_scope", "Ответ не принят", id="whatever it is"),
+        pytest.param("duplicate", None, "", id="said before"),
+    ],
+)
+async def test_an_answer_that_comes_too_late_is_told(
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: str,
+    reason: str | None,
+    seen: str,
+) -> None:
+    async def decided(*_: Any) -> list[dict[str, Any]]:
+        return [{"decision": decision, "reason": reason, "decided_by": "enrollment"}]
+
+    monkeypatch.setattr(sending.Sending, "send", decided)
+    path = f"{PROVIDER}/applications/{PAYER}/{story.CHESS}"
+
+    answer = await client.post(path, content=urlencode({"answer": "accept"}), headers=FORM)
+
+    assert answer.status_code == (422 if seen else 303)
+    assert seen in answer.text
+
+
+@pytest.mark.parametrize(
     "fields",
     [{}, {"answer": "reject"}, {"answer": "reject", "reason": "Иванов шумит"}, {"answer": "x"}],
 )

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from hashlib import sha256
 from io import StringIO
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,14 @@ PAYMENTS_ASKED = 5
 """So many of a payer's latest payments say when the next one is to be expected."""
 FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
 REVISION_MAX = 1_000_000
+REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "already_finished": "Это заявление уже закрыто: семья отозвала его, или ответ уже был.",
+        "not_awaiting_acceptance": "Это заявление уже приняли, договор заключён.",
+    }
+)
+"""Why an answer to an application was not taken, by its reason."""
+REFUSED = "Ответ не принят. Откройте журнал заново и посмотрите на это заявление."
 
 
 class FormError(ValueError):
