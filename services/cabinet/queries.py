@@ -1009,12 +1009,16 @@ async def _accounts(part: Part, provider_id: str) -> list[Answer]:
 
 
 async def _messages(part: Part, entries: Sequence[str]) -> list[Answer]:
-    ids = [under(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
-    messages = [each for each in await part.all(Message, ids) if each is not None]
-    facts = sorted({id_ for message in messages for id_ in message.event_ids})
+    places = [(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
+    known = await part.all(Message, [under(*place) for place in places])
+    messages = [
+        (payer, each) for (payer, _), each in zip(places, known, strict=True) if each is not None
+    ]
+    facts = sorted({id_ for _, message in messages for id_ in message.event_ids})
     told = dict(zip(facts, await part.all(Entry, facts), strict=True))
     return [
         {
+            "payer": payer,
             "at": message.at,
             "day": _iso(message.day),
             "not_before": message.not_before,
@@ -1024,9 +1028,11 @@ async def _messages(part: Part, entries: Sequence[str]) -> list[Answer]:
             "state": message.state,
             "facts": message.facts,
             "entries": [
-                _entry(entry) for id_ in message.event_ids if (entry := told[id_]) is not None
+                _entry(entry) | {"child_id": entry.child_id}
+                for id_ in message.event_ids
+                if (entry := told[id_]) is not None
             ],
             "event_ids": list(message.event_ids),
         }
-        for message in messages
+        for payer, message in messages
     ]

@@ -134,6 +134,37 @@ async def test_a_family_that_is_not_there_is_404(client: httpx.AsyncClient) -> N
     assert "Здесь ничего нет" in page.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        pytest.param("GET", "/familes", 404, id="no page"),
+        pytest.param("GET", f"{FAMILY}/history/{PAYER}/{story.ELDER}?page=x", 422, id="no number"),
+        pytest.param("GET", f"{FAMILY}/history/{PAYER}/{story.ELDER}?page=0", 422, id="no page 0"),
+        pytest.param("GET", "/families/Гость", 422, id="no id"),
+        pytest.param("DELETE", FAMILY, 405, id="no method"),
+    ],
+)
+async def test_what_is_mistyped_is_told_in_russian(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    page = await client.request(method, path)
+
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Здесь ничего нет" in page.text
+    assert page.headers.get("allow") == ("GET" if status == 405 else None)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/static/nothing.js", "/health/nothing"])
+async def test_machines_and_parts_of_pages_are_told_in_short(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    answer = await client.get(path)
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(("path", "status"), [("/", 200), (FAMILY, 403), (f"{FAMILY}/live", 403)])
 async def test_outside_the_sandbox_no_family_is_shown(
     journals: Journals, path: str, status: int
@@ -226,6 +257,54 @@ async def test_two_reminders_of_the_same_money_are_two(journals: Journals) -> No
     shown = family_page(family)["messages"]
 
     assert [each["when"] for each in shown][:2] == ["24\u00a0декабря", "1\u00a0декабря"]
+
+
+@pytest.mark.parametrize(
+    ("template", "facts", "text"),
+    [
+        pytest.param(
+            "period-ends-soon",
+            ("issued", "charged"),
+            "На сертификате осталось 1\u00a0956,04\u00a0₽. "
+            "Их можно потратить до 31\u00a0декабря 2020\u00a0года. " + wording.SPEND_IT,
+            id="money is left",
+        ),
+        pytest.param(
+            "period-ends-soon",
+            (),
+            "На сертификате остались деньги, а его срок скоро закончится. " + wording.SPEND_IT,
+            id="money is left, its facts are not known here",
+        ),
+        pytest.param(
+            "balance-low",
+            ("charged",),
+            "На сертификате осталось 1\u00a0956,04\u00a0₽ свободных денег. " + wording.LITTLE_LEFT,
+            id="money runs low",
+        ),
+        pytest.param(
+            "lessons-left-low",
+            ("charged",),
+            "Ребёнок был на занятии. Списано 251,37 ₽.",
+            id="what tells its fact",
+        ),
+    ],
+)
+async def test_a_message_says_here_what_it_says_elsewhere(
+    journals: Journals, template: str, facts: tuple[str, ...], text: str
+) -> None:
+    charged = await story.charge(journals, "2020-12-01", 25_137, purse(195_604, 728_973, 75_423), 3)
+    # The first is about the category, the second about the elder child.
+    issued = f"certificates:{journals.queries.partition_of(PAYER)}:2"
+    ids = {"issued": issued, "charged": charged}
+    named = [ids[fact] for fact in facts] or ["billing:9:999"]
+    await story.message(journals, "msg-21", "cabinet", "certificate", template, named)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    shown = family_page(family)["messages"][0]
+
+    assert shown["texts"] == [text]
 
 
 @pytest.mark.parametrize("template", ["period-ends-soon", "balance-low"])
@@ -446,6 +525,70 @@ async def test_an_agreement_that_was_ended_ahead_goes_on_to_its_last_day(
     assert (robots["state"], robots["left"]) == (state, left)
     assert next_ in robots["next"]
     assert bool(robots["outlook"]) is bool(left)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({}, " Деньги спишутся только за занятия.", id="by lessons"),
+        pytest.param({"debit_basis": "MONTHLY_CONTRACT"}, "", id="by the month"),
+        pytest.param({"certificate_share_kopecks": 0}, "", id="own money"),
+    ],
+)
+async def test_what_is_debited_is_promised_where_lessons_are_paid_for(
+    journals: Journals, changes: dict[str, Any], told: str
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    (robots,) = [
+        each
+        for each in family["children"][0]["enrollments"]
+        if each["enrollment_id"] == story.ROBOTS
+    ]
+
+    said = wording.next_step(robots | changes, "2020-08-31")
+
+    assert said == (
+        f"Занятия с 1\u00a0сентября 2020\u00a0года по 31\u00a0декабря 2020\u00a0года.{told}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("child", "state", "today", "said", "queue"),
+    [
+        pytest.param(0, "ACTIVE", "2020-12-31", "Действует", "", id="on its last day"),
+        pytest.param(0, "ACTIVE", "2021-01-01", "Срок закончился", "", id="after it"),
+        pytest.param(0, "FROZEN", "2021-01-01", "Приостановлен", "", id="frozen says more"),
+        pytest.param(
+            1, "ACTIVE", "2021-01-01", "Срок закончился", "денег на сертификате не было", id="empty"
+        ),
+        pytest.param(
+            1, "CLOSED", "2020-10-01", "Закрыт", "записаться по нему нельзя", id="closed, empty"
+        ),
+        pytest.param(
+            1, "FROZEN", "2020-10-01", "Приостановлен", "не заключаются", id="frozen, empty"
+        ),
+        pytest.param(
+            1, "ACTIVE", "2020-10-01", "Пока без денег", "записаться можно", id="empty, in force"
+        ),
+    ],
+)
+async def test_a_certificate_says_whether_one_may_enroll_with_it(
+    journals: Journals, child: int, state: str, today: str, said: str, queue: str
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    of_child = family["children"][child]
+    (period,) = of_child["certificate"]["periods"]
+    changes = {"state": state, "periods": [period | {"queue_position": None}]}
+    of_child = of_child | {"certificate": of_child["certificate"] | changes}
+
+    shown = family_page(family | {"business_day": today, "children": [of_child]})
+
+    certificate = shown["children"][0]["certificate"]
+    assert certificate["state"] == said
+    assert certificate["current"]["funded"] is not bool(queue)
+    assert queue in certificate["current"]["queue"]
 
 
 async def test_an_agreement_that_ended_before_it_began_is_over_at_once(

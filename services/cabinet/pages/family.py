@@ -140,7 +140,7 @@ def family_page(
         | {"anchor": _anchor(child, is_alone=times[child["child_id"]] == 1)}
         for child in family["children"]
     ]
-    messages = _messages(family["messages"], today)
+    messages = _messages(family, today)
     now = wording.day(today)
     return {
         "guardian_id": family["guardian_id"],
@@ -204,7 +204,7 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "guardian_id": family["guardian_id"],
         "is_behind": family["is_behind"],
-        "messages": _messages(family["messages"], family["business_day"]),
+        "messages": _messages(family, family["business_day"]),
         "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }
 
@@ -244,14 +244,19 @@ def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> di
     periods = certificate["periods"]
     current = current_period(periods, today)
     words, tone = wording.CERTIFICATE_STATES[certificate["state"]]
-    if certificate["state"] == "ACTIVE" and current and current["state"] == "ACCOUNTING":
-        words, tone = wording.WITHOUT_MONEY
+    if certificate["state"] == "ACTIVE" and current:
+        if _is_over(current, today):
+            words, tone = wording.RUN_OUT
+        elif current["state"] == "ACCOUNTING":
+            words, tone = wording.WITHOUT_MONEY
     return {
         "number": wording.number(certificate["certificate_number"]),
         "state": words,
         "tone": tone,
-        "current": _period(current, certificate["state"]) if current else None,
-        "others": [_period(each, certificate["state"]) for each in periods if each is not current],
+        "current": _period(current, certificate["state"], today) if current else None,
+        "others": [
+            _period(each, certificate["state"], today) for each in periods if each is not current
+        ],
     }
 
 
@@ -266,7 +271,11 @@ def current_period(
     return max(periods, key=lambda each: str(each["valid_until"]), default=None)
 
 
-def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
+def _is_over(period: Mapping[str, Any], today: str | None) -> bool:
+    return today is not None and bool(period["valid_until"] < today)
+
+
+def _period(period: Mapping[str, Any], state: str, today: str | None) -> dict[str, Any]:
     category = period["category"]
     valid_from, valid_until = map(date.fromisoformat, (period["valid_from"], period["valid_until"]))
     return {
@@ -279,12 +288,21 @@ def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
         "free": rubles(period["balance_kopecks"]),
         "slices": purse_picture(period),
         "said": said(period),
-        "queue": _queue(period, state),
+        "queue": _queue(period, state, is_over=_is_over(period, today)),
     }
 
 
-def _queue(period: Mapping[str, Any], state: str) -> str:
+def _queue(period: Mapping[str, Any], state: str, *, is_over: bool) -> str:
     position = period["queue_position"]
+    if is_over:
+        return "Срок закончился, а денег на сертификате не было."
+    if state == "CLOSED":
+        return "Сертификат закрыт, записаться по нему нельзя. Денег на нём не было."
+    if position is None and state == "FROZEN":
+        return (
+            "Сертификат пока без денег. Пока он приостановлен, новые договоры по нему "
+            "не заключаются."
+        )
     if position is None:
         return (
             "Сертификат пока без денег: на кружок по нему записаться можно, "
@@ -600,13 +618,14 @@ def _amount(kind: str, kopecks: int) -> str:
     return f"{'' if kopecks < 0 else _SIGNS.get(kind, '')}{rubles(kopecks)}"
 
 
-def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[dict[str, Any]]:
+def _messages(family: Mapping[str, Any], today: str | None) -> list[dict[str, Any]]:
     """Return messages; one text that went by several channels is shown once."""
+    children = {(child["payer"], child["child_id"]): child for child in family["children"]}
     shown: dict[tuple[str, ...], dict[str, Any]] = {}
-    for message in messages:
+    for message in family["messages"]:
         # The same facts may be named again on a later day: money that is left, in other words.
         key = (message["template"], message["day"] or "", *message["event_ids"])
-        known = shown.setdefault(key, _message(message, today))
+        known = shown.setdefault(key, _message(message, children, today))
         how = wording.CHANNELS.get(message["channel"])
         if how is not None:
             known[message["state"]].append(how)
@@ -616,14 +635,42 @@ def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[
     ]
 
 
-def _message(message: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+def _message(
+    message: Mapping[str, Any],
+    children: Mapping[tuple[str, str], Mapping[str, Any]],
+    today: str | None,
+) -> dict[str, Any]:
     entries = message["entries"]
+    said = _said_of_money(message, children)
     return {
         "title": wording.message_title(message["template"], message["category"]),
-        "texts": list(dict.fromkeys(entry["text"] for entry in entries)),
-        "more": max(0, message["facts"] - len(entries)),
+        "texts": said or list(dict.fromkeys(entry["text"] for entry in entries)),
+        "more": 0 if said else max(0, message["facts"] - len(entries)),
         "when": wording.short_date(message["day"], today),
         "sent": [],
         "due": [],
         "failed": [],
     }
+
+
+def _said_of_money(
+    message: Mapping[str, Any], children: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> list[str]:
+    """Return what a message says that names facts for their sums and days alone, not to tell them.
+
+    Empty for all others: they say what their facts say.
+    """
+    balances = [each["balance_kopecks"] for each in message["entries"]]
+    balance = next((each for each in reversed(balances) if each is not None), None)
+    match message["template"]:
+        case "balance-low":
+            return [wording.little_left(balance)]
+        case "period-ends-soon":
+            about = {(message["payer"], each["child_id"]) for each in message["entries"]}
+            found = [children[place] for place in about if place in children]
+            certificate = found[0]["certificate"] if len(found) == 1 else None
+            # The period that went on when the message was written.
+            period = current_period(certificate["periods"], message["day"]) if certificate else None
+            return [wording.money_left(balance, period["valid_until"] if period else None)]
+        case _:
+            return []

@@ -142,12 +142,18 @@ def group_page(
     page: int,
     asked: Sequence[Answer] = (),
 ) -> dict[str, Any]:
-    """Return what the page of a group's lesson shows; pages count from 0."""
+    """Return what the page of a group's lesson shows; pages count from 0.
+
+    After the last page it is the last one.
+    """
     children = sorted(found["children"], key=lambda each: _name(each, names))
     lessons = Counter(lesson for each in children for lesson in each["marks"])
     usual = f"les-{found['day']}"
     chosen = lesson_id or (lessons.most_common(1)[0][0] if lessons else usual)
     known = sorted({*lessons, chosen})
+    pages = -(-len(children) // CHILDREN_SHOWN_MAX)
+    # Children may have left since a link was made.
+    page = min(page, max(0, pages - 1))
     first = page * CHILDREN_SHOWN_MAX
     return {
         "provider_id": found["provider_id"],
@@ -168,7 +174,7 @@ def group_page(
         ],
         "marks": list(wording.MARKS.items()),
         "page": page,
-        "pages": -(-len(children) // CHILDREN_SHOWN_MAX),
+        "pages": pages,
         "asked": disputes.listed(asked, found["business_day"], names),
         "evidence": list(wording.EVIDENCE.items()),
     }

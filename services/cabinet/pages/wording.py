@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from contracts.moments import read_moment
+from contracts.vocabulary import DebitBasis
 from rulebook.wording import (
     NO_BREAK_SPACE,
     counted,
@@ -40,6 +41,8 @@ CERTIFICATE_STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 WITHOUT_MONEY = ("Пока без денег", "wait")
 """State of a certificate that holds no money in the period at hand."""
+RUN_OUT = ("Срок закончился", "over")
+"""State of a certificate none of whose periods goes on or is to come."""
 
 CATEGORIES: Mapping[str, str] = MappingProxyType({"general": "общая", "special": "особая"})
 
@@ -154,6 +157,10 @@ ZONES: Mapping[str, str] = MappingProxyType(
 )
 """By whose clock hours are quiet."""
 
+LITTLE_LEFT = "Это меньше цены одного занятия. Деньги, забронированные по договору, на месте."
+"""What a message says that money runs low, …"""
+SPEND_IT = "Потом остаток вернётся в бюджет. До этого дня ещё можно подобрать занятия."
+"""… and one that a period ends with money left."""
 UNTOLD: Mapping[str, str] = MappingProxyType(
     {
         "unwanted": "Сообщения о списаниях вы отключили.",
@@ -193,6 +200,22 @@ def _short_moment(at: str, today: str | None) -> str:
     if then is None:
         return ""
     return f"{short_date(then.date().isoformat(), today)} в{NO_BREAK_SPACE}{then:%H:%M}"
+
+
+def little_left(balance_kopecks: int | None) -> str:
+    """Return what a message says of a certificate on which money runs low."""
+    left = "мало" if balance_kopecks is None else rubles(balance_kopecks)
+    return f"На сертификате осталось {left} свободных денег. {LITTLE_LEFT}"
+
+
+def money_left(balance_kopecks: int | None, valid_until: str | None) -> str:
+    """Return what a message says of money that can be spent until a day."""
+    if balance_kopecks is None or valid_until is None:
+        return f"На сертификате остались деньги, а его срок скоро закончится. {SPEND_IT}"
+    return (
+        f"На сертификате осталось {rubles(balance_kopecks)}. "
+        f"Их можно потратить до {_when(valid_until)}. {SPEND_IT}"
+    )
 
 
 def message_title(template: str, category: str) -> str:
@@ -266,7 +289,11 @@ def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
         case "ACTIVE":
             begun = today is not None and (enrollment["starts_on"] or "") <= today
             if not begun:
-                return f"Занятия с {starts} по {ends}. Деньги спишутся только за занятия."
+                # By the month it is paid otherwise, and own money is no debit at all.
+                by_lessons = enrollment["debit_basis"] != DebitBasis.MONTHLY_CONTRACT
+                is_told = by_lessons and enrollment["certificate_share_kopecks"] != 0
+                only = " Деньги спишутся только за занятия." if is_told else ""
+                return f"Занятия с {starts} по {ends}.{only}"
             return f"Договор действует до {ends}."
         case "ENDED":
             return _ending(enrollment) if is_ending(enrollment, today) else _ended(enrollment)
