@@ -52,13 +52,14 @@ class ClubQueries(PreferenceQueries):
     async def own_enrollment(
         self, guardian_id: str, payer: str, enrollment_id: str
     ) -> Answer | None:
-        """Return an enrollment that a guardian applied for, or None."""
+        """Return an enrollment that is a guardian's to give up, or None."""
         part = self._part_of(payer)
         application = await part.find(Application, under(payer, enrollment_id))
-        if application is None or application.guardian_id != guardian_id:
+        if application is None:
             return None
         every = await self._of_child(part, payer, application.child_id)
-        return next((each for each in every if each["enrollment_id"] == enrollment_id), None)
+        found = next((each for each in every if each["enrollment_id"] == enrollment_id), None)
+        return found if found is not None and is_theirs(found, guardian_id) else None
 
     async def business_day(self, payer: str | None = None) -> str | None:
         """Return the business day of a payer, or the latest of all partitions."""
@@ -291,6 +292,16 @@ def _nominal(category: Category) -> int:
     if nominal is None or places is None or budget is None or category.holders >= places:
         return 0
     return nominal if category.granted_kopecks + nominal <= budget else 0
+
+
+def is_theirs(enrollment: Mapping[str, Any], guardian_id: str) -> bool:
+    """Return whether a place is a guardian's to give up: theirs who applied, nobody else's.
+
+    Of a child whose guardian that is no more, it is any guardian's, or nobody could leave at all.
+    """
+    guardians = enrollment["guardian_ids"]
+    applied = enrollment["guardian_id"]
+    return guardian_id in guardians and (applied == guardian_id or applied not in guardians)
 
 
 def of_age(groups: Sequence[Answer], birth_date: str, today: str | None) -> list[Answer]:

@@ -175,7 +175,7 @@ class ProviderQueries(Queries):
         self, home: str, group_id: str, group: Group, today: str | None
     ) -> Answer:
         members = await self._members(home, group_id)
-        active = [each for each in members if each["state"] == "ACTIVE"]
+        active = [each for each in members if _is_not_over(each, today or "")]
         return {
             "home": home,
             "group_id": group_id,
@@ -243,10 +243,15 @@ async def _marks_of(part: Part, payer: str, enrollment_id: str, day: str) -> dic
 
 
 def _is_in_force(member: Mapping[str, Any], day: str) -> bool:
+    return _is_not_over(member, day) and bool(member["starts_on"] <= day)
+
+
+def _is_not_over(member: Mapping[str, Any], day: str) -> bool:
+    """Return whether an agreement is in force on a day, or will be: one may be ended ahead."""
     if member["state"] not in _IN_FORCE or member["starts_on"] is None:
         return False
     last = member["ended_on"] or member["ends_on"]
-    return bool(member["starts_on"] <= day <= last)
+    return bool(member["starts_on"] <= last and day <= last)
 
 
 async def _members_of(part: Part, home: str, group_id: str) -> list[Answer]:

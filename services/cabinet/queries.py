@@ -5,12 +5,13 @@ The shapes are those of `docs/interfaces.md`; what is not there answers None. Su
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
+from contracts.moments import read_moment
 from services.cabinet.projections import cabinet
 from services.cabinet.projections.models import (
     ACCOUNTS,
@@ -87,6 +88,9 @@ _DEBITS = frozenset(
     {"charge-reversed", "lesson-charged", "month-adjusted", "month-charged", "month-reversed"}
 )
 """Facts a family is told of one by one, or in the digest of the day."""
+
+_NO_REASONS = frozenset({"balance-low", "period-ends-soon"})
+"""Templates that say what is left. They name facts for their numbers, and tell of none."""
 
 UNKNOWN = Told()
 
@@ -610,7 +614,10 @@ class Queries:
         ]
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
-        entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
+        entries, child = await asyncio.gather(
+            part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
+            part.find(Child, under(payer, child_id)),
+        )
         found = await self._applications(part, [(_last(entry), payer) for entry in entries])
         titles, positions = await asyncio.gather(
             self._provider_titles(found),
@@ -627,6 +634,7 @@ class Queries:
                 "title": application.title or (group.title if group else None),
                 "provider_title": titles.get(id_),
                 "guardian_id": application.guardian_id,
+                "guardian_ids": () if child is None else child.guardian_ids,
                 "submitted_on": _iso(application.submitted_on),
                 "since": _iso(application.since),
                 "held_until": _iso(application.held_until),
@@ -889,19 +897,22 @@ def dispute_answer(dispute: Dispute) -> Answer:
     }
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def _is_put_off(message: Message) -> bool:
+    """Return whether a message is to come later than what it tells of happened."""
+    begins, at = read_moment(message.not_before, UTC), read_moment(message.at, UTC)
+    return begins is not None and at is not None and begins > at
 
 
 def _told(told: Told, messages: Mapping[str, Message]) -> Answer:
-    found = [messages[id_] for id_ in told.message_ids if id_ in messages]
+    known = [messages[id_] for id_ in told.message_ids if id_ in messages]
+    found = [message for message in known if message.template not in _NO_REASONS]
     return {
         "untold": told.untold,
         "messages": [
             {
                 "channel": message.channel,
                 "state": message.state,
-                "is_put_off": _moment(message.not_before) > _moment(message.at),
+                "is_put_off": _is_put_off(message),
                 "not_before": message.not_before,
                 "became_at": message.became_at,
             }
@@ -923,7 +934,11 @@ def _movement(entry: Entry) -> Answer:
 
 
 def _entry(entry: Entry) -> Answer:
-    return _movement(entry) | {"day": _iso(entry.day), "lesson_date": _iso(entry.lesson_date)}
+    return _movement(entry) | {
+        "day": _iso(entry.day),
+        "lesson_date": _iso(entry.lesson_date),
+        "cause": entry.cause,
+    }
 
 
 def _enrollment(
@@ -994,12 +1009,16 @@ async def _accounts(part: Part, provider_id: str) -> list[Answer]:
 
 
 async def _messages(part: Part, entries: Sequence[str]) -> list[Answer]:
-    ids = [under(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
-    messages = [each for each in await part.all(Message, ids) if each is not None]
-    facts = sorted({id_ for message in messages for id_ in message.event_ids})
+    places = [(payer, message_id) for _, _, payer, message_id in map(_split, entries)]
+    known = await part.all(Message, [under(*place) for place in places])
+    messages = [
+        (payer, each) for (payer, _), each in zip(places, known, strict=True) if each is not None
+    ]
+    facts = sorted({id_ for _, message in messages for id_ in message.event_ids})
     told = dict(zip(facts, await part.all(Entry, facts), strict=True))
     return [
         {
+            "payer": payer,
             "at": message.at,
             "day": _iso(message.day),
             "not_before": message.not_before,
@@ -1009,9 +1028,11 @@ async def _messages(part: Part, entries: Sequence[str]) -> list[Answer]:
             "state": message.state,
             "facts": message.facts,
             "entries": [
-                _entry(entry) for id_ in message.event_ids if (entry := told[id_]) is not None
+                _entry(entry) | {"child_id": entry.child_id}
+                for id_ in message.event_ids
+                if (entry := told[id_]) is not None
             ],
             "event_ids": list(message.event_ids),
         }
-        for message in messages
+        for payer, message in messages
     ]

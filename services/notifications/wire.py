@@ -1,13 +1,14 @@
 """Between the contracts and the domain. Old versions are lifted here and nowhere else."""
 
 from collections.abc import Mapping
-from datetime import MAXYEAR, date, datetime, time
+from datetime import date, datetime, time
 from typing import Any
 
 from contracts import billing, enrollment
 from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
+from contracts.moments import read_moment
 from contracts.navigator import PreferencesSet
 from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Kopecks
@@ -94,15 +95,5 @@ def to_occasion(event: EventData) -> Occasion:
 
 
 def to_moment(written: str) -> datetime | None:
-    """Return a time of the envelope in the region's zone; None if it is too far out to be one.
-
-    RFC 3339 allows small letters and a leap second, which Python does not read.
-    """
-    plain = written.upper()
-    if plain[17:19] == "60":
-        plain = f"{plain[:17]}59{plain[19:]}"
-    try:
-        moment = datetime.fromisoformat(plain).astimezone(REGION)
-    except OverflowError:
-        return None
-    return moment if moment.year < MAXYEAR else None
+    """Return a time of the envelope in the region's zone; None if it is too far out to be one."""
+    return read_moment(written, REGION)

@@ -45,6 +45,8 @@ class Journals:
         self.partitions = self.bus.partitions
         self.queries = Queries(self.store, self.partitions)
         self.day = "2020-09-01"
+        self.time: str | None = None
+        """What facts carry as their time; None: the morning of the day."""
         self._seqs: dict[tuple[str, int], int] = {}
         self._causes = 0
         self._followers: list[Follower] = []
@@ -79,7 +81,7 @@ class Journals:
             "id": f"{service}:{partition}:{seq}",
             "source": f"/services/{service}",
             "type": f"{type_}.v1",
-            "time": f"{self.day}T10:00:00+08:00",
+            "time": self.time or f"{self.day}T10:00:00+08:00",
             "subject": model.model_validate(body).subject,
             "partitionkey": payer,
             "journalseq": seq,

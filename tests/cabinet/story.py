@@ -371,6 +371,14 @@ async def reverse_first(journals: Journals) -> None:
     )
 
 
+async def end(journals: Journals, ended_on: str, cause: str = "guardian") -> None:
+    """The agreement about robots ends with a day, which may be still to come."""
+    await journals.fact(
+        "enrollment.enrollment-ended",
+        {"enrollment_id": ROBOTS, "child_id": ELDER, "ended_on": ended_on, "cause": cause},
+    )
+
+
 async def tell_all(journals: Journals) -> None:
     """The whole story, up to the middle of September."""
     await set_the_scene(journals)

@@ -94,6 +94,7 @@ async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
         question = page.locator(f"#{story.ELDER} .history details").first
         name = await question.get_attribute("id")
         await question.locator("summary").click()
+        await question.locator("select").select_option("wrong-child")
         await page.wait_for_timeout(500)
         assert await page.get_by_text("16\u00a0сентября").count() == 0
 
@@ -105,6 +106,7 @@ async def test_a_debit_arrives_without_reloading_and_leaves_open_what_was_open(
         assert time.monotonic() - started < 2
         assert await page.evaluate("window.stillTheSamePage")
         assert await page.locator(f"#{name}").get_attribute("open") is not None
+        assert await page.locator(f"#{name} select").input_value() == "wrong-child"
         assert "Осталось 29\u00a0занятий" in await page.locator(f"#{story.ELDER}").inner_text()
         assert "Обновлено" in await page.locator("[data-status]").inner_text()
 

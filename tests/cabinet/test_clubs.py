@@ -424,6 +424,31 @@ async def test_who_has_applied_reads_the_state_and_applies_no_second_time(
     assert await sent(journals) == []
 
 
+async def test_who_leaves_ahead_applies_anew_after_the_last_day(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    where = f"{CLUBS}/{PAYER}/grp-000?child={story.ELDER}"
+    agreed = application(10**12, consent=[*CONSENTS, "parent-share"])
+    await story.end(journals, "2020-09-15")
+    await journals.follow()
+
+    before = (await client.get(where)).text
+    await client.post(where, content=agreed, headers=FORM)
+    sent_before = await sent(journals)
+    journals.day = "2020-09-16"
+    await story.register_child(journals, "child-00901", "2012-01-01", ["guardian-00900"])
+    await journals.follow()
+    after = (await client.get(where)).text
+    await client.post(where, content=agreed, headers=FORM)
+
+    assert "Договор до 15\u00a0сентября" in before
+    assert "Подать заявление" not in before
+    assert sent_before == []
+    assert "Договор закончен" in after
+    assert "Подать заявление" in after
+    assert len(await sent(journals)) == 1
+
+
 async def test_who_read_a_lower_share_reads_the_new_one_first(
     journals: Journals, client: httpx.AsyncClient
 ) -> None:

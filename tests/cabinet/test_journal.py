@@ -156,6 +156,30 @@ async def test_the_groups_of_today_are_those_that_met_on_this_day_of_the_week(
 
 
 @pytest.mark.parametrize(
+    ("today", "seen"),
+    [
+        pytest.param("2020-09-16", "1\u00a0ребёнок", id="its last day"),
+        pytest.param("2020-09-23", "0\u00a0детей", id="a week after it"),
+    ],
+)
+async def test_a_child_that_leaves_ahead_is_there_until_its_last_day(
+    journals: Journals, today: str, seen: str
+) -> None:
+    await story.end(journals, "2020-09-16")
+    journals.day = today
+    await story.register_child(journals, "child-00901", "2012-01-01", ["guardian-00900"])
+    await journals.follow()
+    found = await ProviderQueries(journals.store, journals.partitions).journal(story.PROVIDER)
+    async with client_of(app_of(journals)) as client:
+        page = (await client.get(PROVIDER)).text
+    assert found is not None
+    (robots,) = [each for each in found["groups"] if each["group_id"] == "grp-000"]
+
+    assert f"{seen} · занято 1 из 12" in page
+    assert bool(robots["lessons_on"]) is (robots["active"] == 1)
+
+
+@pytest.mark.parametrize(
     ("lessons_on", "today", "expected"),
     [
         ((), "2020-09-14", None),
@@ -255,10 +279,11 @@ async def test_a_large_group_is_shown_in_light_pages(journals: Journals) -> None
     async with client_of(app_of(journals)) as client:
         first = await client.get(GROUP)
         second = await client.get(f"{GROUP}?page=1")
+        after_it = await client.get(f"{GROUP}?page=9")
 
     assert len(first.content) < 100 * 1024
     assert first.text.count("<legend>") == CHILDREN_SHOWN_MAX
-    assert second.text.count("<legend>") == 6
+    assert second.text.count("<legend>") == after_it.text.count("<legend>") == 6
     assert "Отмечено 0 из 66" in first.text
 
 
@@ -317,6 +342,7 @@ async def test_a_form_that_is_sent_again_makes_the_same_events(
         pytest.param(form((UNMARKED, "asleep")), id="no mark"),
         pytest.param(form((f"{PAYER}|{story.ROBOTS}|x|", "present")), id="no revision"),
         pytest.param(form((f"{PAYER}|{story.ROBOTS}|9999999|", "present")), id="too high"),
+        pytest.param(form((f"{PAYER}|{story.ROBOTS}|{'9' * 5_000}|", "present")), id="endless"),
         pytest.param(form((UNMARKED, "present"), lesson="Les 1"), id="no lesson"),
         pytest.param("&&&", id="no form"),
         pytest.param("x=" + "y" * 70_000, id="too long"),
@@ -476,6 +502,34 @@ async def test_an_application_is_answered_once_however_often_it_is_pressed(
 
 
 @pytest.mark.parametrize(
+    ("decision", "reason", "seen"),
+    [
+        pytest.param("refused", "already_finished", "семья отозвала его", id="withdrawn meanwhile"),
+        pytest.param("refused", "not_awaiting_acceptance", "уже приняли", id="accepted meanwhile"),
+        pytest.param("refused", "out_of_scope", "Ответ не принят", id="whatever it is"),
+        pytest.param("duplicate", None, "", id="said before"),
+    ],
+)
+async def test_an_answer_that_comes_too_late_is_told(
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: str,
+    reason: str | None,
+    seen: str,
+) -> None:
+    async def decided(*_: Any) -> list[dict[str, Any]]:
+        return [{"decision": decision, "reason": reason, "decided_by": "enrollment"}]
+
+    monkeypatch.setattr(sending.Sending, "send", decided)
+    path = f"{PROVIDER}/applications/{PAYER}/{story.CHESS}"
+
+    answer = await client.post(path, content=urlencode({"answer": "accept"}), headers=FORM)
+
+    assert answer.status_code == (422 if seen else 303)
+    assert seen in answer.text
+
+
+@pytest.mark.parametrize(
     "fields",
     [{}, {"answer": "reject"}, {"answer": "reject", "reason": "Иванов шумит"}, {"answer": "x"}],
 )
@@ -495,7 +549,7 @@ async def test_a_rejection_needs_a_reason_of_the_list(
 INVOICE = f"inv-{PAYER}-{story.PROVIDER}-2020-09"
 
 
-async def invoice(journals: Journals, *, paid: bool) -> None:
+async def invoice(journals: Journals, *, paid: bool, paid_on: str = "2020-10-20") -> None:
     """A month is invoiced, and perhaps paid."""
     lines = [
         {
@@ -523,7 +577,7 @@ async def invoice(journals: Journals, *, paid: bool) -> None:
             {
                 "invoice_id": INVOICE,
                 "provider_id": story.PROVIDER,
-                "paid_on": "2020-10-20",
+                "paid_on": paid_on,
                 "payment_reference": "=1+1",
                 "amount_kopecks": 50_281,
             },
@@ -595,6 +649,8 @@ def of_month(month: str, paid_on: str | None, payer: str = PAYER) -> dict[str, A
             "2021-01-15",
             id="the middle of three",
         ),
+        pytest.param([of_month("2020-09", "9999-12-31")], None, id="after the calendar"),
+        pytest.param([of_month("2021-01", "0001-01-01")], None, id="before it"),
         pytest.param(
             [
                 *(of_month(f"2020-0{month}", "2020-12-31") for month in range(1, 6)),
@@ -613,6 +669,26 @@ def test_when_an_invoice_is_expected_to_be_paid(
     found = expected_on(waits, [waits, *paid])
 
     assert found == (None if expected is None else date.fromisoformat(expected))
+
+
+async def test_whatever_day_a_payer_wrote_the_money_is_shown(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await invoice(journals, paid=True, paid_on="9999-12-31")
+    issued = {
+        "invoice_id": f"inv-{PAYER}-{story.PROVIDER}-2020-10",
+        "provider_id": story.PROVIDER,
+        "month": "2020-10",
+        "amount_kopecks": 0,
+        "lines": [],
+    }
+    await journals.fact("billing.invoice-issued", issued)
+    await journals.follow()
+
+    page = await client.get(f"{PROVIDER}/money")
+
+    assert page.status_code == 200
+    assert "Когда заплатят, пока не предсказать." in page.text
 
 
 async def test_a_provider_reads_when_an_invoice_is_expected_to_be_paid(

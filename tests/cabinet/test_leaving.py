@@ -92,6 +92,7 @@ def agreement(**changes: Any) -> dict[str, Any]:
         "title": "Шахматы",
         "provider_title": "Кедр",
         "guardian_id": story.GUARDIAN,
+        "guardian_ids": (story.GUARDIAN, "guardian-00900"),
         "starts_on": "2020-09-01",
         "ends_on": "2020-12-31",
         "ended_on": None,
@@ -114,6 +115,18 @@ def agreement(**changes: Any) -> dict[str, Any]:
             {"debit_basis": "MONTHLY_CONTRACT"}, "месяц последнего дня", True, id="monthly"
         ),
         pytest.param({"starts_on": "2020-09-15"}, "вся бронь", False, id="not begun"),
+        pytest.param(
+            {"debit_basis": "MONTHLY_CONTRACT", "starts_on": "2020-09-15"},
+            "месяц начала занятий",
+            False,
+            id="monthly, begins in this month",
+        ),
+        pytest.param(
+            {"debit_basis": "MONTHLY_CONTRACT", "starts_on": "2020-10-01"},
+            "вся бронь",
+            False,
+            id="monthly, begins in a later one",
+        ),
         pytest.param({"certificate_share_kopecks": 0}, "не платили", True, id="own money"),
         pytest.param({"parent_share_kopecks": 5}, "доплачивали сами", True, id="a share"),
     ],
@@ -125,6 +138,20 @@ def test_money_is_told_as_billing_will_treat_it(
 
     assert seen in " ".join(shown["money"])
     assert (shown["first_day"] == TODAY) is asks_for_a_day
+
+
+@pytest.mark.parametrize(
+    ("starts_on", "seen"),
+    [
+        pytest.param("2020-09-01", "После последнего дня", id="begun"),
+        pytest.param("2020-09-15", "после этого месяца", id="begins in this month"),
+        pytest.param("2020-10-01", "место дадут, если оно ещё будет", id="begins in a later one"),
+    ],
+)
+def test_a_place_paid_by_the_month_is_kept_to_the_month_s_end(starts_on: str, seen: str) -> None:
+    by_month = agreement(debit_basis="MONTHLY_CONTRACT", starts_on=starts_on)
+
+    assert seen in leaving_page(by_month, story.GUARDIAN, TODAY)["place"]
 
 
 @pytest.mark.parametrize(
@@ -143,13 +170,46 @@ def test_who_applied_may_give_up_what_goes_on(state: str, guardian_id: str, way:
     assert leaving_page(agreement(state=state), guardian_id, TODAY)["way"] == way
 
 
+async def test_a_former_guardian_gives_up_nothing_and_those_there_are_may(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    now = ["guardian-00900", "guardian-00901"]
+    await story.register_child(journals, story.ELDER, "2010-04-17", now)
+    await journals.follow()
+    body = form("terminate", "2020-10-15")
+
+    seen = {each: await client.get(page_of(story.ROBOTS, each)) for each in (story.GUARDIAN, *now)}
+    refused = await client.post(page_of(story.ROBOTS), content=body, headers=FORM)
+    before = await sent(journals)
+    await client.post(page_of(story.ROBOTS, now[1]), content=body, headers=FORM)
+    family = (await client.get(f"/families/{now[1]}")).text
+
+    assert [answer.status_code for answer in seen.values()] == [404, 200, 200]
+    assert refused.status_code == 404
+    assert before == []
+    assert [each["data"]["enrollment_id"] for each in await sent(journals)] == [story.ROBOTS]
+    assert page_of(story.ROBOTS, now[1]) in family
+
+
+async def test_beside_who_applied_no_other_guardian_gives_up(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    other = "guardian-00900"
+    await story.register_child(journals, story.ELDER, "2010-04-17", [story.GUARDIAN, other])
+    await journals.follow()
+
+    answers = [await client.get(page_of(story.ROBOTS, each)) for each in (story.GUARDIAN, other)]
+
+    assert [answer.status_code for answer in answers] == [200, 404]
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "said"),
     [
         pytest.param("REFUSED", "withdrawn", "Заявление отозвано.", id="by the family"),
         pytest.param("REFUSED", "rejected_by_provider", "уже есть ответ", id="the provider first"),
         pytest.param("CANCELLED", "certificate_frozen", "не состоялось", id="no money"),
-        pytest.param("ENDED", None, "Договор закончен.", id="ended, by whomever"),
+        pytest.param("ENDED", None, "Договор закончится 14\u00a0сентября", id="ended, by whomever"),
         pytest.param("ACTIVE", None, "", id="goes on"),
     ],
 )
@@ -357,7 +417,7 @@ async def test_an_ended_agreement_gives_back_money_and_place(tmp_path: Path) -> 
         await town.publish(day("2020-09-20"))
 
         assert "забронировано 8\u00a0043,96\u00a0₽" in before
-        assert "Договор закончен." in page
+        assert "Договор закончится 2\u00a0сентября 2020\u00a0года." in page
         (ended,) = town.world.journal("enrollment", "enrollment-ended")
         assert (ended["data"]["cause"], ended["data"]["ended_on"]) == ("guardian", "2020-09-02")
         (released,) = town.world.journal("billing", "reserve-released")

@@ -59,7 +59,7 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param("Вы первый в очереди.", id="place in the waiting list"),
         pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
         pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
-        pytest.param("Также отправлено по электронной почте", id="a message"),
+        pytest.param("Ещё в пути: по электронной почте", id="a message"),
         pytest.param("Учебный режим", id="that people are invented"),
     ],
 )
@@ -134,6 +134,37 @@ async def test_a_family_that_is_not_there_is_404(client: httpx.AsyncClient) -> N
     assert "Здесь ничего нет" in page.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        pytest.param("GET", "/familes", 404, id="no page"),
+        pytest.param("GET", f"{FAMILY}/history/{PAYER}/{story.ELDER}?page=x", 422, id="no number"),
+        pytest.param("GET", f"{FAMILY}/history/{PAYER}/{story.ELDER}?page=0", 422, id="no page 0"),
+        pytest.param("GET", "/families/Гость", 422, id="no id"),
+        pytest.param("DELETE", FAMILY, 405, id="no method"),
+    ],
+)
+async def test_what_is_mistyped_is_told_in_russian(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    page = await client.request(method, path)
+
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Здесь ничего нет" in page.text
+    assert page.headers.get("allow") == ("GET" if status == 405 else None)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/static/nothing.js", "/health/nothing"])
+async def test_machines_and_parts_of_pages_are_told_in_short(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    answer = await client.get(path)
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(("path", "status"), [("/", 200), (FAMILY, 403), (f"{FAMILY}/live", 403)])
 async def test_outside_the_sandbox_no_family_is_shown(
     journals: Journals, path: str, status: int
@@ -174,6 +205,7 @@ def entry(kind: str, amount: int | None = None, **more: object) -> dict[str, obj
         "lesson_date": None,
         "amount_kopecks": amount,
         "balance_kopecks": None,
+        "cause": None,
         "dispute": None,
     } | more
 
@@ -189,21 +221,138 @@ async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_on
             ("email", "lesson-charged"),
             ("sms", "lesson-charged"),
             ("cabinet", "lessons-left-low"),
+            ("push", "lesson-charged"),
         ]
     ):
         await story.message(journals, f"msg-1{number}", channel, "debit", template, [charged])
     about = {"message_id": "msg-12", "channel": "sms", "attempts": 3, "detail": "нет связи"}
     await journals.fact("notifications.message-failed", about)
+    left = {"message_id": "msg-11", "channel": "email", "attempts": 1}
+    await journals.fact("notifications.message-sent", left)
     await journals.follow()
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None
 
     shown = family_page(family)["messages"][:2]
 
-    assert [(each["title"], each["sent"], each["failed"]) for each in shown] == [
-        ("Осталось мало занятий", "", ""),
-        ("Списано за занятие", "по электронной почте", "по СМС"),
-    ]
+    said = {each["title"]: (each["sent"], each["due"], each["failed"]) for each in shown}
+    assert said == {
+        "Осталось мало занятий": ("", "", ""),
+        "Списано за занятие": ("по электронной почте", "в браузере", "по СМС"),
+    }
+
+
+async def test_two_reminders_of_the_same_money_are_two(journals: Journals) -> None:
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    for number, journals.day in enumerate(("2020-12-01", "2020-12-24")):
+        for channel in ("cabinet", "email"):
+            id_ = f"msg-{channel}-{number}"
+            await story.message(
+                journals, id_, channel, "certificate", "period-ends-soon", [charged]
+            )
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    shown = family_page(family)["messages"]
+
+    assert [each["when"] for each in shown][:2] == ["24\u00a0декабря", "1\u00a0декабря"]
+
+
+@pytest.mark.parametrize(
+    ("template", "facts", "text"),
+    [
+        pytest.param(
+            "period-ends-soon",
+            ("issued", "charged"),
+            "На сертификате осталось 1\u00a0956,04\u00a0₽. "
+            "Их можно потратить до 31\u00a0декабря 2020\u00a0года. " + wording.SPEND_IT,
+            id="money is left",
+        ),
+        pytest.param(
+            "period-ends-soon",
+            (),
+            "На сертификате остались деньги, а его срок скоро закончится. " + wording.SPEND_IT,
+            id="money is left, its facts are not known here",
+        ),
+        pytest.param(
+            "balance-low",
+            ("charged",),
+            "На сертификате осталось 1\u00a0956,04\u00a0₽ свободных денег. " + wording.LITTLE_LEFT,
+            id="money runs low",
+        ),
+        pytest.param(
+            "lessons-left-low",
+            ("charged",),
+            "Ребёнок был на занятии. Списано 251,37 ₽.",
+            id="what tells its fact",
+        ),
+    ],
+)
+async def test_a_message_says_here_what_it_says_elsewhere(
+    journals: Journals, template: str, facts: tuple[str, ...], text: str
+) -> None:
+    charged = await story.charge(journals, "2020-12-01", 25_137, purse(195_604, 728_973, 75_423), 3)
+    # The first is about the category, the second about the elder child.
+    issued = f"certificates:{journals.queries.partition_of(PAYER)}:2"
+    ids = {"issued": issued, "charged": charged}
+    named = [ids[fact] for fact in facts] or ["billing:9:999"]
+    await story.message(journals, "msg-21", "cabinet", "certificate", template, named)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    shown = family_page(family)["messages"][0]
+
+    assert shown["texts"] == [text]
+
+
+@pytest.mark.parametrize("template", ["period-ends-soon", "balance-low"])
+async def test_a_debit_is_not_told_by_what_names_it_for_its_balance_alone(
+    journals: Journals, template: str
+) -> None:
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    for channel, name in (("cabinet", template), ("email", "lesson-charged")):
+        await story.message(journals, f"msg-{channel}", channel, "debit", name, [charged])
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    line = family_page(family)["children"][0]["history"][0]
+
+    assert line.told == "Сообщение: по электронной почте в пути"
+
+
+@pytest.mark.parametrize(
+    ("cause", "titles"),
+    [
+        pytest.param("funded", ["Деньги поступили"], id="what funding did"),
+        pytest.param(
+            "corrected", ["Номинал изменился", "Деньги поступили"], id="what the payer did then"
+        ),
+    ],
+)
+async def test_a_nominal_that_is_corrected_on_the_day_of_funding_is_told(
+    journals: Journals, cause: str, titles: list[str]
+) -> None:
+    journals.day = "2020-10-01"
+    about = {"child_id": story.YOUNGER, "certificate_number": story.WAITING_NUMBER}
+    funded = about | {"category": "general", "period": "2020", "nominal_kopecks": 900_000}
+    await journals.fact("certificates.certificate-funded", funded | {"why": story.why("Очередь.")})
+    moved = about | {
+        "period": "2020",
+        "previous_kopecks": 900_000,
+        "nominal_kopecks": 950_000,
+        "cause": cause,
+        "purse": purse(950_000),
+    }
+    await journals.fact("billing.nominal-applied", moved)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    child = family_page(family)["children"][1]
+
+    assert [line.title for line in child["history"] if line.when == "1\u00a0октября"] == titles
 
 
 SENT_TEXT = "Сообщение: по электронной почте 16\u00a0сентября в\u00a010:00"
@@ -272,6 +421,30 @@ async def test_a_parent_sees_of_each_debit_how_it_was_told(
     assert seen in page.text
 
 
+@pytest.mark.parametrize(
+    ("time", "seen"),
+    [
+        pytest.param("2020-09-16t02:05:00z", " 16\u00a0сентября в\u00a010:05", id="small letters"),
+        pytest.param("2020-09-16T02:05:60Z", " 16\u00a0сентября в\u00a010:05", id="a leap second"),
+        pytest.param("9999-12-31T23:59:59-08:00", "", id="the end of the calendar"),
+        pytest.param("0001-01-01T00:00:00+23:00", "", id="its beginning"),
+    ],
+)
+async def test_whatever_time_a_source_may_write_a_family_sees_its_page(
+    journals: Journals, time: str, seen: str
+) -> None:
+    journals.day, journals.time = "2020-09-16", time
+    charged = await story.charge(journals, "2020-09-16", 25_137, purse(195_604, 728_973, 75_423), 3)
+    await story.message(journals, "msg-11", "email", "debit", "lesson-charged", [charged])
+    await journals.fact(SENT, {"message_id": "msg-11", "channel": "email", "attempts": 1})
+    await journals.follow()
+    async with client_of(app_of(journals)) as client:
+        page = await client.get(FAMILY)
+
+    assert page.status_code == 200
+    assert f"Сообщение: по электронной почте{seen}</p>" in page.text
+
+
 async def test_what_another_guardian_was_told_is_not_shown(journals: Journals) -> None:
     family = await journals.queries.family(story.GUARDIAN)
     assert family is not None
@@ -309,6 +482,127 @@ async def test_lessons_left_are_told_where_lessons_are_paid_for(
 
     (enrollment,) = shown["children"][0]["enrollments"]
     assert (enrollment["left"], enrollment["by_month"], enrollment["own_money"]) == seen
+
+
+@pytest.mark.parametrize(
+    ("today", "state", "next_", "place", "left"),
+    [
+        pytest.param(
+            "2020-10-10",
+            "Договор до 20\u00a0декабря",
+            "Договор действует до 20\u00a0декабря 2020\u00a0года, это последний день.",
+            "enrollments",
+            "30\u00a0занятий",
+            id="long before the last day",
+        ),
+        pytest.param(
+            "2020-12-20",
+            "Договор до 20\u00a0декабря",
+            "это последний день",
+            "enrollments",
+            "30\u00a0занятий",
+            id="on it",
+        ),
+        pytest.param(
+            "2020-12-21", "Договор закончен", "Последний день —", "enrollments", "", id="after it"
+        ),
+        pytest.param(
+            "2021-01-04", "Договор закончен", "Последний день —", "over", "", id="long after it"
+        ),
+    ],
+)
+async def test_an_agreement_that_was_ended_ahead_goes_on_to_its_last_day(
+    journals: Journals, today: str, state: str, next_: str, place: str, left: str
+) -> None:
+    await story.end(journals, "2020-12-20")
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    child = family_page(family | {"business_day": today})["children"][0]
+
+    (robots,) = [each for each in child[place] if each["id"] == story.ROBOTS]
+    assert (robots["state"], robots["left"]) == (state, left)
+    assert next_ in robots["next"]
+    assert bool(robots["outlook"]) is bool(left)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({}, " Деньги спишутся только за занятия.", id="by lessons"),
+        pytest.param({"debit_basis": "MONTHLY_CONTRACT"}, "", id="by the month"),
+        pytest.param({"certificate_share_kopecks": 0}, "", id="own money"),
+    ],
+)
+async def test_what_is_debited_is_promised_where_lessons_are_paid_for(
+    journals: Journals, changes: dict[str, Any], told: str
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    (robots,) = [
+        each
+        for each in family["children"][0]["enrollments"]
+        if each["enrollment_id"] == story.ROBOTS
+    ]
+
+    said = wording.next_step(robots | changes, "2020-08-31")
+
+    assert said == (
+        f"Занятия с 1\u00a0сентября 2020\u00a0года по 31\u00a0декабря 2020\u00a0года.{told}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("child", "state", "today", "said", "queue"),
+    [
+        pytest.param(0, "ACTIVE", "2020-12-31", "Действует", "", id="on its last day"),
+        pytest.param(0, "ACTIVE", "2021-01-01", "Срок закончился", "", id="after it"),
+        pytest.param(0, "FROZEN", "2021-01-01", "Приостановлен", "", id="frozen says more"),
+        pytest.param(
+            1, "ACTIVE", "2021-01-01", "Срок закончился", "денег на сертификате не было", id="empty"
+        ),
+        pytest.param(
+            1, "CLOSED", "2020-10-01", "Закрыт", "записаться по нему нельзя", id="closed, empty"
+        ),
+        pytest.param(
+            1, "FROZEN", "2020-10-01", "Приостановлен", "не заключаются", id="frozen, empty"
+        ),
+        pytest.param(
+            1, "ACTIVE", "2020-10-01", "Пока без денег", "записаться можно", id="empty, in force"
+        ),
+    ],
+)
+async def test_a_certificate_says_whether_one_may_enroll_with_it(
+    journals: Journals, child: int, state: str, today: str, said: str, queue: str
+) -> None:
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+    of_child = family["children"][child]
+    (period,) = of_child["certificate"]["periods"]
+    changes = {"state": state, "periods": [period | {"queue_position": None}]}
+    of_child = of_child | {"certificate": of_child["certificate"] | changes}
+
+    shown = family_page(family | {"business_day": today, "children": [of_child]})
+
+    certificate = shown["children"][0]["certificate"]
+    assert certificate["state"] == said
+    assert certificate["current"]["funded"] is not bool(queue)
+    assert queue in certificate["current"]["queue"]
+
+
+async def test_an_agreement_that_ended_before_it_began_is_over_at_once(
+    journals: Journals,
+) -> None:
+    await story.end(journals, "2020-08-31")
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    child = family_page(family | {"business_day": "2020-08-30"})["children"][0]
+
+    (robots,) = [each for each in child["enrollments"] if each["id"] == story.ROBOTS]
+    assert robots["state"] == "Договор закончен"
 
 
 MARKED: dict[str, Any] = {"lesson_id": "les-1", "lesson_date": "2020-10-05"}

@@ -1,5 +1,7 @@
 """Papers: what is printed, that a phone reads the code on it, and what the code answers."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,7 @@ from services.cabinet.vault.vault import Reader
 from streaming.memory_store import MemoryStore
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
-from tests.cabinet.journals import Journals
+from tests.cabinet.journals import PAYER, Journals
 from tests.cabinet.test_vault import PERSON, open_vault
 
 CODES = Codes("k" * 32)
@@ -77,6 +79,38 @@ async def test_a_certificate_without_money_says_so(journals: Journals) -> None:
         answer = await client.get(f"/families/{story.GUARDIAN}/{story.YOUNGER}/certificate.pdf")
 
     assert "пока без денег" in text_of(answer.content)
+
+
+async def test_of_a_child_that_two_payers_know_each_certificate_is_printed(
+    journals: Journals,
+) -> None:
+    lower = "25700001"
+    data = {
+        "child_id": story.ELDER,
+        "birth_date": "2010-04-17",
+        "guardian_ids": [story.GUARDIAN],
+        "benefits": [],
+        "revision": 1,
+    }
+    await journals.noted("enrollment", "navigator.child-registered", data, payer=lower)
+    await journals.follow()
+    async with client_for(journals) as client:
+        page = (await client.get(f"/families/{story.GUARDIAN}")).text
+        papers = {
+            f"{name}{payer}": (await client.get(f"{FOLDER}/{name}.pdf{payer}")).status_code
+            for name in ("certificate", "statement")
+            for payer in ("", f"?payer={PAYER}", f"?payer={lower}")
+        }
+
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert papers == {
+        f"{name}{payer}": 404 if payer.endswith(lower) else 200
+        for name in ("certificate", "statement")
+        for payer in ("", f"?payer={PAYER}", f"?payer={lower}")
+    }
+    assert f"{FOLDER}/certificate.pdf?payer={PAYER}" in page
+    assert f"{story.ELDER}-{lower}" in ids
+    assert [each for each, times in Counter(ids).items() if times > 1] == []
 
 
 async def test_the_name_is_printed_and_that_is_on_record(

@@ -118,29 +118,38 @@ def unavailable(error: StoreUnavailableError | BusUnavailableError) -> Response:
     return problem(503, f"The {what} cannot be reached. Try again later.")
 
 
+def not_routed(app: FastAPI, request: Request, error: HTTPException) -> Response:
+    """Return that there is no such route, or none for this method."""
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(headers_of(app, request, error))
+    return answer
+
+
+def headers_of(app: FastAPI, request: Request, error: HTTPException) -> Mapping[str, str]:
+    """Return what goes with such an answer, whoever reads it."""
+    if error.status_code != 405:
+        return error.headers or {}
+    # The router names the methods of the first route alone.
+    return {"allow": ", ".join(sorted(_methods_at(app, request)))}
+
+
+def invalid(error: RequestValidationError) -> Response:
+    """Return what a route does not take."""
+    first = error.errors()[0]
+    name = ".".join(str(step) for step in first["loc"])
+    return problem(422, f"{name}: {first['msg']}")
+
+
 def add_handlers(app: FastAPI) -> None:
-    """Answer errors of the API as problems; pages answer theirs before they come here."""
+    """Answer errors of the API as problems; pages answer theirs before they come here.
+
+    What is no route, and what a route does not take, is for both: `pages/answers.py`.
+    """
 
     @app.exception_handler(ProblemError)
     async def _problem(request: Request, error: ProblemError) -> Response:
         del request
         return error.response()
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
-        answer = problem(error.status_code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        if error.status_code == 405:
-            # The router names the methods of the first route alone.
-            answer.headers["allow"] = ", ".join(sorted(_methods_at(app, request)))
-        return answer
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        del request
-        first = error.errors()[0]
-        name = ".".join(str(step) for step in first["loc"])
-        return problem(422, f"{name}: {first['msg']}")
 
     @app.exception_handler(StoreUnavailableError)
     async def _store(request: Request, error: StoreUnavailableError) -> Response:

@@ -6,7 +6,9 @@ Not there and not theirs are one answer. Pages and API say it in their own way.
 from contextlib import suppress
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rulebook.wording import counted
@@ -20,11 +22,12 @@ from services.cabinet.access.gate import (
     Visitor,
     asks_api,
     log_in_path,
+    path_of,
 )
 from services.cabinet.access.limits import Limit, TooOftenError
 from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
 from services.cabinet.access.recognition import Access, Mode, address_of
-from services.cabinet.api.problems import problem, unavailable
+from services.cabinet.api.problems import headers_of, invalid, not_routed, problem, unavailable
 from services.cabinet.pages.freshness import ComesYetError
 from services.cabinet.pages.site import Site
 from services.cabinet.queries import Queries
@@ -53,6 +56,20 @@ def add_answers(
         if asks_api(request):
             return problem(404, NOT_HERE)
         return site.missing(_visitor(request))
+
+    @app.exception_handler(HTTPException)
+    async def _not_routed(request: Request, error: HTTPException) -> Response:
+        if not _is_for_people(request):
+            return not_routed(app, request, error)
+        answer = site.page("missing.html", error.status_code, who=_visitor(request))
+        answer.headers.update(headers_of(app, request, error))
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        if not _is_for_people(request):
+            return invalid(error)
+        return site.page("missing.html", 422, who=_visitor(request))
 
     @app.exception_handler(ComesYetError)
     async def _comes(request: Request, error: ComesYetError) -> Response:
@@ -131,6 +148,7 @@ def _comes_yet(request: Request, site: Site) -> Response:
 
 
 NOT_HERE = "There is nothing under this id."
+_FOR_MACHINES = ("/static/", "/health/", "/metrics")
 _UNSEEN = {"cache-control": "no-store"}
 _FOREIGN = "Форма устарела или пришла с чужой страницы. Откройте страницу заново и повторите."
 _LONG = "Слишком много сразу. Откройте страницу заново."
@@ -151,6 +169,12 @@ def _unknown_machine(access: Access) -> Response:
 def _is_script(request: Request) -> bool:
     """Return whether a script asks: an event stream cannot log in."""
     return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _is_for_people(request: Request) -> bool:
+    """Return whether a person reads the answer: neither a machine nor a page that loads a part."""
+    path = path_of(request)
+    return not asks_api(request) and not path.startswith(_FOR_MACHINES)
 
 
 def _visitor(request: Request) -> Visitor:

@@ -31,8 +31,7 @@ CHILDREN_MAX = 20
 BENEFITS_MAX = 5
 """So many benefits an event of a child may name."""
 TOKEN_LENGTH = 32
-OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
-"""States of an application after which there may be another."""
+_OVER = frozenset({"ENDED", "REFUSED", "CANCELLED"})
 
 _ALWAYS = (Consent.APPLICATION, Consent.TERMS, Consent.PERSONAL_DATA)
 
@@ -132,8 +131,8 @@ def club_page(
     """Return what the page of a group shows for a child: its application, what it costs, or why
     there can be none.
     """
-    going = [each for each in applied if each["state"] not in OVER]
-    over = [each for each in applied if each["state"] in OVER]
+    going = [each for each in applied if not is_over(each, today)]
+    over = [each for each in applied if is_over(each, today)]
     offer = None if offered is None else offered["offer"]
     reason = None if offered is None else offered["hindrance"]
     return {
@@ -146,8 +145,13 @@ def club_page(
     }
 
 
+def is_over(enrollment: Answer, today: str | None) -> bool:
+    """Return whether an application is one after which there may be another."""
+    return enrollment["state"] in _OVER and not wording.is_ending(enrollment, today)
+
+
 def _state(enrollment: Answer, today: str | None) -> dict[str, str]:
-    state, tone = wording.STATES[enrollment["state"]]
+    state, tone = wording.state_of(enrollment, today)
     return {"state": state, "tone": tone, "next": wording.next_step(enrollment, today)}
 
 

@@ -209,7 +209,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except FormError as error:
             return site.problem(str(error), who=who)
         applied = await queries.applied(own[0], group)
-        if any(each["state"] not in shown.OVER for each in applied):
+        today = await queries.business_day()
+        if any(not shown.is_over(each, today) for each in applied):
             return RedirectResponse(here + urlencode({"child": child}), 303)
         offered = (await queries.offer(own[0], group))["offer"]
         if offered is None or offered["parent_kopecks"] > applying.share_kopecks:

@@ -1,5 +1,6 @@
 """What a family's page shows, made of the answer of `Queries.family`. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -7,6 +8,7 @@ from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from contracts.vocabulary import NominalCause
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.leaving import OFFERS, way_of
@@ -44,6 +46,8 @@ _TOLD_BY_OTHERS = {
     "child-enrolled": ("agreement-activated", "enrollment-cancelled"),
     "funds-reserved": ("agreement-activated",),
 }
+# What a payer did to a nominal on the day it was funded is told by nobody else.
+_OWN_CAUSES = frozenset({NominalCause.CORRECTED.value, NominalCause.CHANGED.value})
 _SIGNS = {
     "lesson-charged": "−",
     "month-charged": "−",
@@ -130,8 +134,13 @@ def family_page(
     """Return what the template of a family shows. Where there is no name, its id stands."""
     today = family["business_day"]
     guardian_id = str(family["guardian_id"])
-    children = [_child(child, today, names, guardian_id) for child in family["children"]]
-    messages = _messages(family["messages"], today)
+    times = Counter(child["child_id"] for child in family["children"])
+    children = [
+        _child(child, today, names, guardian_id)
+        | {"anchor": _anchor(child, is_alone=times[child["child_id"]] == 1)}
+        for child in family["children"]
+    ]
+    messages = _messages(family, today)
     now = wording.day(today)
     return {
         "guardian_id": family["guardian_id"],
@@ -195,15 +204,20 @@ def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "guardian_id": family["guardian_id"],
         "is_behind": family["is_behind"],
-        "messages": _messages(family["messages"], family["business_day"]),
+        "messages": _messages(family, family["business_day"]),
         "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }
+
+
+def _anchor(child: Mapping[str, Any], *, is_alone: bool) -> str:
+    """Return where a child stands on the page; two payers may know the same one."""
+    return str(child["child_id"]) if is_alone else f"{child['child_id']}-{child['payer']}"
 
 
 def _child(
     child: Mapping[str, Any], today: str | None, names: Mapping[str, str], guardian_id: str
 ) -> dict[str, Any]:
-    enrollments = sorted(child["enrollments"], key=_place_in_list)
+    enrollments = sorted(child["enrollments"], key=lambda each: _place_in_list(each, today))
     going = [each for each in enrollments if _goes_on(each, today)]
     over = [each for each in enrollments if not _goes_on(each, today)]
     history = list(islice(_history(child, today), ENTRIES_SHOWN + 1))
@@ -230,14 +244,19 @@ def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> di
     periods = certificate["periods"]
     current = current_period(periods, today)
     words, tone = wording.CERTIFICATE_STATES[certificate["state"]]
-    if certificate["state"] == "ACTIVE" and current and current["state"] == "ACCOUNTING":
-        words, tone = wording.WITHOUT_MONEY
+    if certificate["state"] == "ACTIVE" and current:
+        if _is_over(current, today):
+            words, tone = wording.RUN_OUT
+        elif current["state"] == "ACCOUNTING":
+            words, tone = wording.WITHOUT_MONEY
     return {
         "number": wording.number(certificate["certificate_number"]),
         "state": words,
         "tone": tone,
-        "current": _period(current, certificate["state"]) if current else None,
-        "others": [_period(each, certificate["state"]) for each in periods if each is not current],
+        "current": _period(current, certificate["state"], today) if current else None,
+        "others": [
+            _period(each, certificate["state"], today) for each in periods if each is not current
+        ],
     }
 
 
@@ -252,7 +271,11 @@ def current_period(
     return max(periods, key=lambda each: str(each["valid_until"]), default=None)
 
 
-def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
+def _is_over(period: Mapping[str, Any], today: str | None) -> bool:
+    return today is not None and bool(period["valid_until"] < today)
+
+
+def _period(period: Mapping[str, Any], state: str, today: str | None) -> dict[str, Any]:
     category = period["category"]
     valid_from, valid_until = map(date.fromisoformat, (period["valid_from"], period["valid_until"]))
     return {
@@ -265,12 +288,21 @@ def _period(period: Mapping[str, Any], state: str) -> dict[str, Any]:
         "free": rubles(period["balance_kopecks"]),
         "slices": purse_picture(period),
         "said": said(period),
-        "queue": _queue(period, state),
+        "queue": _queue(period, state, is_over=_is_over(period, today)),
     }
 
 
-def _queue(period: Mapping[str, Any], state: str) -> str:
+def _queue(period: Mapping[str, Any], state: str, *, is_over: bool) -> str:
     position = period["queue_position"]
+    if is_over:
+        return "Срок закончился, а денег на сертификате не было."
+    if state == "CLOSED":
+        return "Сертификат закрыт, записаться по нему нельзя. Денег на нём не было."
+    if position is None and state == "FROZEN":
+        return (
+            "Сертификат пока без денег. Пока он приостановлен, новые договоры по нему "
+            "не заключаются."
+        )
     if position is None:
         return (
             "Сертификат пока без денег: на кружок по нему записаться можно, "
@@ -334,27 +366,31 @@ def _why_none(child: Mapping[str, Any]) -> str:
 # --- enrollments -------------------------------------------------------------------------------
 
 
-def _place_in_list(enrollment: Mapping[str, Any]) -> tuple[int, str]:
-    state = enrollment["state"]
+def _place_in_list(enrollment: Mapping[str, Any], today: str | None) -> tuple[int, str]:
+    state = "ACTIVE" if wording.is_ending(enrollment, today) else enrollment["state"]
     place = _ORDER.index(state) if state in _ORDER else len(_ORDER)
     return place, enrollment["enrollment_id"]
 
 
 def _goes_on(enrollment: Mapping[str, Any], today: str | None) -> bool:
-    if enrollment["state"] not in _OVER:
+    if enrollment["state"] not in _OVER or wording.is_ending(enrollment, today):
         return True
     since, now = wording.day(enrollment["since"]), wording.day(today)
+    starts, ended = wording.day(enrollment["starts_on"]), wording.day(enrollment["ended_on"])
+    if since is not None and starts is not None and ended is not None and starts <= ended:
+        # The end may have become known long before it came.
+        since = max(since, ended)
     return since is not None and now is not None and now - since <= RECENT
 
 
 def _enrollment(
     enrollment: Mapping[str, Any], today: str | None, guardian_id: str
 ) -> dict[str, Any]:
-    state, tone = wording.STATES[enrollment["state"]]
+    state, tone = wording.state_of(enrollment, today)
     lessons, charged = enrollment["lessons"], enrollment["lessons_charged"]
     by_month = enrollment["debit_basis"] == MONTHLY
     has_money = enrollment["certificate_share_kopecks"] is not None
-    is_active = enrollment["state"] == "ACTIVE"
+    is_active = enrollment["state"] == "ACTIVE" or wording.is_ending(enrollment, today)
     own_money = is_active and enrollment["certificate_share_kopecks"] == 0
     shown = is_active and has_money and lessons and not by_month and not own_money
     way = way_of(enrollment, guardian_id)
@@ -450,7 +486,8 @@ def _history(child: Mapping[str, Any], today: str | None) -> Iterator[Line]:
         found = list(of_day)
         told = {(entry["kind"], entry["enrollment_id"]) for entry in found}
         for entry in found:
-            others = _TOLD_BY_OTHERS.get(entry["kind"], ())
+            is_own = entry["cause"] in _OWN_CAUSES
+            others = () if is_own else _TOLD_BY_OTHERS.get(entry["kind"], ())
             if not any((kind, entry["enrollment_id"]) in told for kind in others):
                 yield _line(
                     entry,
@@ -581,29 +618,59 @@ def _amount(kind: str, kopecks: int) -> str:
     return f"{'' if kopecks < 0 else _SIGNS.get(kind, '')}{rubles(kopecks)}"
 
 
-def _messages(messages: Sequence[Mapping[str, Any]], today: str | None) -> list[dict[str, Any]]:
+def _messages(family: Mapping[str, Any], today: str | None) -> list[dict[str, Any]]:
     """Return messages; one text that went by several channels is shown once."""
+    children = {(child["payer"], child["child_id"]): child for child in family["children"]}
     shown: dict[tuple[str, ...], dict[str, Any]] = {}
-    for message in messages:
-        key = (message["template"], *message["event_ids"])
-        known = shown.setdefault(key, _message(message, today))
+    for message in family["messages"]:
+        # The same facts may be named again on a later day: money that is left, in other words.
+        key = (message["template"], message["day"] or "", *message["event_ids"])
+        known = shown.setdefault(key, _message(message, children, today))
         how = wording.CHANNELS.get(message["channel"])
         if how is not None:
-            known["failed" if message["state"] == "failed" else "sent"].append(how)
+            known[message["state"]].append(how)
+    ways = ("sent", "due", "failed")
     return [
-        each
-        | {"sent": ", ".join(sorted(each["sent"])), "failed": ", ".join(sorted(each["failed"]))}
-        for each in shown.values()
+        each | {state: ", ".join(sorted(each[state])) for state in ways} for each in shown.values()
     ]
 
 
-def _message(message: Mapping[str, Any], today: str | None) -> dict[str, Any]:
+def _message(
+    message: Mapping[str, Any],
+    children: Mapping[tuple[str, str], Mapping[str, Any]],
+    today: str | None,
+) -> dict[str, Any]:
     entries = message["entries"]
+    said = _said_of_money(message, children)
     return {
         "title": wording.message_title(message["template"], message["category"]),
-        "texts": list(dict.fromkeys(entry["text"] for entry in entries)),
-        "more": max(0, message["facts"] - len(entries)),
+        "texts": said or list(dict.fromkeys(entry["text"] for entry in entries)),
+        "more": 0 if said else max(0, message["facts"] - len(entries)),
         "when": wording.short_date(message["day"], today),
         "sent": [],
+        "due": [],
         "failed": [],
     }
+
+
+def _said_of_money(
+    message: Mapping[str, Any], children: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> list[str]:
+    """Return what a message says that names facts for their sums and days alone, not to tell them.
+
+    Empty for all others: they say what their facts say.
+    """
+    balances = [each["balance_kopecks"] for each in message["entries"]]
+    balance = next((each for each in reversed(balances) if each is not None), None)
+    match message["template"]:
+        case "balance-low":
+            return [wording.little_left(balance)]
+        case "period-ends-soon":
+            about = {(message["payer"], each["child_id"]) for each in message["entries"]}
+            found = [children[place] for place in about if place in children]
+            certificate = found[0]["certificate"] if len(found) == 1 else None
+            # The period that went on when the message was written.
+            period = current_period(certificate["periods"], message["day"]) if certificate else None
+            return [wording.money_left(balance, period["valid_until"] if period else None)]
+        case _:
+            return []

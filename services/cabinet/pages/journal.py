@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from hashlib import sha256
 from io import StringIO
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,14 @@ PAYMENTS_ASKED = 5
 """So many of a payer's latest payments say when the next one is to be expected."""
 FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
 REVISION_MAX = 1_000_000
+REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "already_finished": "Это заявление уже закрыто: семья отозвала его, или ответ уже был.",
+        "not_awaiting_acceptance": "Это заявление уже приняли, договор заключён.",
+    }
+)
+"""Why an answer to an application was not taken, by its reason."""
+REFUSED = "Ответ не принят. Откройте журнал заново и посмотрите на это заявление."
 
 
 class FormError(ValueError):
@@ -133,12 +142,18 @@ def group_page(
     page: int,
     asked: Sequence[Answer] = (),
 ) -> dict[str, Any]:
-    """Return what the page of a group's lesson shows; pages count from 0."""
+    """Return what the page of a group's lesson shows; pages count from 0.
+
+    After the last page it is the last one.
+    """
     children = sorted(found["children"], key=lambda each: _name(each, names))
     lessons = Counter(lesson for each in children for lesson in each["marks"])
     usual = f"les-{found['day']}"
     chosen = lesson_id or (lessons.most_common(1)[0][0] if lessons else usual)
     known = sorted({*lessons, chosen})
+    pages = -(-len(children) // CHILDREN_SHOWN_MAX)
+    # Children may have left since a link was made.
+    page = min(page, max(0, pages - 1))
     first = page * CHILDREN_SHOWN_MAX
     return {
         "provider_id": found["provider_id"],
@@ -159,7 +174,7 @@ def group_page(
         ],
         "marks": list(wording.MARKS.items()),
         "page": page,
-        "pages": -(-len(children) // CHILDREN_SHOWN_MAX),
+        "pages": pages,
         "asked": disputes.listed(asked, found["business_day"], names),
         "evidence": list(wording.EVIDENCE.items()),
     }
@@ -224,14 +239,15 @@ def _change(entry: str, chosen: str | None, others: str | None) -> MarkChange | 
     wanted = chosen or was or others
     if not wanted or wanted == was:
         return None
-    if not revision.isdecimal() or int(revision) >= REVISION_MAX:
+    # What is cut off leaves twelve digits, and those are too many already.
+    if not revision.isascii() or not revision.isdecimal() or int(revision[:12]) >= REVISION_MAX:
         raise FormError("Страница устарела. Откройте группу заново.")
     try:
         mark = Mark(wanted)
     except ValueError as error:
         raise FormError("Такой отметки нет.") from error
     return MarkChange(
-        payer=payer, enrollment_id=enrollment_id, revision=int(revision) + 1, mark=mark
+        payer=payer, enrollment_id=enrollment_id, revision=int(revision[:12]) + 1, mark=mark
     )
 
 
@@ -323,14 +339,20 @@ def titles_of(charged: Sequence[Answer]) -> dict[tuple[str, str], str]:
 def expected_on(invoice: Answer, invoices: Sequence[Answer]) -> date | None:
     """Return about when an invoice is paid: as long after its month as the payer took lately.
 
-    The middle one of the payer's latest payments, the later of two; None if there was none yet.
+    The middle one of the payer's latest payments, the later of two; None if there was none yet, or
+    what payers wrote leads out of the calendar.
     """
     paid = [each for each in invoices if each["payer"] == invoice["payer"] and each["paid_on"]]
     latest = sorted(paid, key=lambda each: str(each["month"]))[-PAYMENTS_ASKED:]
     took = sorted(
         date.fromisoformat(each["paid_on"]) - _month_end(each["month"]) for each in latest
     )
-    return _month_end(invoice["month"]) + took[len(took) // 2] if took else None
+    if not took:
+        return None
+    try:
+        return _month_end(invoice["month"]) + took[len(took) // 2]
+    except OverflowError:
+        return None
 
 
 def _month_end(month: str) -> date:
@@ -418,7 +440,9 @@ def _expected(invoice: Answer, invoices: Sequence[Answer]) -> str:
         return ""
     day = expected_on(invoice, invoices)
     if day is None:
-        return "Когда заплатят, пока не предсказать: этот муниципалитет ещё ни разу не платил."
+        payers = {each["payer"] for each in invoices if each["paid_on"]}
+        why = "" if invoice["payer"] in payers else ": этот муниципалитет ещё ни разу не платил"
+        return f"Когда заплатят, пока не предсказать{why}."
     return f"Ждём оплаты около {full_date(day)}: так муниципалитет платил до сих пор."
 
 

@@ -146,7 +146,12 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
         async def work() -> Response:
             reason = shown.read_answer(_text(form_of(request)))
             _there(await queries.member(provider_id, payer, enrollment_id))
-            await sending.send([shown.answer_event(payer, enrollment_id, reason, _now())])
+            event = shown.answer_event(payer, enrollment_id, reason, _now())
+            (became,) = await sending.send([event])
+            # The page may be older than what the family, or a colleague, did meanwhile.
+            if became is not None and became["decision"] == "refused":
+                why = shown.REFUSALS.get(str(became["reason"]), shown.REFUSED)
+                return site.problem(why, who=who)
             return RedirectResponse(f"/journal/{provider_id}", 303)
 
         return await answered(who, work)

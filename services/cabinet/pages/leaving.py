@@ -1,7 +1,8 @@
 """What a family reads before it gives up a place, and what it then sends. Pure.
 
 An application is withdrawn, an agreement is ended: two events, since they cost different things.
-Who applied may do it, nobody else of the family. `docs/rules.md`, section 3.
+Who applied may do it, nobody else of the family; once who applied is no guardian of the child any
+more, any of its guardians. `docs/rules.md`, section 3.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs
 
 from contracts.vocabulary import ApplicationRefusal, TerminatedBy
 from rulebook.wording import full_date, rubles
+from services.cabinet.club_queries import is_theirs
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
 from services.cabinet.pages.preferences import FormError
@@ -65,14 +67,14 @@ class Leaving:
 
 def way_of(enrollment: Mapping[str, Any], guardian_id: str) -> Way | None:
     """Return how a guardian may give up a place now; None where that cannot be."""
-    return _WAYS.get(enrollment["state"]) if enrollment["guardian_id"] == guardian_id else None
+    return _WAYS.get(enrollment["state"]) if is_theirs(enrollment, guardian_id) else None
 
 
 def leaving_page(
     enrollment: Mapping[str, Any], guardian_id: str, today: str | None
 ) -> dict[str, Any]:
     """Return what the page shows: the place, what becomes of it and of the money."""
-    state, tone = wording.STATES[enrollment["state"]]
+    state, tone = wording.state_of(enrollment, today)
     way = way_of(enrollment, guardian_id) if today is not None else None
     return {
         "title": enrollment["title"] or f"Группа {enrollment['group_id']}",
@@ -80,7 +82,7 @@ def leaving_page(
         "child_id": enrollment["child_id"],
         "state": state,
         "tone": tone,
-        "over": _over(enrollment),
+        "over": _over(enrollment, today),
         "next": wording.next_step(enrollment, today),
         "way": way.value if way is not None else "",
         "offer": OFFERS[way] if way is not None else "",
@@ -91,15 +93,31 @@ def leaving_page(
     }
 
 
-def _over(enrollment: Mapping[str, Any]) -> str:
+def _over(enrollment: Mapping[str, Any], today: str | None) -> str:
     if enrollment["reason"] == ApplicationRefusal.WITHDRAWN:
         return "Заявление отозвано."
+    if wording.is_ending(enrollment, today):
+        return f"Договор закончится {full_date(date.fromisoformat(enrollment['ended_on']))}."
     return _OVER.get(enrollment["state"], "")
 
 
 def has_begun(enrollment: Mapping[str, Any], today: str | None) -> bool:
     """Return whether lessons of an agreement may have been held."""
     return today is not None and (enrollment["starts_on"] or "") <= today
+
+
+def month_is_owed(enrollment: Mapping[str, Any], today: str | None) -> bool:
+    """Return whether an agreement that has not begun still lasts the month it begins in.
+
+    Paid by the month, it ends with the month of the notice (docs/rules.md, sections 3 and 7).
+    """
+    starts_on = enrollment["starts_on"] or ""
+    return (
+        enrollment["debit_basis"] == MONTHLY
+        and today is not None
+        and not has_begun(enrollment, today)
+        and starts_on[: len("YYYY-MM")] == today[: len("YYYY-MM")]
+    )
 
 
 _UNTOUCHED = "С сертификата ничего не списано и не забронировано: на балансе ничего не изменится."
@@ -111,6 +129,11 @@ def _place(enrollment: Mapping[str, Any], today: str | None) -> str:
             return (
                 "Вы потеряете место в очереди. Заявление можно подать снова, "
                 "но очередь начнётся с конца."
+            )
+        case "ACTIVE" if month_is_owed(enrollment, today):
+            return (
+                "Место освободится после этого месяца и достанется следующему. "
+                "Отменить это будет нельзя: понадобится новое заявление."
             )
         case "ACTIVE" if has_begun(enrollment, today):
             return (
@@ -130,6 +153,11 @@ def _money(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
     reserved = rubles(enrollment["reserved_kopecks"])
     if not enrollment["certificate_share_kopecks"]:
         said.append("С сертификата за эти занятия не платили: возвращать на него нечего.")
+    elif month_is_owed(enrollment, today):
+        said += [
+            "Оплата помесячная: месяц начала занятий оплатят целиком, и с ним кончится договор.",
+            f"Сейчас забронировано {reserved}. Деньги за следующие месяцы вернутся на сертификат.",
+        ]
     elif not has_begun(enrollment, today):
         said.append(f"Занятия ещё не начались: вся бронь, {reserved}, вернётся на сертификат.")
     elif enrollment["debit_basis"] == MONTHLY:

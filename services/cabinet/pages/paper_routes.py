@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
 from rulebook.wording import full_date
@@ -24,6 +24,7 @@ from services.cabinet.vault.vault import Reader
 from streaming.errors import StoreUnavailableError
 
 Family = Annotated[Visitor, needs(Resource.FAMILY, Action.READ, guardian="guardian_id")]
+Payer = Annotated[str, Query(max_length=8, pattern=r"^[0-9]*$")]
 Code = Annotated[str, InPath(max_length=40)]
 
 
@@ -34,15 +35,23 @@ def router(
     pages = APIRouter(include_in_schema=False)
 
     async def found(
-        guardian_id: str, child_id: str, why: str, who: Visitor
+        guardian_id: str, child_id: str, payer: str, why: str, who: Visitor
     ) -> tuple[Any, Any, str | None]:
-        """Return a child of a guardian, its family and its name; None if it is not theirs."""
+        """Return a child of a guardian, its family and its name; None if it is not theirs.
+
+        Two payers may know the child: without one it is the first that gave it a certificate.
+        """
         await ensure_whole(queries)
         family = await queries.family(guardian_id, child_id=child_id, messages_max=0)
         children: list[Mapping[str, Any]] = [] if family is None else family["children"]
-        child = next((each for each in children if each["child_id"] == child_id), None)
-        if child is None or child["certificate"] is None:
+        certified = [
+            each
+            for each in children
+            if each["certificate"] is not None and payer in ("", each["payer"])
+        ]
+        if not certified:
             return None, family, None
+        child = certified[0]
         if guardian_id not in who.principal.scopes(Role.GUARDIAN):
             return child, family, None
         reader = Reader(by=guardian_id, why=why)
@@ -50,9 +59,11 @@ def router(
         return child, family, known[child_id].full_name if child_id in known else None
 
     @pages.get("/families/{guardian_id}/{child_id}/certificate.pdf")
-    async def certificate(request: Request, guardian_id: Id, child_id: Id, who: Family) -> Response:
+    async def certificate(
+        request: Request, guardian_id: Id, child_id: Id, who: Family, payer: Payer = ""
+    ) -> Response:
         try:
-            child, family, name = await found(guardian_id, child_id, "certificate", who)
+            child, family, name = await found(guardian_id, child_id, payer, "certificate", who)
         except StoreUnavailableError:
             return site.unavailable()
         base_url = public_url or str(request.base_url).rstrip("/")
@@ -68,9 +79,9 @@ def router(
         return _pdf(await asyncio.to_thread(certificate_pdf, shown), "certificate")
 
     @pages.get("/families/{guardian_id}/{child_id}/statement.pdf")
-    async def statement(guardian_id: Id, child_id: Id, who: Family) -> Response:
+    async def statement(guardian_id: Id, child_id: Id, who: Family, payer: Payer = "") -> Response:
         try:
-            child, family, name = await found(guardian_id, child_id, "statement", who)
+            child, family, name = await found(guardian_id, child_id, payer, "statement", who)
         except StoreUnavailableError:
             return site.unavailable()
         if child is None:

@@ -1,11 +1,13 @@
 """What the parents' page says: states, reasons and what happens next, in plain Russian. Pure."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from contracts.moments import read_moment
+from contracts.vocabulary import DebitBasis
 from rulebook.wording import (
     NO_BREAK_SPACE,
     counted,
@@ -39,6 +41,8 @@ CERTIFICATE_STATES: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 WITHOUT_MONEY = ("Пока без денег", "wait")
 """State of a certificate that holds no money in the period at hand."""
+RUN_OUT = ("Срок закончился", "over")
+"""State of a certificate none of whose periods goes on or is to come."""
 
 CATEGORIES: Mapping[str, str] = MappingProxyType({"general": "общая", "special": "особая"})
 
@@ -153,6 +157,10 @@ ZONES: Mapping[str, str] = MappingProxyType(
 )
 """By whose clock hours are quiet."""
 
+LITTLE_LEFT = "Это меньше цены одного занятия. Деньги, забронированные по договору, на месте."
+"""What a message says that money runs low, …"""
+SPEND_IT = "Потом остаток вернётся в бюджет. До этого дня ещё можно подобрать занятия."
+"""… and one that a period ends with money left."""
 UNTOLD: Mapping[str, str] = MappingProxyType(
     {
         "unwanted": "Сообщения о списаниях вы отключили.",
@@ -176,7 +184,8 @@ def _way(message: Mapping[str, Any], today: str | None) -> str:
         case None, _:
             return "здесь"
         case _, "sent":
-            return f"{channel} {_short_moment(message['became_at'], today)}"
+            when = _short_moment(message["became_at"], today)
+            return f"{channel} {when}" if when else str(channel)
         case _, "failed":
             return f"{channel} не дошло"
         case _:
@@ -187,8 +196,26 @@ def _way(message: Mapping[str, Any], today: str | None) -> str:
 
 
 def _short_moment(at: str, today: str | None) -> str:
-    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    then = read_moment(at, _ZONE)
+    if then is None:
+        return ""
     return f"{short_date(then.date().isoformat(), today)} в{NO_BREAK_SPACE}{then:%H:%M}"
+
+
+def little_left(balance_kopecks: int | None) -> str:
+    """Return what a message says of a certificate on which money runs low."""
+    left = "мало" if balance_kopecks is None else rubles(balance_kopecks)
+    return f"На сертификате осталось {left} свободных денег. {LITTLE_LEFT}"
+
+
+def money_left(balance_kopecks: int | None, valid_until: str | None) -> str:
+    """Return what a message says of money that can be spent until a day."""
+    if balance_kopecks is None or valid_until is None:
+        return f"На сертификате остались деньги, а его срок скоро закончится. {SPEND_IT}"
+    return (
+        f"На сертификате осталось {rubles(balance_kopecks)}. "
+        f"Их можно потратить до {_when(valid_until)}. {SPEND_IT}"
+    )
 
 
 def message_title(template: str, category: str) -> str:
@@ -225,6 +252,24 @@ def number(certificate_number: str) -> str:
     return NO_BREAK_SPACE.join((digits[:3], digits[3:9], digits[9:]))
 
 
+def is_ending(enrollment: Mapping[str, Any], today: str | None) -> bool:
+    """Return whether an agreement that was ended ahead still has its last day before it.
+
+    One that ended before it began has none: its last day is before its first.
+    """
+    starts_on, ended_on = enrollment["starts_on"], enrollment["ended_on"]
+    if enrollment["state"] != "ENDED" or today is None or starts_on is None or ended_on is None:
+        return False
+    return bool(starts_on <= ended_on and today <= ended_on)
+
+
+def state_of(enrollment: Mapping[str, Any], today: str | None) -> tuple[str, str]:
+    """Return how an enrollment stands: words and tone."""
+    if is_ending(enrollment, today):
+        return f"Договор до {short_date(enrollment['ended_on'], today)}", "good"
+    return STATES[enrollment["state"]]
+
+
 def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
     """Return what happens next with an enrollment, and by when."""
     starts = _when(enrollment["starts_on"])
@@ -244,10 +289,14 @@ def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
         case "ACTIVE":
             begun = today is not None and (enrollment["starts_on"] or "") <= today
             if not begun:
-                return f"Занятия с {starts} по {ends}. Деньги спишутся только за занятия."
+                # By the month it is paid otherwise, and own money is no debit at all.
+                by_lessons = enrollment["debit_basis"] != DebitBasis.MONTHLY_CONTRACT
+                is_told = by_lessons and enrollment["certificate_share_kopecks"] != 0
+                only = " Деньги спишутся только за занятия." if is_told else ""
+                return f"Занятия с {starts} по {ends}.{only}"
             return f"Договор действует до {ends}."
         case "ENDED":
-            return _ended(enrollment)
+            return _ending(enrollment) if is_ending(enrollment, today) else _ended(enrollment)
         case _:
             return str(enrollment["text"] or "")
 
@@ -267,6 +316,13 @@ def _ended(enrollment: Mapping[str, Any]) -> str:
             f" Ещё забронировано {rubles(left)}: когда организация сдаст последние отметки, "
             "остаток вернётся на баланс."
         )
+    return text
+
+
+def _ending(enrollment: Mapping[str, Any]) -> str:
+    text = f"Договор действует до {_when(enrollment['ended_on'])}, это последний день."
+    if enrollment["reserved_kopecks"]:
+        text += " Остаток брони вернётся на баланс, когда организация сдаст последние отметки."
     return text
 
 
@@ -311,8 +367,13 @@ _ZONE = ZoneInfo("Asia/Irkutsk")
 
 
 def moment(at: str) -> str:
-    """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``."""
-    then = datetime.fromisoformat(at).astimezone(_ZONE)
+    """Return a moment in the time of the region: ``3 сентября 2020 года, 14:05``.
+
+    One that is too far out to be any says nothing.
+    """
+    then = read_moment(at, _ZONE)
+    if then is None:
+        return ""
     return f"{full_date(then.date())}, {then:%H:%M}"
 
 

@@ -307,6 +307,8 @@ class Entry:
     lesson_date: date | None = None
     amount_kopecks: int | None = None
     balance_kopecks: int | None = None
+    cause: str | None = None
+    """What moved a nominal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ def nominal_applied(fact: billing.NominalApplied, envelope: Envelope, models: Mo
     about = About(
         amount_kopecks=fact.nominal_kopecks - fact.previous_kopecks,
         balance_kopecks=fact.purse.balance_kopecks,
+        cause=fact.cause.value,
     )
     tell(envelope, models, fact.child_id, text, about)
 

@@ -25,7 +25,7 @@ from services.cabinet.projections.models import (
 )
 from streaming.follower import Models, Projection
 
-STATE_VERSION = 6
+STATE_VERSION = 7
 
 Event = TypeVar("Event", bound=EventData)
 Projector = Callable[[Event, Envelope, Models], None]
@@ -76,6 +76,7 @@ class About:
     lesson_date: date | None = None
     amount_kopecks: int | None = None
     balance_kopecks: int | None = None
+    cause: str | None = None
 
 
 NOTHING_MORE = About()
@@ -99,6 +100,7 @@ def tell(
             lesson_date=about.lesson_date,
             amount_kopecks=about.amount_kopecks,
             balance_kopecks=about.balance_kopecks,
+            cause=about.cause,
         ),
     )
     day = day_of(envelope)

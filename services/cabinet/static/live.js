@@ -35,9 +35,15 @@
   const replace = (fresh) => {
     const known = new Set(keys(root));
     const open = new Set([...root.querySelectorAll("details[open][id]")].map((each) => each.id));
+    // What a family has chosen stays chosen: it is sent once for ever.
+    const chosen = [...root.querySelectorAll("select[id]")].map((each) => [each.id, each.value]);
     const focused = document.activeElement?.closest?.("[id]")?.id;
     root.replaceChildren(...fresh.childNodes);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    for (const [id, value] of chosen) {
+      const select = document.getElementById(id);
+      if (select) select.value = value;
+    }
     if (focused) {
       const again = document.getElementById(focused);
       (again?.querySelector("summary, a") ?? again)?.focus({ preventScroll: true });
