@@ -120,6 +120,9 @@ MESSAGES: Mapping[str, str] = MappingProxyType(
         "balance-low": "На сертификате мало денег",
         "period-ends-soon": "Период скоро закончится",
         "dispute-upheld": "Ответ о занятии",
+        "place-held-at-once": "Место держится за ребёнком",
+        "enrollment-ended-late": "Договор закончился",
+        "reserve-released-late": "Остаток брони вернётся в бюджет",
     }
 )
 """Title of a message by its template, where that is not the name of the fact it tells of."""
