@@ -266,7 +266,7 @@ async def test_two_reminders_of_the_same_money_are_two(journals: Journals) -> No
             "period-ends-soon",
             ("issued", "charged"),
             "На сертификате осталось 1\u00a0956,04\u00a0₽. "
-            "Их можно потратить до 31\u00a0декабря 2020\u00a0года. " + wording.SPEND_IT,
+            "Срок этих денег: до 31\u00a0декабря 2020\u00a0года. " + wording.SPEND_IT,
             id="money is left",
         ),
         pytest.param(

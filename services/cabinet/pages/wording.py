@@ -162,7 +162,10 @@ ZONES: Mapping[str, str] = MappingProxyType(
 
 LITTLE_LEFT = "Это меньше цены одного занятия. Деньги, забронированные по договору, на месте."
 """What a message says that money runs low, …"""
-SPEND_IT = "Потом остаток вернётся в бюджет. До этого дня ещё можно подобрать занятия."
+SPEND_IT = (
+    "Потом остаток вернётся в бюджет. "
+    "Новые занятия можно выбрать, если запись открыта и сертификат не приостановлен."
+)
 """… and one that a period ends with money left."""
 UNTOLD: Mapping[str, str] = MappingProxyType(
     {
@@ -217,7 +220,7 @@ def money_left(balance_kopecks: int | None, valid_until: str | None) -> str:
         return f"На сертификате остались деньги, а его срок скоро закончится. {SPEND_IT}"
     return (
         f"На сертификате осталось {rubles(balance_kopecks)}. "
-        f"Их можно потратить до {_when(valid_until)}. {SPEND_IT}"
+        f"Срок этих денег: до {_when(valid_until)}. {SPEND_IT}"
     )
 
 
