@@ -614,12 +614,9 @@ class Queries:
         ]
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
-        entries, child = await asyncio.gather(
-            part.members(APPLICATIONS_OF, *beginning(payer, child_id)),
-            part.find(Child, under(payer, child_id)),
-        )
+        entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
         found = await self._applications(part, [(_last(entry), payer) for entry in entries])
-        titles, positions = await asyncio.gather(
+        titles, positions, child = await asyncio.gather(
             self._provider_titles(found),
             asyncio.gather(
                 *(
@@ -627,6 +624,7 @@ class Queries:
                     for (id_, _), (application, *_) in found.items()
                 )
             ),
+            part.find(Child, under(payer, child_id)),
         )
         return [
             _enrollment(id_, payer, application, reserve, group)

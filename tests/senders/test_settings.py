@@ -32,16 +32,18 @@ def test_without_settings_all_messages_become_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sandbox", "expected"),
+    ("files_count", "expected"),
     [
         pytest.param(True, Sent("folder"), id="invented people"),
         pytest.param(False, Rejected(NO_WAY_OUT), id="real ones"),
     ],
 )
 async def test_without_a_way_out_nobody_real_is_said_to_be_told(
-    tmp_path: Path, sandbox: bool, expected: Outcome
+    tmp_path: Path, files_count: bool, expected: Outcome
 ) -> None:
-    lines = lines_of(load_sender_settings({}), data=tmp_path, sandbox=sandbox)
+    lines = lines_of(
+        load_sender_settings({}), data=tmp_path, sandbox=False, files_count=files_count
+    )
 
     outcomes = [await line.provider.send(delivery(channel=name)) for name, line in lines.items()]
 

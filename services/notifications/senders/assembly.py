@@ -53,7 +53,14 @@ async def senders(
     settings = load_sender_settings()
     store = await installation.store(NAME)
     common = installation.settings
-    lines = lines_of(settings, data=common.data, sandbox=common.sandbox, ca=common.ca)
+    lines = lines_of(
+        settings,
+        data=common.data,
+        sandbox=common.sandbox,
+        # On the embedded default, too, nobody waits for mail: it is for trying things out.
+        files_count=common.sandbox or not common.uses_kafka,
+        ca=common.ca,
+    )
     facts = JournalFacts(installation.bus)
     attempts: defaultdict[int, Attempts] = defaultdict(Attempts)
 
@@ -73,16 +80,18 @@ async def senders(
 
 
 def lines_of(
-    settings: SenderSettings, *, data: Path, sandbox: bool, ca: str = ""
+    settings: SenderSettings, *, data: Path, sandbox: bool, files_count: bool = True, ca: str = ""
 ) -> Mapping[str, Line]:
     """Return the lines of a process by name; `ca`: authorities of the others' certificates (PEM).
+
+    `files_count`: what becomes a file, having no way out, counts as sent.
 
     Raises SettingError.
     """
     folder = settings.folder or data / "messages"
 
     def files(channel: Channel) -> tuple[Provider, ...]:
-        return (Folder(folder / channel.value, counts_as_sent=sandbox),)
+        return (Folder(folder / channel.value, counts_as_sent=files_count),)
 
     trust = trusting(ca)
     addresses = addresses_of(settings, trust, sandbox=sandbox)

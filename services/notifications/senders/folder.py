@@ -1,7 +1,7 @@
 """Messages as files in a folder: nobody gets them, everybody can look. The default.
 
-Among invented people a file counts as sent. Outside the sandbox it has failed: who reads below a
-debit that he was told of it must have been.
+In the sandbox, and on the embedded default, a file counts as sent. In a deployment for real people
+it has failed: who reads below a debit that he was told of it must have been.
 
 Mail becomes `.eml`, which mail programs open; short messages become `.txt`. A message is one file
 under its id, so that writing it again changes nothing. No address is asked for.
