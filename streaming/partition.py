@@ -606,11 +606,7 @@ class Partition:
     def _rehearse_read(self, read: Read, decoded: Decoded, reaction: Reaction) -> None:
         arrived, said, today = self._said(read, decoded, reaction)
         if said and not isinstance(said, Decision | Refuse | Wait | WaitForDay):
-            steps = self._steps(said)
-            facts = [step for step in steps if not step.is_command]
-            if facts:
-                facts[0].data["input"] = arrived.to_input(with_data=True)
-                facts[0].event = arrived.event
+            steps = self._steps_about(arrived, said)
             self._apply(steps, self._cause(arrived), arrived.payer, today, later=False)
 
     # --- concluding ------------------------------------------------------------------------
@@ -655,13 +651,10 @@ class Partition:
                 }
                 self._decision(arrived, Decision.PARKED, data, today, key)
             case _:
-                steps = self._steps(outcome)
-                facts = [step for step in steps if not step.is_command]
-                if not facts:
-                    self._decision_noted(arrived, today, [s for s in steps if s.is_command])
+                steps = self._steps_about(arrived, outcome)
+                if all(step.is_command for step in steps):
+                    self._decision_noted(arrived, today, steps)
                     return
-                facts[0].data["input"] = arrived.to_input(with_data=True)
-                facts[0].event = arrived.event
                 self._write(
                     steps,
                     self._cause(arrived),
@@ -809,6 +802,15 @@ class Partition:
                 step.fact = effect
             step.subject = _subject(step.data, model.subject_field)
             steps.append(step)
+        return steps
+
+    def _steps_about(self, arrived: Arrived, effects: Effects) -> list[_Step]:
+        """Return the steps that follow from an input; the first fact carries it."""
+        steps = self._steps(effects)
+        first = next((step for step in steps if not step.is_command), None)
+        if first is not None:
+            first.data["input"] = arrived.to_input(with_data=True)
+            first.event = arrived.event
         return steps
 
     def _data(self, value: object, model: type[EventData]) -> dict[str, Any]:

@@ -499,11 +499,7 @@ class Processor:
         loaded = await load(memory, self._store, self.number, version, keys=keys, missing=missing)
         check_standing(loaded, self.epoch, self.seq)
 
-    async def _attempt(
-        self,
-        decide: Callable[[], Result],
-        record: Record | None = None,
-    ) -> Result:
+    async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
         """Call a pure decision until everything it asks for is in memory.
 
         What those after it will ask for comes with what it lacks.

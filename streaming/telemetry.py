@@ -62,10 +62,14 @@ def raised(error: BaseException) -> dict[str, str]:
     """Return the kind of an error, or of what caused it, and where that was raised: no values."""
     while error.__cause__ is not None:
         error = error.__cause__
-    told = {"error": f"{type(error).__module__}.{type(error).__qualname__}"}
+    told = {"error": _kind(error)}
     for last in traceback.extract_tb(error.__traceback__)[-1:]:
         told["raised_at"] = f"{last.filename}:{last.lineno} {last.name}"
     return told
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _with_what_was_raised(
@@ -122,7 +126,7 @@ class _OfLibraries(logging.Handler):
     def _write(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
         error = record.exc_info[1] if record.exc_info else None
-        kind = "" if error is None else f"{type(error).__module__}.{type(error).__qualname__}"
+        kind = "" if error is None else _kind(error)
         known = record.name.partition(".")[0] == SAYS_NO_DATA
         lines = (record.getMessage() if known else str(record.msg)).splitlines()
         said = lines[0] if lines else ""
