@@ -126,6 +126,8 @@ def topic_settings(replication_factor: int, **changed: str) -> Mapping[str, str]
     """
     settings = {
         "cleanup.policy": "delete",
+        # A record is as large as it is once it is read: a source may compress, up to that.
+        "compression.type": "uncompressed",
         "max.message.bytes": "1048588",
         "message.timestamp.type": "LogAppendTime",
         "min.insync.replicas": str(max(1, replication_factor - 1)),
@@ -956,6 +958,7 @@ def _size(fetched: Any) -> int:
         RECORD_OVERHEAD_BYTES
         + max(0, fetched.serialized_key_size)
         + max(0, fetched.serialized_value_size)
+        + sum(len(name) + len(value or b"") for name, value in fetched.headers or ())
     )
 
 

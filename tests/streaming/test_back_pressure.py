@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.structs import ConsumerRecord  # type: ignore[import-untyped]
 
 from bench.load import beginning, marks
 from contracts.attendance import LessonMarked
@@ -22,6 +23,7 @@ from contracts.sources import Sources, load_sources
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Outgoing
 from streaming.host import Host
+from streaming.kafka import RECORD_OVERHEAD_BYTES, _size
 from streaming.listening import listening_of
 from streaming.memory import MemoryBus
 from streaming.merging import BUFFERED_PER_TOPIC_MAX
@@ -486,3 +488,21 @@ async def test_a_redis_that_hangs_or_is_slow_holds_up_its_own_service_alone(
         await store.stop()
         await line.stop()
         server.remove()
+
+
+def test_headers_count_in_what_waits_in_the_process() -> None:
+    fetched = ConsumerRecord(
+        topic=FLOOD,
+        partition=0,
+        offset=0,
+        timestamp=0,
+        timestamp_type=1,
+        key=b"key",
+        value=b"value",
+        checksum=None,
+        serialized_key_size=3,
+        serialized_value_size=5,
+        headers=(("h", bytes(1_000)), ("none", None)),
+    )
+
+    assert _size(fetched) == RECORD_OVERHEAD_BYTES + 3 + 5 + 1 + 1_000 + 4

@@ -17,6 +17,7 @@ from aiokafka.admin.config_resource import (  # type: ignore[import-untyped]
     ConfigResourceType,
 )
 from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
+from aiokafka.errors import MessageSizeTooLargeError  # type: ignore[import-untyped]
 from aiokafka.record.default_records import (  # type: ignore[import-untyped]
     _DefaultRecordBatchBuilderPy,
 )
@@ -192,6 +193,20 @@ async def test_every_compression_of_a_source_is_read(
     await source.send_and_wait(topic, b"x" * 10_000, partition=1)
 
     assert values(await read(bus, 1, topic, count=1)) == ["x" * 10_000]
+    await source.stop()
+
+
+async def test_a_record_that_is_small_only_while_it_is_compressed_is_not_taken(
+    kafka_bootstrap: str, bus: KafkaBus, topic: str
+) -> None:
+    source = await stranger(
+        kafka_bootstrap, compression_type="gzip", max_request_size=10 * 1024 * 1024
+    )
+
+    with pytest.raises(MessageSizeTooLargeError):
+        await source.send_and_wait(topic, bytes(5 * 1024 * 1024), partition=0)
+
+    assert await bus.ends([topic]) == {(topic, number): 0 for number in range(PARTITIONS)}
     await source.stop()
 
 
