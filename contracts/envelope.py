@@ -37,6 +37,8 @@ CONTENT_TYPE = "application/cloudevents+json"
 RECORD_BYTES_MAX = 64 * 1024
 NESTING_MAX = 16
 HEADERS_MAX = 32
+HEADERS_BYTES_MAX = 64 * 1024
+"""Of the record key and all headers, names and values, together."""
 DEFECT_LENGTH_MAX = 500
 
 GENESIS_HASH = "0" * 64

@@ -6,7 +6,13 @@ from typing import Any
 
 from contracts.asyncapi import events_on
 from contracts.decisions import DECISIONS
-from contracts.envelope import HEADERS_MAX, NESTING_MAX, RECORD_BYTES_MAX, EventData
+from contracts.envelope import (
+    HEADERS_BYTES_MAX,
+    HEADERS_MAX,
+    NESTING_MAX,
+    RECORD_BYTES_MAX,
+    EventData,
+)
 from contracts.fields import (
     EVENT_ID_PATTERN,
     ID_PATTERN,
@@ -50,7 +56,8 @@ field is a new schema, readers first. Dates that periods, groups, births and bus
 given by lie in the years 1900 to 2999.
 
 Limits: record ≤ {RECORD_BYTES_MAX // 1024} KiB, nesting ≤ {NESTING_MAX}, ≤ {HEADERS_MAX} headers,
-integers ≤ 15 digits. Published records are larger by what they add.
+record key and headers together ≤ {HEADERS_BYTES_MAX // 1024} KiB, integers ≤ 15 digits. Published
+records are larger by what they add.
 """
 
 _SOURCES = """\

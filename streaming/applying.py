@@ -26,6 +26,7 @@ from streaming.parking import (
     PARKED_PER_KEY_MAX,
     READY,
     WAITING,
+    WAKING,
     Parked,
     members_of,
     parked_key,
@@ -65,7 +66,7 @@ class Applied(State):
     """What is known of the input; of a later fact of its decision at least its cause."""
 
 
-SMALL_INDEXES = frozenset({WAITING})
+SMALL_INDEXES = frozenset({WAITING, WAKING})
 """What nearly nothing stands in, and each event asks for."""
 
 
@@ -220,6 +221,7 @@ class Applying:
             self.memory.index(index, member, present=False)
         here = place(parked.seq, parked.topic, parked.offset)
         self.memory.index(READY, here, present=False)
+        self._wake_next(parked)
 
     def _fact(self, fact_type: type[Any], entry: Entry) -> object:
         # What is no field of the fact, as the input it comes from, is left out.
@@ -252,13 +254,35 @@ class Applying:
             self.memory.put(because_key(index, member), None)
 
     def wake(self, state: State, key: str) -> None:
-        """See State.wake."""
+        """See State.wake. What is more than may change at once follows one by one."""
         first, end = waiting_bounds(state.payer, key)
-        for member in self.memory.range(Range(WAITING, first, end, PARKED_PER_KEY_MAX)):
-            seq, topic, offset = member.removeprefix(first).split("|")
-            self.memory.index(WAITING, member, present=False)
-            self.memory.index(READY, place(int(seq), topic, int(offset)), present=True)
-            self.maybe_ready = True
+        woken = self.memory.range(Range(WAITING, first, end, PARKED_PER_KEY_MAX))
+        for member in woken:
+            self._make_ready(member)
+        if len(woken) == PARKED_PER_KEY_MAX:
+            self._wake_on(first, end, woken[-1])
+
+    def _wake_next(self, parked: Parked) -> None:
+        """Wake one more of those that wait for the same, if not all of them were woken at once."""
+        first, end = waiting_bounds(parked.payer, parked.waits_for)
+        for last in self.memory.range(Range(WAKING, first, end, 1)):
+            following = self.memory.range(Range(WAITING, f"{last}\0", end, 1))
+            for member in following:
+                self._make_ready(member)
+            self._wake_on(first, end, *following)
+
+    def _wake_on(self, first: str, end: str, *last: str) -> None:
+        """Note which was woken last of those that wait for a key, while others wait after it."""
+        for before in self.memory.range(Range(WAKING, first, end, 1)):
+            self.memory.index(WAKING, before, present=False)
+        for member in last:
+            self.memory.index(WAKING, member, present=True)
+
+    def _make_ready(self, member: str) -> None:
+        _, seq, topic, offset = member.rsplit("|", 3)
+        self.memory.index(WAITING, member, present=False)
+        self.memory.index(READY, place(int(seq), topic, int(offset)), present=True)
+        self.maybe_ready = True
 
     def keep(self) -> None:
         """Let the decision stand."""

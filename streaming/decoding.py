@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from contracts.decisions import DeadLetterReason
 from contracts.envelope import (
+    HEADERS_BYTES_MAX,
     HEADERS_MAX,
     NESTING_MAX,
     RECORD_BYTES_MAX,
@@ -23,10 +24,12 @@ from contracts.envelope import (
     defect_of_data,
     describe,
 )
-from streaming.bus import Record
+from streaming.bus import Headers, Record
 
 INTEGER_DIGITS_MAX = 15
 """More digits are no exact number in every reader (docs/events.md, section 1)."""
+HEADER_BYTES_MIN = 8
+"""A header counts as much even if it is empty: a record can hold half a million of them."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -130,7 +133,18 @@ def _parse(record: Record) -> dict[str, Any]:
             DeadLetterReason.TOO_MANY_HEADERS,
             f"{len(record.headers)} headers, {HEADERS_MAX} are allowed",
         )
+    around = headers_bytes(record.headers) + len(record.key or b"")
+    if around > HEADERS_BYTES_MAX:
+        raise Defect(
+            DeadLetterReason.TOO_LARGE,
+            f"{around} bytes of key and headers, {HEADERS_BYTES_MAX} are allowed",
+        )
     return parse_object(value)
+
+
+def headers_bytes(headers: Headers) -> int:
+    """Return how many bytes headers take, each of them at least a few."""
+    return sum(len(name) + len(value) + HEADER_BYTES_MIN for name, value in headers)
 
 
 def parse_object(value: bytes) -> dict[str, Any]:

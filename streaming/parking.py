@@ -8,6 +8,8 @@ PARKED_PER_KEY_MAX = 200
 PARKED_PER_SOURCE_MAX = 100_000
 
 WAITING = "_waiting"
+WAKING = "_waking"
+"""Of those that wait for a key, while they are woken: which was woken last."""
 READY = "_ready"
 DEADLINE = "_deadline"
 OWN_DAY = "_day-own"

@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
-from contracts.envelope import EventData, day_of
+from contracts.envelope import HEADERS_BYTES_MAX, EventData, day_of
 from streaming import journal
 from streaming.applying import SMALL_INDEXES, Applying, codec_of
-from streaming.bus import Outgoing, Record
-from streaming.decoding import Decoded, Defect
+from streaming.bus import Headers, Outgoing, Record
+from streaming.decoding import Decoded, Defect, headers_bytes
 from streaming.due import (
     DAY,
     DEADLINE_RANK,
@@ -48,7 +48,7 @@ from streaming.parking import (
     waiting_bounds,
 )
 from streaming.positions import Position, digest, pack_positions
-from streaming.reading import Kind, Listening, Read, Reading
+from streaming.reading import FORWARDED_FROM, Kind, Listening, Read, Reading
 from streaming.routing import partition_of
 from streaming.service import (
     DueHandler,
@@ -72,6 +72,9 @@ BATCH_CHANGES_MAX = 1_000
 BATCH_OUTBOX_BYTES_MAX = 2 * 1024 * 1024
 WORK_AHEAD_MAX = 200
 """So many pieces of work that waits are asked at once what they lack: about a batch of them."""
+HEADERS_DROPPED, KEY_DROPPED = "pfdo-headers-dropped", "pfdo-key-dropped"
+"""Headers of a dead letter whose record came with too much around its value: how many headers it
+had, how many bytes its key had."""
 UNKNOWN_DAY = date(1900, 1, 1)
 """The day of what changes no state, before the first business day."""
 
@@ -157,7 +160,9 @@ class Partition:
         self.end = JournalEnd()
         self.positions: dict[str, Position] = {}
         self.outgoing: list[Outgoing] = []
-        self.outgoing_bytes = 0
+        self._packed: list[bytes] = []
+        """The same as entries of the outbox."""
+        self._packed_bytes = 0
         self.decisions: list[tuple[str, str, str]] = []
         """(topic, decision, reason) of the batch, for metrics."""
         self._portions = ("", 0)
@@ -200,7 +205,8 @@ class Partition:
 
     def _drop_batch(self) -> None:
         self.outgoing = []
-        self.outgoing_bytes = 0
+        self._packed = []
+        self._packed_bytes = 0
         self.decisions = []
         self._last_read = {}
         # What is kept in memory of ranges and numbers goes with the batch.
@@ -210,6 +216,9 @@ class Partition:
 
     def read(self, record: Record) -> Read:
         """Return a record as far as it can be understood without state. Raises HaltError."""
+        if record.offset < self.positions.get(record.topic, Position(0)).next:
+            # The last that was decided, to be compared: it may have been set aside.
+            return Read(record, self.listening[record.topic])
         why = self.set_aside.get((record.topic, record.offset))
         if why is None:
             return self._reading.read(record)
@@ -256,21 +265,21 @@ class Partition:
         position = self.positions.get(record.topic, Position(0))
         if record.offset < position.next:
             return
-        seen = position.journalseq
+        seen, set_aside = 0, 0
+        is_new = True
         if read.listened.kind is Kind.JOURNAL:
-            seen = self._follow(read, position)
-            if seen == position.journalseq and seen:
-                self._read_up_to(record, seen)
-                return
-        try:
-            self._decide(read)
-        except BaseException:
-            self.memory.discard()
-            raise
-        self._read_up_to(record, seen)
+            seen, set_aside, is_new = self._follow(read, position)
+        if is_new:
+            try:
+                self._decide(read)
+            except BaseException:
+                self.memory.discard()
+                raise
+        self._read_up_to(record, seen, set_aside)
 
-    def _read_up_to(self, record: Record, journalseq: int) -> None:
-        self.positions[record.topic] = Position(record.offset + 1, record.offset, "", journalseq)
+    def _read_up_to(self, record: Record, journalseq: int, set_aside: int) -> None:
+        offset = record.offset
+        self.positions[record.topic] = Position(offset + 1, offset, "", journalseq, set_aside)
         self._last_read[record.topic] = record
         self._is_patient = True
         self._applying.queues.ask_again()
@@ -283,19 +292,28 @@ class Partition:
         self.positions[topic] = position._replace(next=offset)
         return True
 
-    def _follow(self, read: Read, position: Position) -> int:
-        """Return the number of a journal's record; the one before must have been seen."""
-        if (read.record.topic, read.record.offset) in self.set_aside:
-            return position.journalseq + 1
+    def _follow(self, read: Read, position: Position) -> tuple[int, int, bool]:
+        """Return the last number seen, how many after it are set aside, and if a record is new.
+
+        The number before a record's own must have been seen, or may have been that of a record
+        which was set aside.
+        """
+        record = read.record
+        seen, set_aside = position.journalseq, position.set_aside
+        if (record.topic, record.offset) in self.set_aside:
+            # It may have stood for the next number, or have been a stray one that stood for none.
+            return seen, set_aside + _may_be_after(seen, record), True
         seq = read.journalseq
         if seq is None:
-            raise HaltError(f"{read.record.topic}: a record without journalseq is no journal's")
-        if position.journalseq and seq > position.journalseq + 1:
+            raise HaltError(f"{record.topic}: a record without journalseq is no journal's")
+        if seen and seq > seen + 1 + set_aside:
             raise HaltError(
-                f"{read.record.topic} {read.record.partition}/{read.record.offset}: number {seq} "
-                f"follows {position.journalseq}; records are missing. Restore the topic."
+                f"{record.topic} {record.partition}/{record.offset}: number {seq} "
+                f"follows {seen}; records are missing. Restore the topic."
             )
-        return max(seq, position.journalseq)
+        if seen and seq <= seen:
+            return seen, set_aside, False
+        return seq, 0, True
 
     def _decide(self, read: Read) -> None:
         if read.defect is not None:
@@ -737,13 +755,14 @@ class Partition:
         )
         day = self._applying.day
         self._write([step], cause, "", UNKNOWN_DAY if day is None else day.date, later=False)
+        key, headers = _kept(record)
         self._send(
             f"{self.service.name}.dead-letters.v1",
             self.number,
-            record.key,
+            key,
             record.value,
             (
-                *record.headers,
+                *headers,
                 ("pfdo-reason", defect.reason.value.encode()),
                 ("pfdo-detail", defect.detail.encode()),
                 ("pfdo-topic", record.topic.encode()),
@@ -779,7 +798,7 @@ class Partition:
             right,
             arrived.payer.encode(),
             record.value,
-            (*record.headers, ("pfdo-forwarded-from", origin.encode())),
+            (*record.headers, (FORWARDED_FROM, origin.encode())),
         )
         self.decisions.append((record.topic, Decision.FORWARDED.value, ""))
 
@@ -876,8 +895,11 @@ class Partition:
         value: bytes | None,
         headers: tuple[tuple[str, bytes], ...],
     ) -> None:
-        self.outgoing.append(Outgoing(topic, partition, key, value, headers))
-        self.outgoing_bytes += len(value or b"")
+        outgoing = Outgoing(topic, partition, key, value, headers)
+        packed = pack(outgoing)
+        self.outgoing.append(outgoing)
+        self._packed.append(packed)
+        self._packed_bytes += len(packed)
 
     # --- folding ---------------------------------------------------------------------------
 
@@ -973,7 +995,7 @@ class Partition:
         """Return whether the batch should be committed before more is decided."""
         return (
             len(self.memory.batch) >= BATCH_CHANGES_MAX
-            or self.outgoing_bytes >= BATCH_OUTBOX_BYTES_MAX
+            or self._packed_bytes >= BATCH_OUTBOX_BYTES_MAX
         )
 
     def commit(
@@ -998,7 +1020,7 @@ class Partition:
             index_removes=[
                 (i, m) for i, ms in batch.members.items() for m, there in ms.items() if not there
             ],
-            outbox=[pack(outgoing) for outgoing in self.outgoing] if publish else (),
+            outbox=self._packed if publish else (),
             trim=trim,
         )
 
@@ -1008,6 +1030,17 @@ class Partition:
         self.memory.committed()
         self._drop_batch()
         return outgoing
+
+
+def _kept(record: Record) -> tuple[bytes | None, Headers]:
+    """Return what a dead letter keeps of key and headers, and which of them it does not."""
+    key, headers = record.key, record.headers
+    if headers_bytes(headers) > HEADERS_BYTES_MAX:
+        headers = ((HEADERS_DROPPED, str(len(headers)).encode()),)
+    key_bytes = len(key or b"")
+    if key_bytes > HEADERS_BYTES_MAX:
+        key, headers = None, (*headers, (KEY_DROPPED, str(key_bytes).encode()))
+    return key, headers
 
 
 def _payer_of(member: str) -> str:
@@ -1028,6 +1061,17 @@ def _subject(data: Mapping[str, Any], path: str) -> str:
 def _written(appended_at_ms: int) -> str:
     """Return a time of the log as RFC 3339 in UTC."""
     return datetime.fromtimestamp(appended_at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _may_be_after(seen: int, record: Record) -> bool:
+    """Return whether a record may be one of a journal after the number seen, as far as it tells."""
+    try:
+        number = orjson.loads(record.value or b"")["journalseq"]
+    except (KeyError, TypeError):
+        return False
+    except ValueError:
+        return True
+    return not isinstance(number, int) or number > seen
 
 
 def _journal_number(told: Mapping[str, Any]) -> int:

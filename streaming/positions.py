@@ -1,6 +1,6 @@
 """Where reading of each input topic goes on, as kept in the position record of a partition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -10,17 +10,27 @@ from streaming.bus import Record
 
 
 class Position(NamedTuple):
-    """Where reading of a topic goes on, and how its last applied record is recognized."""
+    """Where reading of a topic goes on, and how its last applied record is recognized.
+
+    Of a journal `journalseq` is the last number that was seen, and `set_aside` how many numbers
+    after it records may have had that an operator set aside.
+    """
 
     next: int
     last: int = -1
     hash: str = ""
     journalseq: int = 0
+    set_aside: int = 0
 
 
 def pack_positions(positions: Mapping[str, Position]) -> bytes:
     """Return positions as they are stored."""
-    return orjson.dumps({topic: tuple(position) for topic, position in positions.items()})
+    return orjson.dumps({topic: _row(position) for topic, position in positions.items()})
+
+
+def _row(position: Position) -> Sequence[object]:
+    # A version that knows nothing of the last member can read what is without it.
+    return tuple(position) if position.set_aside else position[:-1]
 
 
 def unpack_positions(stored: bytes | None) -> dict[str, Position]:

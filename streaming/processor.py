@@ -56,9 +56,16 @@ next batch would do it too."""
 class UndecidableError(Exception):
     """A decision failed in a way nobody foresaw: a defect. Says at which record."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(f"the decision about {place} failed")
+    def __init__(self, place: str, what: str = "failed") -> None:
+        super().__init__(f"the decision about {place} {what}")
         self.place = place
+
+
+class UnfitError(UndecidableError):
+    """What was decided is more than the store takes: a defect. Says at which record."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place, "is more than the store takes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,9 @@ class Processor:
         self._idle_stored: bool | None = None
         self._unkept = 0
         """How many times positions have moved since the last commit."""
+        self._last_decided: Record | None = None
+        self._one_by_one = 0
+        """So many decisions are committed each by itself: together they were too much."""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._merge: Merge | None = None
@@ -229,7 +239,11 @@ class Processor:
                 others = [o for o in outbox if o.topic != self._journal_topic]
                 await self._writer.append(others)
         if len(published) > len(waiting):
-            await self._fold(self._published.next)
+            try:
+                await self._fold(self._published.next)
+            except UnfitError:
+                # Its batches are not those in which it was decided; folded aside, it has none.
+                await self.rebuild()
 
     def _follows(self, records: Sequence[Record] | Sequence[Outgoing]) -> bool:
         return not records or self._is_next(records[0].value)
@@ -285,7 +299,10 @@ class Processor:
             ) as memory:
                 aside = self._new_partition(memory)
                 await self._fold_aside(aside, starts[(self._journal_topic, self.number)])
-                await self._fill(memory)
+                try:
+                    await self._fill(memory)
+                except ValueError as error:
+                    raise UnfitError(self._at(self._last_decided)) from error
         self.partition.resume(aside.end, aside.positions)
         await self._commit(is_idle=False)
 
@@ -299,6 +316,7 @@ class Processor:
                         raise
                     except Exception as error:
                         raise UndecidableError(self._at(record)) from error
+                self._last_decided = records[-1]
                 self.rebuilt = aside.end.seq
                 self._published = Published(aside.end.seq, aside.end.hash, records[-1].offset + 1)
                 # Others in this process have their turn.
@@ -316,6 +334,7 @@ class Processor:
         """Fold the own journal from `start` to its end into the store."""
         async with aclosing(self._own_journal(start)) as journal:
             async for records in journal:
+                self._last_decided = records[-1]
                 owns = [self.partition.read_own(record) for record in records]
                 await self._load(keys=self.partition.prefetch_own(owns))
                 for record, own in zip(records, owns, strict=True):
@@ -417,7 +436,14 @@ class Processor:
         decided = await self._decide_batch(merge)
         # What only moved positions can be read again: it need not be kept each time.
         if self._outstanding or self._unkept >= BATCH_RECORDS_MAX:
-            await self._commit(is_idle=self.is_idle)
+            try:
+                await self._commit(is_idle=self.is_idle)
+            except UnfitError as error:
+                if decided <= 1:
+                    raise
+                await self._begin_again(decided, error)
+                return True
+        self._one_by_one = max(0, self._one_by_one - decided)
         if decided:
             self._held_since = None
             return True
@@ -433,6 +459,20 @@ class Processor:
         if self._has_loose_ends:
             await self._commit(is_idle=self.is_idle)
         return False
+
+    async def _begin_again(self, decided: int, error: UnfitError) -> None:
+        """Forget a batch that the store does not take, and decide it again one by one.
+
+        Then what is too much by itself is told from what only came together.
+        """
+        self._telemetry.log.warning(
+            "a batch is decided again, one by one",
+            service=self.service.name,
+            partition=self.number,
+            error=str(error),
+        )
+        self._one_by_one = decided
+        await self.take_over()
 
     def _step_over(self, merge: Merge) -> None:
         """Move positions over what is no record: with everything read, they stand at the ends."""
@@ -463,18 +503,21 @@ class Processor:
         partition = self.partition
         decided = 0
         self.is_idle = False
-        while decided < BATCH_RECORDS_MAX and not partition.is_full:
+        decisions_max = 1 if self._one_by_one else BATCH_RECORDS_MAX
+        while decided < decisions_max and not partition.is_full:
             if await self._attempt(partition.work):
+                self._last_decided = None
                 decided += 1
                 continue
             if not self._reads:
-                await self._read_on(merge, BATCH_RECORDS_MAX - decided)
+                await self._read_on(merge, decisions_max - decided)
             if not self._reads:
                 self.is_idle = not partition.is_holding
                 break
             read = self._reads[0]
             await self._attempt(lambda read=read: partition.decide(read), read.record)  # type: ignore[misc]
             self._reads.popleft()
+            self._last_decided = read.record
             self._unkept += 1
             decided += 1
         return decided
@@ -496,7 +539,15 @@ class Processor:
         if not keys and not missing:
             return
         memory, version = self.partition.memory, self.service.state_version
-        loaded = await load(memory, self._store, self.number, version, keys=keys, missing=missing)
+        try:
+            loaded = await load(
+                memory, self._store, self.number, version, keys=keys, missing=missing
+            )
+        except ValueError as error:
+            raise HaltError(
+                f"the store of {self._place} holds what cannot be read. "
+                f"Stop {self.service.name}, then pfdo rebuild {self.service.name}."
+            ) from error
         check_standing(loaded, self.epoch, self.seq)
 
     async def _attempt(self, decide: Callable[[], Result], record: Record | None = None) -> Result:
@@ -539,7 +590,11 @@ class Processor:
             "idle": b"1" if is_idle else b"0",
         }
         decisions = partition.decisions
-        await self._stored(partition.commit(self.seq, fields, self._untrimmed))
+        try:
+            commit = partition.commit(self.seq, fields, self._untrimmed)
+        except Exception as error:
+            raise UnfitError(self._at(self._last_decided)) from error
+        await self._stored(commit)
         self._untrimmed = 0
         self._idle_stored = is_idle
         self._unkept = 0
@@ -550,9 +605,11 @@ class Processor:
         self._telemetry.decided(self.service.name, decisions)
 
     async def _stored(self, commit: Commit) -> None:
-        answer = await self._store.commit(
-            self.number, self.service.state_version, self.epoch, commit
-        )
+        version = self.service.state_version
+        try:
+            answer = await self._store.commit(self.number, version, self.epoch, commit)
+        except ValueError as error:
+            raise UnfitError(self._at(self._last_decided)) from error
         match answer:
             case Behind(seq):
                 raise BehindError(f"{self._place}: the store is at {seq}, not at {self.seq}")

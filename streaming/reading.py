@@ -1,7 +1,7 @@
 """Reading a record as far as it can be understood without state: who, what, for whom, where."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from contracts.decisions import DeadLetterReason
@@ -21,6 +21,9 @@ from streaming.natural_keys import command_key, natural_key
 from streaming.routing import partition_of
 from streaming.service import Service
 from streaming.view import EVERYBODY, Scope
+
+FORWARDED_FROM = "pfdo-forwarded-from"
+"""The last header of a forwarded record: topic, partition and offset it came in at."""
 
 
 class Kind(StrEnum):
@@ -105,7 +108,7 @@ class Reading:
                 return Read(record, listened, published.get("journalseq"))
             envelope = envelope_of(published)
         else:
-            envelope = decode_envelope(record)
+            envelope = decode_envelope(_as_sent(record, listened))
         journalseq = envelope.journalseq
         nothing = Read(record, listened, journalseq)
         if envelope.type not in listened.events and not listened.decides_defects:
@@ -137,6 +140,13 @@ class Reading:
             return None
         right = partition_of(envelope.partitionkey.encode(), self._partitions)
         return None if right == self._number else right
+
+
+def _as_sent(record: Record, listened: Listening) -> Record:
+    """Return a record without the header that forwarding it added: it counts as none of its own."""
+    if listened.kind is Kind.SOURCE and listened.forward_to is None:
+        return replace(record, headers=record.headers[:-1])
+    return record
 
 
 def _natural_key(kind: Kind, decoded: Decoded) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streaming.bus import Headers
+from streaming.decoding import HEADER_BYTES_MIN
 
 PAYER = "25701000"
 NAVIGATOR, PAYERS = "navigator", "payers"
@@ -247,6 +248,31 @@ def _headers_and_sizes() -> Iterator[Hostile]:
     many = (("h", b""),) * 33
     yield _dead("headers", "33 headers", MARK.encode(), "too_many_headers", headers=many)
     room = 64 * 1024 - len(MARK.encode())
+    big = (("h", bytes(1_000_000)),)
+    for number in (1, 2, 3):
+        # Each of them fits into a commit, all of them together do not.
+        name = f"1 MB of headers, number {number}"
+        yield _dead("sizes", name, b"{}", "too_large", headers=big)
+    yield _dead(
+        "sizes", "1 MB of headers and a good event", _known_mark(), "too_large", headers=big
+    )
+    yield _dead("sizes", "a key of 1 MB", _known_mark(), "too_large", key=bytes(1_000_000))
+    fill = 64 * 1024 - len(PAYER) - len("h") - HEADER_BYTES_MIN
+    yield _dead(
+        "sizes",
+        "a byte above 64 KiB of headers",
+        _known_mark(),
+        "too_large",
+        headers=(("h", bytes(fill + 1)),),
+    )
+    yield Hostile(
+        kind="sizes",
+        name="64 KiB of headers and key to the byte",
+        source=ATTENDANCE,
+        value=_known_mark(),
+        headers=(("h", bytes(fill)),),
+        expected=good,
+    )
     yield _dead("sizes", "a byte above 64 KiB", MARK.encode() + b" " * (room + 1), "too_large")
     yield _dead("sizes", "900 KB", b'"' + b"x" * 900_000 + b'"', "too_large")
     yield Hostile(
@@ -449,6 +475,18 @@ def _place() -> Iterator[Hostile]:
         away=1,
         expected=(FORWARDED, None),
     )
+    yield Hostile(
+        kind="place",
+        name="as many headers as may be, in a wrong partition",
+        source=ATTENDANCE,
+        value=_known_mark(id="lost-2"),
+        headers=(("h", b""),) * 32,
+        away=1,
+        expected=(FORWARDED, None),
+    )
+    big = (("h", bytes(1_000_000)),)
+    lost = _known_mark(id="lost-3")
+    yield _dead("place", "1 MB of headers, elsewhere", lost, "too_large", headers=big, away=1)
     yield _dead("place", "broken, in a wrong partition", b"hello", "not_json", away=1)
 
 

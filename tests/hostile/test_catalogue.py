@@ -89,6 +89,9 @@ async def test_each_gets_its_decision_and_no_book_changes() -> None:
     installation = installation_of(there)
     wrong = differences(sent, decided(await story(installation), installation))
     assert not wrong, "\n".join(wrong)
+    # What was forwarded can be read where it belongs.
+    dead = there.journal("billing", "input-dead-lettered")
+    assert not [one for one in dead if one["data"]["topic"] == "attendance.forwarded.v1"]
     assert await books(there) == await books(clean)
     check_journals(there)
     await check_folds(there)

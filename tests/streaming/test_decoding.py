@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from contracts.decisions import DeadLetterReason
 from contracts.registry import EVENTS
 from streaming.bus import Headers, Record
-from streaming.decoding import Decoded, Defect, decode
+from streaming.decoding import HEADER_BYTES_MIN, Decoded, Defect, decode
 
 GOOD: dict[str, Any] = {
     "specversion": "1.0",
@@ -41,6 +41,11 @@ def changed(**attributes: Any) -> bytes:
 
 def with_data(**fields: Any) -> bytes:
     return changed(data=GOOD["data"] | fields)
+
+
+def _headers(more: int) -> Headers:
+    """Return headers that are as large, with the key, as may be, and `more` bytes larger."""
+    return (("h", bytes(65_536 - len(b"25701000") - 1 - HEADER_BYTES_MIN + more)),)
 
 
 def reason_of(value: bytes | None, headers: Headers = ()) -> DeadLetterReason | None:
@@ -140,6 +145,8 @@ def test_each_defect_has_its_reason(value: bytes | None, reason: DeadLetterReaso
         pytest.param(b"{}" + b" " * (65_536 - 1), (), R.TOO_LARGE, id="a byte more is not"),
         pytest.param(changed(), (("h", b"\xff"),) * 32, None, id="32 headers of any bytes"),
         pytest.param(changed(), (("h", b""),) * 33, R.TOO_MANY_HEADERS, id="33 are too many"),
+        pytest.param(changed(), _headers(0), None, id="64 KiB of key and headers are read"),
+        pytest.param(changed(), _headers(1), R.TOO_LARGE, id="a byte more of them is not"),
         pytest.param(b'{"a":' * 16 + b"1" + b"}" * 16, (), R.BAD_ENVELOPE, id="16 levels are read"),
         pytest.param(with_data(revision=10**15 - 1), (), None, id="fifteen digits are exact"),
     ],

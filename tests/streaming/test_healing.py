@@ -354,6 +354,7 @@ async def test_each_message_that_halts_says_what_to_do_and_the_runbook_knows_it(
         "damaged": (_edited, "restore it"),
         "records are missing": (_hole, "Restore the topic"),
         "are gone": (_trimmed, "Set retention.ms=-1"),
+        "holds what cannot be read": (_unreadable, f"pfdo rebuild {NAME}"),
     }
 
     for words, (halted, remedy) in halts.items():
@@ -408,6 +409,14 @@ async def _hole() -> str:
         value = json.dumps(record).encode()
         topic = "enrollment.events.v1"
         await world.bus.publish([Outgoing(topic, home(world), P.encode(), value)])
+    return await _message(world)
+
+
+async def _unreadable() -> str:
+    world = await started(child(1))
+    kept = world.stores[NAME]._now.kept[home(world), VERSION]
+    kept.values[f"child/{P}/child-1"] = b"{"
+    await world.publish(request(1))
     return await _message(world)
 
 

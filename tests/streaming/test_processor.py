@@ -1,10 +1,12 @@
 """The loop from a record to its effects, once: seen through a small service in a seeded world."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from contracts.enrollment import GroupChanged
 from services.enrollment.app import service as enrollment
 from streaming import processor
 from streaming.bus import Outgoing
@@ -21,7 +23,9 @@ from streaming.parking import PARKED_PER_KEY_MAX
 from streaming.positions import unpack_positions
 from streaming.processor import BATCH_RECORDS_MAX, Processor, UndecidableError, _is_one_decision
 from streaming.routing import partition_of
-from tests.support.mini_service import mini_service
+from streaming.service import Outcome, Service, Wait
+from streaming.view import AGGREGATE_BYTES_MAX, State, View
+from tests.support.mini_service import Answered, Child, mini_service
 from tests.support.world import Crash, World, day, event
 
 P = "25701000"
@@ -262,6 +266,37 @@ async def test_no_more_than_a_limit_waits_for_one_key() -> None:
     assert told(world)[-1] == f"certificate-refused Ответ {PARKED_PER_KEY_MAX}"
 
 
+async def test_what_other_services_say_waits_without_limit_and_is_all_decided_in_order() -> None:
+    service = mini_service()
+
+    @service.notes(GroupChanged)
+    def group_changed(event: GroupChanged, view: View) -> Outcome:
+        if view.find(Child, "child-1") is None:
+            return Wait("child:child-1")
+        return Wait("child:child-2") if event.capacity == 7 else ()
+
+    world = World([service])
+    many = 2 * PARKED_PER_KEY_MAX + 50
+    await world.publish(day("2020-08-30"))
+    await another_says(world, *range(1, many + 1))
+    await world.settle()
+    assert told(world) == ["input-parked child:child-1"] * many
+
+    await world.publish(child(1), request(1))
+    await world.settle()
+
+    of_payer = [one for one in world.journal(NAME) if one.get("partitionkey") == P]
+    ids = [one["data"]["input"]["id"] for one in of_payer[many + 1 : -1]]
+    numbers = [int(each.rpartition(":")[2]) for each in ids]
+    assert numbers == list(range(1, many + 1))
+    assert told(world)[many + 1 :].count("input-parked child:child-2") == 1
+    # The request that came after the child is decided after all that waited for it.
+    assert told(world)[-1] == "certificate-refused Ответ 1"
+    state = (await world.state(NAME))[home(world)]
+    assert not [key for key in state if "_waking" in key or "_ready" in key]
+    await folded(world)
+
+
 async def test_an_input_about_tomorrow_waits_for_its_day() -> None:
     world = await started(child(1), request(1, reason="tomorrow"))
     await world.publish(day("2020-08-31"))
@@ -338,6 +373,7 @@ async def another_says(world: World, *numbers: int) -> None:
     )
     for seq in numbers:
         numbered = {"journalseq": seq, "id": f"e:0:{seq}", "source": "/services/enrollment"}
+        record["data"]["capacity"] = seq
         value = json.dumps(record | numbered).encode()
         await world.bus.publish([Outgoing(ANOTHER, home(world), P.encode(), value)])
 
@@ -821,6 +857,70 @@ async def test_a_defect_is_named_by_its_record_and_what_came_before_it_stands() 
 
     with pytest.raises(UndecidableError, match=r"payers\.events\.v1 \d/1"):
         await step_on(owner)
+
+
+async def test_what_is_too_much_for_the_store_is_a_defect_that_is_named_by_its_record() -> None:
+    world = World([with_notes(AGGREGATE_BYTES_MAX + 1, of="child-2")])
+    await world.publish(child(1), child(2), request(1), request(2), request(1, 2))
+    owner = world.owner(NAME, home(world)) or world.start_owner(NAME, home(world))
+    await owner.take_over()
+
+    with pytest.raises(UndecidableError, match=r"payers\.events\.v1 \d/1 is more than the store"):
+        await step_on(owner)
+
+    # What came before it stands.
+    assert told(world) == ["input-noted", "input-noted", "certificate-refused Ответ 1"]
+    check_journal(world)
+
+
+async def test_what_is_too_much_only_together_is_committed_one_by_one() -> None:
+    children = [f"child-{number}" for number in range(60)]
+    world = World([with_notes(AGGREGATE_BYTES_MAX - 200, copies=5)])
+    await world.publish(*(child(each) for each in children))
+    await world.settle()
+    await world.publish(*(request(each.removeprefix("child-")) for each in children))
+    await world.settle()
+
+    assert told(world).count("certificate-refused Ответ 1") == len(children)
+    check_journal(world)
+    await folded(world)
+
+
+async def test_a_journal_that_is_folded_in_other_batches_may_be_too_much_together() -> None:
+    world = World([with_notes(AGGREGATE_BYTES_MAX - 200, copies=5)])
+    store = world.stores[NAME]
+    await world.publish(child(1))
+    await world.settle()
+    early = store.snapshot()
+    for number in range(60):
+        await world.publish(request(1, number + 1, id=f"r-{number}"))
+        await world.settle()
+    state = await world.state(NAME)
+
+    store.restore(early)
+    world.kill(NAME, home(world))
+    await world.settle()
+
+    assert await world.state(NAME) == state
+
+
+def with_notes(size: int, of: str = "", copies: int = 0) -> Service:
+    """Return a service that writes a long note with each answer, in one or more aggregates."""
+    service = mini_service()
+    evolve = service.evolvers[Answered]
+
+    def evolve_with_note(fact: Answered, state: State) -> None:
+        evolve(fact, state)
+        if of in fact.child_id:
+            known = state.get(Child, fact.child_id)
+            noted = replace(known, note="x" * size)
+            for number in range(copies):
+                state.put(f"{fact.child_id}-{known.answers}-{number}", noted)
+            if not copies:
+                state.put(fact.child_id, noted)
+
+    service.evolvers[Answered] = evolve_with_note
+    return service
 
 
 async def test_a_tiny_cache_changes_nothing() -> None:

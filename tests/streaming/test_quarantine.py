@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from contracts.enrollment import GroupChanged
 from contracts.registry import EVENTS
 from streaming.bus import Outgoing, Record
 from streaming.errors import HaltError
@@ -11,7 +12,10 @@ from streaming.listening import listening_of
 from streaming.processor import UndecidableError
 from streaming.quarantine import set_aside, wishes
 from streaming.rehearsal import Rehearsed, rehearse
+from streaming.service import Outcome
+from streaming.view import View
 from tests.streaming.test_processor import NAME, P, child, folded, home, request, started, told
+from tests.support.mini_service import mini_service
 from tests.support.world import World, event
 
 PAYERS = "payers.events.v1"
@@ -98,6 +102,127 @@ async def test_a_journal_record_that_cannot_be_read_is_set_aside_and_the_numbers
     owner = world.owner(NAME, partition)
     assert owner is not None
     assert owner.partition.positions[topic].journalseq == 3
+    await folded(world)
+
+
+ANOTHER = "enrollment.events.v1"
+
+
+def numbered(seq: int | None) -> bytes:
+    """Return a record of another service's journal, or one like it without a number."""
+    data = {"group_id": "grp-1", "capacity": 1, "taken": 0, "waiting": seq or 99}
+    record = event("enrollment.group-changed", P, "grp-1", data, id=f"e:0:{seq}")
+    record["source"] = "/services/enrollment"
+    return json.dumps(record if seq is None else record | {"journalseq": seq}).encode()
+
+
+def world_that_listens() -> World:
+    """Return a world with a service that notes what another one says."""
+    service = mini_service()
+
+    @service.notes(GroupChanged)
+    def group_changed(event: GroupChanged, view: View) -> Outcome:
+        del event, view
+        return ()
+
+    return World([service])
+
+
+def noted(world: World) -> list[int]:
+    """Return the numbers of what was noted."""
+    return [
+        int(one["data"]["input"]["id"].rpartition(":")[2])
+        for one in world.journal(NAME, "input-noted")
+    ]
+
+
+STRAY, TORN = numbered(None), b"torn"
+
+
+@pytest.mark.parametrize(
+    ("values", "strays", "expected"),
+    [
+        pytest.param([1, STRAY, 2, 3], [1], [1, 2, 3], id="a stray without a number"),
+        pytest.param([1, 2, 1, 3], [2], [1, 2, 3], id="a stray with a number that was seen"),
+        pytest.param([1, 2, 2, 3], [2], [1, 2, 3], id="a stray with the last number"),
+        pytest.param([1, 2, 2, 3], [1], [1, 2, 3], id="a stray with the next number"),
+        pytest.param([1, 9, 2, 3], [1], [1, 2, 3], id="a stray with a number to come"),
+        pytest.param([1, TORN, 2, 3], [1], [1, 2, 3], id="a torn one that stood for none"),
+        pytest.param([1, TORN, 3, 4], [1], [1, 3, 4], id="a torn one that stood for the next"),
+        pytest.param([1, TORN, TORN, 4, 5], [1, 2], [1, 4, 5], id="two that stood for the next"),
+        pytest.param([1, 2, 3, 4], [1], [1, 3, 4], id="one that breaks the code"),
+        pytest.param([1, TORN, 4, 5], [1], None, id="a hole after a torn one"),
+        pytest.param([1, STRAY, 3], [1], None, id="a hole after a stray one"),
+        pytest.param([1, TORN, 2, 4], [1], None, id="a hole later on"),
+    ],
+)
+async def test_what_is_set_aside_in_a_journal_hides_no_other_record(
+    values: list[int | bytes], strays: list[int], expected: list[int] | None
+) -> None:
+    world = world_that_listens()
+    partition = home(world)
+    bytes_ = [numbered(value) if isinstance(value, int) else value for value in values]
+    sent = await world.bus.publish([Outgoing(ANOTHER, partition, P.encode(), v) for v in bytes_])
+    for at in strays:
+        await set_aside(world.stores[NAME], 1, partition, ANOTHER, sent[at].offset, WHY)
+
+    if expected is None:
+        with pytest.raises(HaltError, match="records are missing"):
+            await world.settle()
+        return
+    await world.settle()
+
+    dead = world.journal(NAME, "input-dead-lettered")
+    assert [one["causeoffset"] for one in dead] == [sent[at].offset for at in strays]
+    assert noted(world) == expected
+    await folded(world)
+
+
+async def test_a_number_that_may_have_been_set_aside_is_remembered_by_the_next_owner() -> None:
+    world = world_that_listens()
+    partition, store = home(world), world.stores[NAME]
+    records = [
+        Outgoing(ANOTHER, partition, P.encode(), v) for v in (numbered(1), TORN, numbered(3))
+    ]
+    sent = await world.bus.publish(records[:2])
+    await set_aside(store, 1, partition, ANOTHER, sent[1].offset, WHY)
+    await world.settle()
+    world.kill(NAME, partition)
+
+    await world.bus.publish(records[2:])
+    await world.settle()
+
+    assert noted(world) == [1, 3]
+
+
+async def test_a_dead_letter_keeps_no_headers_and_no_key_without_bounds() -> None:
+    world = World([mini_service()])
+    partition = home(world)
+    much = (("h", bytes(1_000_000)),)
+    sent = await world.bus.publish(
+        [
+            Outgoing(ANOTHER, partition, b"few", TORN, (("h", b"1"),)),
+            *(Outgoing(ANOTHER, partition, b"much", TORN, much) for _ in range(3)),
+            Outgoing(ANOTHER, partition, b"many", TORN, (("h", b""),) * 100_000),
+            Outgoing(ANOTHER, partition, bytes(1_000_000), TORN),
+        ]
+    )
+    for at in sent:
+        await set_aside(world.stores[NAME], 1, partition, ANOTHER, at.offset, WHY)
+    await world.settle()
+
+    kept = world.log.log(f"{NAME}.dead-letters.v1", partition).records
+    said = [(one.key, dict(one.headers)) for one in kept]
+    assert [one.value for one in kept] == [TORN] * len(sent)
+    assert [key for key, _ in said] == [b"few", *[b"much"] * 3, b"many", None]
+    assert [headers.get("pfdo-headers-dropped") for _, headers in said] == [
+        None,
+        *[b"1"] * 3,
+        b"100000",
+        None,
+    ]
+    assert [headers.get("pfdo-key-dropped") for _, headers in said] == [*[None] * 5, b"1000000"]
+    assert said[0][1]["h"] == b"1"
     await folded(world)
 
 

@@ -27,6 +27,7 @@ class Child:
     born_on: date
     answers: int = 0
     remind_on: date | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
