@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -156,8 +157,11 @@ async def test_a_bus_that_is_away_is_told_once_and_waited_for(
         await asyncio.sleep(0.4)
         assert not following.done(), "nobody can decide while the bus is away"
         monkeypatch.setattr(MemoryBus, "ends", ends)
+        back = time.monotonic()
         await asyncio.wait_for(following, timeout=10)
 
+    # The time that it was away is not counted.
+    assert time.monotonic() - back >= 0.2
     said = [line["event"] for line in told]
     assert said == ["the bus is away, it is waited for", "the bus is there again"]
 

@@ -9,9 +9,19 @@ from contracts.registry import EVENTS
 from streaming.bus import Outgoing, Record
 from streaming.errors import HaltError
 from streaming.listening import listening_of
+from streaming.partition import Partition
 from streaming.processor import UndecidableError
 from streaming.quarantine import set_aside, take_back, wishes
-from streaming.rehearsal import NotRehearsedError, Rehearsed, Stage, rehearse, where_it_halts
+from streaming.reading import Read
+from streaming.rehearsal import (
+    FAULTS_MAX,
+    NotRehearsedError,
+    Rehearsed,
+    Stage,
+    rehearse,
+    where_it_halts,
+)
+from streaming.view import Missing
 from tests.streaming.test_processor import NAME, P, child, folded, home, request, started, told
 from tests.support.world import World, event
 
@@ -199,6 +209,23 @@ async def test_a_rehearsal_goes_on_after_a_record_at_which_the_partition_would_h
         ("applied", ""),
     ]
     assert [one.halts for one in found] == [False, True, False]
+
+
+async def test_a_decision_that_asks_for_more_and_more_would_halt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await started(child(1))
+    asked: list[str] = []
+
+    def decide(partition: Partition, read: Read) -> None:
+        asked.append(f"child/{P}/{len(asked)}")
+        raise Missing(key=asked[-1])
+
+    monkeypatch.setattr(Partition, "decide", decide)
+    (found,) = await rehearsed(world, json.dumps(request(1)).encode())
+
+    assert found.halts
+    assert len(asked) == FAULTS_MAX
 
 
 async def test_what_a_record_wakes_is_rehearsed_before_the_next_one() -> None:
