@@ -74,7 +74,7 @@ async def _verify(
     async with open_installation(settings) as installation:
         counting = await begin(installation)
         if follow:
-            await follow_books(counting, FOLLOW_SECONDS)
+            await follow_books(counting, wait_seconds, FOLLOW_SECONDS)
         total = sum(counting.count.ends.values()) - sum(counting.positions.values())
         with options.progress("Counting", total) as counting.advance:
             count = await count_books(counting, wait_seconds)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from streaming.bus import Bus
 from streaming.errors import BusUnavailableError
 from streaming.installation import Installation
 from streaming.merging import Merge
+from streaming.telemetry import Telemetry
 from verification.count import Count
+from verification.findings import Missing
 from verification.sources import sources_of
 
 READ_RECORDS_MAX = 1_000
@@ -80,17 +81,33 @@ async def begin(installation: Installation) -> Counting:
     return Counting(bus, Count(sources, starts, ends), dict(starts))
 
 
-async def follow_books(counting: Counting, look_seconds: float) -> Count:
+async def follow_books(counting: Counting, wait_seconds: float, look_seconds: float) -> Count:
     """Count on for as long as all of it holds; return the count with what does not.
 
-    What is not decided yet is no violation here: it may still be on its way. A bus that is away is
-    waited for.
+    What is not decided yet may be on its way; after `wait_seconds` it is a violation here too. A
+    bus that is away is waited for, and the time that it is away is not counted.
     """
+    count, log = counting.count, Telemetry().log
+    since: dict[Missing, float] = {}
+    is_away = False
     while True:
-        with suppress(BusUnavailableError):
+        try:
+            count.ends = await counting.bus.ends(count.topics)
             await counting.read_on()
-        if not counting.count.findings.ok:
-            return counting.count
+        except BusUnavailableError as error:
+            if not is_away:
+                log.warning("the bus is away, it is waited for", error=str(error))
+            is_away, since = True, {}
+        else:
+            if is_away:
+                log.warning("the bus is there again")
+            is_away = False
+            now = time.monotonic()
+            since = {missing: since.get(missing, now) for missing in count.pending()}
+            if any(now - begun > wait_seconds for begun in since.values()):
+                return count
+        if not count.findings.ok:
+            return count
         await asyncio.sleep(look_seconds)
 
 

@@ -3,7 +3,7 @@ its own. All it keeps can be dropped and is read again from the start.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from contracts.envelope import Envelope, EventData
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
-from streaming.errors import BehindError, FencedError, HaltError
+from streaming.errors import BehindError, FencedError, HaltError, UnshownError
 from streaming.loading import check_standing, load
 from streaming.merging import Merge
 from streaming.partition import BATCH_CHANGES_MAX
@@ -248,11 +248,12 @@ class Follower:
         if self._merge is None:
             raise RuntimeError("take over first")
         records = self._merge.take(BATCH_RECORDS_MAX)
-        waiting = deque(Entry(self._projection, record) for record in records)
-        while waiting:
-            await self._project(waiting.popleft(), waiting)
-            if len(self._memory.batch) >= BATCH_CHANGES_MAX:
-                await self._commit()
+        try:
+            await self._project_all(records)
+        except (UnshownError, HaltError):
+            # What came before it is shown. A store that moved meanwhile says so here.
+            await self._commit()
+            raise
         if records:
             await self._commit()
             return True
@@ -275,13 +276,30 @@ class Follower:
                 self._positions[topic] = Position(offset, position.last, "", position.journalseq)
                 self._changed = True
 
+    async def _project_all(self, records: Sequence[Record]) -> None:
+        waiting: deque[Entry] = deque()
+        unreadable: UnshownError | None = None
+        for record in records:
+            try:
+                waiting.append(Entry(self._projection, record))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it is told at its turn
+                unreadable = UnshownError(_at(record))
+                unreadable.__cause__ = error
+                break
+        while waiting:
+            await self._project(waiting.popleft(), waiting)
+            if len(self._memory.batch) >= BATCH_CHANGES_MAX:
+                await self._commit()
+        if unreadable is not None:
+            raise unreadable
+
     async def _project(self, entry: Entry, waiting: Iterable[Entry]) -> None:
         record, envelope = entry.record, entry.envelope
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
         if position.journalseq and seq > position.journalseq + 1:
             raise HaltError(
-                f"{record.topic} {record.partition}/{record.offset}: number {seq} follows "
+                f"{_at(record)}: number {seq} follows "
                 f"{position.journalseq}; records are missing. Restore the topic."
             )
         if seq > position.journalseq:
@@ -307,10 +325,13 @@ class Follower:
                     missing=(missing, *self._missing_later(waiting)),
                 )
                 check_standing(loaded, self.epoch, self.seq)
+            except Exception as error:
+                self._memory.discard()
+                raise UnshownError(_at(entry.record)) from error
             else:
                 self._memory.keep()
                 return
-        raise RuntimeError(f"the projection of {entry.envelope.type} asks for more and more")
+        raise UnshownError(f"{_at(entry.record)}, which asks for more and more,")
 
     def _missing_later(self, waiting: Iterable[Entry]) -> Iterator[Missing]:
         """Yield what records that wait will ask for, as far as it can be seen before their turn.
@@ -383,3 +404,7 @@ class Follower:
         if self._reader is not None:
             await self._reader.close()
         self._reader = self._merge = None
+
+
+def _at(record: Record) -> str:
+    return f"{record.topic} {record.partition}/{record.offset}"

@@ -6,9 +6,10 @@ Defects halt their partition and nothing else (docs/promises.md, section 3).
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,11 +20,16 @@ from streaming.errors import (
     FencedError,
     HaltError,
     StoreUnavailableError,
+    UnreadableError,
+    UnshownError,
 )
 from streaming.processor import UndecidableError
 from streaming.telemetry import Telemetry, raised
 
 FAILURES_BEFORE_HALT = 3
+FAILURES_FORGOTTEN_SECONDS = 60.0
+"""An owner that has gone on for so long has left behind what failed before. It must be longer than
+a bus may be silent: until a record was met again nothing is known of it."""
 STANDING_CHECK_SECONDS = 1.0
 TROUBLE_ALARM_SECONDS = 60.0
 LEFT_PARTITION_RETRY_SECONDS = 15.0
@@ -34,6 +40,8 @@ STEP_SECONDS_MAX = 60.0
 """A step that takes longer hangs (clients can, after a broker's restart): take over again."""
 BACKOFF_SECONDS_MIN = 0.05
 BACKOFF_SECONDS_MAX = 5.0
+RUNBOOK = "docs/runbooks/partition-halted.md"
+_RECORD = re.compile(r"(\S+) (\d+)/(\d+)")
 
 
 class Owner(Protocol):
@@ -139,10 +147,7 @@ class Host:
                 await self._adjust(name, running)
         finally:
             stopping.cancel()
-            for _, leaving in running.values():
-                leaving.set()
-            if running:
-                await asyncio.wait([task for task, _ in running.values()], timeout=STOP_SECONDS_MAX)
+            await self._leave(running.values())
             await ownership.close()
             if following is not None:
                 following.cancel()
@@ -151,12 +156,7 @@ class Host:
         self, name: str, running: dict[int, tuple[asyncio.Task[None], asyncio.Event]]
     ) -> None:
         owned = self.owned.get(name, frozenset())
-        for partition in sorted(set(running) - owned):
-            task, leaving = running[partition]
-            leaving.set()
-            await asyncio.wait([task], timeout=STOP_SECONDS_MAX)
-            task.cancel()
-            del running[partition]
+        await self._leave([running.pop(partition) for partition in set(running) - owned])
         for partition in sorted(owned):
             task_and_event = running.get(partition)
             if task_and_event is not None and not task_and_event[0].done():
@@ -165,33 +165,60 @@ class Host:
             task = asyncio.create_task(self._run_partition(name, partition, leaving))
             running[partition] = (task, leaving)
 
+    async def _leave(self, running: Iterable[tuple[asyncio.Task[None], asyncio.Event]]) -> None:
+        """Let owners finish their batches, all at the same time; who takes too long is ended."""
+        tasks = []
+        for task, leaving in running:
+            leaving.set()
+            tasks.append(task)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=STOP_SECONDS_MAX)
+
     # --- one partition ---------------------------------------------------------------------
 
     async def _run_partition(self, name: str, partition: int, leaving: asyncio.Event) -> None:
         place = (name, partition)
+        try:
+            await self._keep_owning(place, leaving)
+        finally:
+            self._telemetry.owned.labels(name, str(partition)).set(0)
+            self._out_of_trouble(place)
+            # What the next owner meets is told by its process.
+            if not self._stopping.is_set():
+                self._no_longer_halted(place)
+
+    async def _keep_owning(self, place: tuple[str, int], leaving: asyncio.Event) -> None:
+        name, partition = place
         backoff = Backoff()
         failures: Counter[str] = Counter()
         telemetry = self._telemetry
         while not self._left(leaving):
             owner = self._owners[name](partition)
             try:
-                await self._work(place, owner, leaving, backoff)
+                await self._work(place, owner, leaving, backoff, failures)
             except FencedError as error:
                 telemetry.log.info("fenced", service=name, partition=partition, error=str(error))
                 if await self._is_fenced(owner):
                     break
             except HaltError as error:
-                if await self._halt(place, str(error), owner, leaving):
+                remedy = _remedy(name, error)
+                if await self._halt(place, str(error), remedy, owner, leaving):
                     break
-            except UndecidableError as error:
+            except (UndecidableError, UnshownError) as error:
                 failures[error.place] += 1
                 telemetry.log.exception(
                     "decision failed", service=name, partition=partition, place=error.place
                 )
                 kind = ", ".join(raised(error).values())
                 why = f"{error}, {failures[error.place]} times: {kind}"
+                remedy = _remedy(name, error)
                 if failures[error.place] >= FAILURES_BEFORE_HALT and await self._halt(
-                    place, why, owner, leaving
+                    place, why, remedy, owner, leaving
                 ):
                     break
             except (BusUnavailableError, StoreUnavailableError, BehindError, TimeoutError) as error:
@@ -207,28 +234,29 @@ class Host:
                 await owner.close()
             if not self._left(leaving):
                 await self._pause(backoff.next_seconds(), leaving)
-        telemetry.owned.labels(name, str(partition)).set(0)
-        self._out_of_trouble(place)
-        # What the next owner meets is told by its process.
-        if not self._stopping.is_set():
-            self.halted.pop(place, None)
-            telemetry.halted.labels(name, str(partition)).set(0)
 
     def _left(self, leaving: asyncio.Event) -> bool:
         return leaving.is_set() or self._stopping.is_set()
 
     async def _work(
-        self, place: tuple[str, int], owner: Owner, leaving: asyncio.Event, backoff: Backoff
+        self,
+        place: tuple[str, int],
+        owner: Owner,
+        leaving: asyncio.Event,
+        backoff: Backoff,
+        failures: Counter[str],
     ) -> None:
         await owner.take_over()
         self.ready.add(place)
-        checked = time.monotonic()
+        begun = checked = time.monotonic()
         while not self._left(leaving):
             started = time.monotonic()
             async with asyncio.timeout(STEP_SECONDS_MAX):
                 worked = await owner.step()
             self._out_of_trouble(place)
             backoff.attempts = 0
+            if failures and time.monotonic() - begun >= FAILURES_FORGOTTEN_SECONDS:
+                failures.clear()
             if worked:
                 self._telemetry.step_seconds.labels(place[0]).observe(time.monotonic() - started)
             elif time.monotonic() - checked >= STANDING_CHECK_SECONDS:
@@ -243,6 +271,10 @@ class Host:
         try:
             return await owner.is_fenced()
         except StoreUnavailableError:
+            return False
+        except Exception as error:
+            # Of a client: who is halted goes on being so, and asks again.
+            self._telemetry.log.exception("step failed", error=repr(error))
             return False
 
     def _out_of_trouble(self, place: tuple[str, int]) -> None:
@@ -259,7 +291,12 @@ class Host:
         tell("waiting for the surroundings", service=place[0], partition=place[1], error=error)
 
     async def _halt(
-        self, place: tuple[str, int], why: str, owner: Owner, leaving: asyncio.Event
+        self,
+        place: tuple[str, int],
+        why: str,
+        remedy: str,
+        owner: Owner,
+        leaving: asyncio.Event,
     ) -> bool:
         """Wait for a person. Return whether somebody has taken the partition over meanwhile.
 
@@ -269,19 +306,18 @@ class Host:
         self.halted[place] = why
         self._telemetry.halted.labels(service, str(partition)).set(1)
         self._telemetry.log.error(
-            "halted",
-            service=service,
-            partition=partition,
-            error=why,
-            remedy=f"pfdo dead-letters quarantine {service} TOPIC PARTITION OFFSET, or a fix",
+            "halted", service=service, partition=partition, error=why, remedy=remedy
         )
         while not self._left(leaving):
             await self._pause(HALTED_CHECK_SECONDS, leaving)
             if not self._left(leaving) and await self._is_fenced(owner):
-                del self.halted[place]
-                self._telemetry.halted.labels(service, str(partition)).set(0)
+                self._no_longer_halted(place)
                 return True
         return False
+
+    def _no_longer_halted(self, place: tuple[str, int]) -> None:
+        self.halted.pop(place, None)
+        self._telemetry.halted.labels(place[0], str(place[1])).set(0)
 
     async def _pause(self, seconds: float, until: asyncio.Event) -> None:
         try:
@@ -289,6 +325,21 @@ class Host:
                 await until.wait()
         except TimeoutError:
             return
+
+
+def _remedy(service: str, error: HaltError | UndecidableError | UnshownError) -> str:
+    """Return what a person can do about what a partition halts at."""
+    match error:
+        case UnshownError():
+            return f"a fix; read models are read again, nothing is lost: {RUNBOOK}"
+        case UndecidableError() | UnreadableError():
+            record = _RECORD.fullmatch(error.place)
+            if record is None or record[1] == f"{service}.events.v1":
+                return f"a fix; this is no record that could be set aside: {RUNBOOK}"
+            at = " ".join(record.groups())
+            return f"pfdo dead-letters quarantine {service} {at} --why TEXT, or a fix"
+        case _:
+            return f"what the error says; {RUNBOOK}"
 
 
 async def _next(changes: AsyncIterator[frozenset[int]]) -> frozenset[int]:

@@ -16,7 +16,7 @@ from streaming.decoding import (
     model_of,
     parse_published,
 )
-from streaming.errors import HaltError
+from streaming.errors import UnreadableError
 from streaming.natural_keys import command_key, natural_key
 from streaming.routing import partition_of
 from streaming.service import Service
@@ -86,16 +86,18 @@ class Reading:
     def read(self, record: Record) -> Read:
         """Return a record with its event, its defect, or neither.
 
-        Raises HaltError for a record of a service's journal that cannot be read.
+        Raises UnreadableError for a record of a service's journal that cannot be read.
         """
         listened = self._listening[record.topic]
         try:
             return self._read(record, listened)
         except Defect as defect:
             if listened.kind is Kind.JOURNAL:
-                raise HaltError(
-                    f"{record.topic} {record.partition}/{record.offset} is a record of a service "
-                    f"and cannot be read ({defect}). Do not skip it: look at the service's version."
+                place = f"{record.topic} {record.partition}/{record.offset}"
+                raise UnreadableError(
+                    f"{place} is a record of a service and cannot be read ({defect}). Look at the "
+                    "service's version before it is set aside.",
+                    place,
                 ) from defect
             return Read(record, listened, defect=defect if listened.decides_defects else None)
 

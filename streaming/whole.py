@@ -1,7 +1,7 @@
 """Topics up to their ends, for who looks at them once and keeps nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from streaming.bus import Bus, Polled, Record
 
@@ -40,15 +40,27 @@ async def all_records(bus: Bus, topics: Sequence[str]) -> list[Record]:
 
 async def _partition(bus: Bus, topics: Sequence[str], partition: int) -> list[Record]:
     starts = await bus.starts(topics)
-    reader = await bus.reader(partition, {topic: starts[(topic, partition)] for topic in topics})
-    found: list[Record] = []
-    left = set(topics)
+    positions = {topic: starts[topic, partition] for topic in topics}
+    return [record async for record in to_the_end(bus, partition, positions)]
+
+
+async def to_the_end(
+    bus: Bus, partition: int, positions: Mapping[str, int], records_max: int = READ_RECORDS_MAX
+) -> AsyncGenerator[Record, None]:
+    """Yield the records of a partition of topics from `positions` on, topic by topic in order.
+
+    `records_max` are in memory at a time.
+    """
+    left = set(positions)
+    if not left:
+        return
+    reader = await bus.reader(partition, positions)
     try:
         while left:
-            polled = await reader.poll(sorted(left), READ_RECORDS_MAX, POLL_SECONDS)
+            polled = await reader.poll(sorted(left), records_max, POLL_SECONDS)
             for records in polled.records.values():
-                found.extend(records)
+                for record in records:
+                    yield record
             left -= polled.ended
     finally:
         await reader.close()
-    return found

@@ -136,12 +136,34 @@ async def test_a_dry_run_sends_nothing_and_a_redrive_sends_the_very_bytes_once(
     assert done.status_code == 303
 
     sent = town.world.log.log(*readable.at[:2]).records[-1]
-    assert (sent.key, sent.value) == (readable.record.key, readable.record.value)
+    ((_, came),) = [each async for each in kept.with_records(town.world.bus, [readable])]
+    assert (sent.key, sent.value) == (came.key, came.value)
+    assert readable.head == came.value
     assert arrived(town) == before + 1
     again = await act(client, "redrive", readable.id)
     assert again.status_code == 422
     assert arrived(town) == before + 1
     assert (await letters_of(town))["out_of_scope"].status == REDRIVEN
+
+
+async def test_of_a_long_letter_the_beginning_is_shown_and_of_many_the_latest(
+    town: Town, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partition = partition_of(PAYER.encode(), town.world.partitions)
+    value = "ж".encode() * 4_000
+    await town.world.bus.publish([Outgoing(NAVIGATOR, partition, PAYER.encode(), b" " + value)])
+    await town.world.settle()
+
+    page = await client.get(PAGE)
+    monkeypatch.setattr("services.cabinet.pages.console_operations.LETTERS_LATEST_MAX", 2)
+    few = await client.get(PAGE)
+
+    # Half of the last character that was cut is not shown.
+    assert "ж" * 999 + "…" in page.text
+    assert "всего 8001\u00a0байт" in page.text
+    assert "старше" not in page.text
+    assert "Здесь только последние записи" in few.text
+    assert few.text.count('type="checkbox"') < page.text.count('type="checkbox"') == 4
 
 
 async def test_what_still_cannot_be_read_is_said_and_offers_no_button(

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from contracts.vocabulary import PayerCode, PeriodId
 from pfdo import rebuilding
@@ -18,9 +21,10 @@ from pfdo.system import RunLocks
 from pfdo.verifying import begin, count_books, follow_books
 from services.billing.domain.ledger import Entry, trial_balances
 from streaming.bus import Outgoing
-from streaming.errors import FencedError
+from streaming.errors import BusUnavailableError, FencedError
 from streaming.installation import Installation as Open
 from streaming.installation import open_installation
+from streaming.memory import MemoryBus
 from streaming.memory_store import MemoryStore
 from streaming.settings import load_settings
 from tests.pfdo.worlds import SMALL, installation_of, small_file, world
@@ -104,7 +108,7 @@ async def test_what_is_acknowledged_later_is_not_waited_for() -> None:
 
 async def test_following_ends_at_the_first_violation_and_not_before() -> None:
     made, installation = await small_world()
-    following = asyncio.create_task(follow_books(await begin(installation), look_seconds=0.01))
+    following = asyncio.create_task(follow_books(await begin(installation), 60, look_seconds=0.01))
     await publish(installation, small_file(installation))
     await asyncio.sleep(0.1)
     assert not following.done(), "what is not decided yet may be on its way"
@@ -120,6 +124,46 @@ async def test_following_ends_at_the_first_violation_and_not_before() -> None:
     count = await asyncio.wait_for(following, timeout=10)
 
     assert set(count.findings.totals) >= {"I06"}
+
+
+async def test_following_ends_at_an_input_that_stays_undecided() -> None:
+    _, installation = await small_world()
+    following = asyncio.create_task(follow_books(await begin(installation), 0.3, look_seconds=0.01))
+    await publish(installation, small_file(installation))
+    await asyncio.sleep(0.1)
+    assert not following.done()
+
+    count = await asyncio.wait_for(following, timeout=10)
+
+    assert {invariant for invariant, _, _ in count.pending()} == {"I01"}
+    assert set(count.conclude().totals) == {"I01"}
+
+
+async def test_a_bus_that_is_away_is_told_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, installation = await small_world()
+    counting = await begin(installation)
+    await publish(installation, small_file(installation))
+    ends = MemoryBus.ends
+
+    async def away(bus: MemoryBus, topics: Collection[str]) -> Mapping[tuple[str, int], int]:
+        raise BusUnavailableError("away")
+
+    with structlog.testing.capture_logs() as told:
+        following = asyncio.create_task(follow_books(counting, 0.2, look_seconds=0.01))
+        await asyncio.sleep(0.05)
+        monkeypatch.setattr(MemoryBus, "ends", away)
+        await asyncio.sleep(0.4)
+        assert not following.done(), "nobody can decide while the bus is away"
+        monkeypatch.setattr(MemoryBus, "ends", ends)
+        back = time.monotonic()
+        await asyncio.wait_for(following, timeout=10)
+
+    # The time that it was away is not counted.
+    assert time.monotonic() - back >= 0.2
+    said = [line["event"] for line in told]
+    assert said == ["the bus is away, it is waited for", "the bus is there again"]
 
 
 async def test_it_can_be_counted_on_while_more_and_more_comes() -> None:

@@ -226,10 +226,14 @@ def test_a_record_is_set_aside_by_an_operator(fresh: Installation) -> None:
     unknown = fresh.pfdo(
         "dead-letters", "quarantine", "billing", where[0], "0", "99", "--why", "Сбой"
     )
-    done = fresh.pfdo("dead-letters", "quarantine", "billing", *where, "--why", "Сбой")
+    # The service has not even begun: nobody can tell whether it halts there.
+    untold = fresh.pfdo("dead-letters", "quarantine", "billing", *where, "--why", "Сбой")
+    done = fresh.pfdo("dead-letters", "quarantine", "billing", *where, "--why", "Сбой", "--force")
     fresh.json("play", os.devnull)
 
     assert (unknown.returncode, done.returncode) == (1, 0), done.stderr.decode()
+    assert untold.returncode == 1
+    assert b"--force" in untold.stderr
     letters = fresh.json("dead-letters", "list")
     assert [(one["service"], one["reason"], one["detail"]) for one in letters] == [
         ("billing", "operator_quarantine", "Сбой")

@@ -1,14 +1,29 @@
 """Dead letters as work: listed with what was done about them, sent again in order, dismissed."""
 
 import json
+import tracemalloc
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from contracts.sources import load_sources
 from contracts.vocabulary import PayerCode
 from pfdo.letters import would_become
-from streaming.bus import Outgoing
-from streaming.letters import Letter, can_be_redriven, dismiss, letters, redrive
+from streaming.bus import Outgoing, Polled
+from streaming.letters import (
+    AT_ONCE_MAX,
+    HEAD_BYTES_MAX,
+    Letter,
+    can_be_redriven,
+    dismiss,
+    letters,
+    not_looked_at,
+    redrive,
+    with_records,
+)
+from streaming.memory import MemoryReader
 from streaming.routing import partition_of
 from tests.pfdo.worlds import installation_of, world
 from tests.support.world import World, day, event
@@ -56,7 +71,7 @@ async def test_a_letter_tells_whose_it_is_and_keeps_its_bytes() -> None:
     assert (first.reason, second.reason) == ("not_utf8", "source_mismatch")
     assert {first.owner, second.owner} == {"navigator"}
     assert {first.status, second.status} == {"open"}
-    assert first.record.value == b"\xff\xfe"
+    assert (first.head, first.length) == (b"\xff\xfe", 2)
     assert first.at[0] == "navigator.events.v1"
     assert set(first.to_data()) >= {
         "service", "id", "reason", "detail", "received_at", "sha256", "status"
@@ -75,7 +90,7 @@ async def test_a_dismissed_letter_stays_with_the_reason() -> None:
         ("open", ""),
         ("dismissed", "Проба связи"),
     ]
-    assert again[1].record.value == b"hello"
+    assert again[1].head == b"hello"
 
 
 async def test_what_was_sent_again_is_decided_anew_and_marked() -> None:
@@ -88,8 +103,9 @@ async def test_what_was_sent_again_is_decided_anew_and_marked() -> None:
     marked = await found(there)
     assert [one.status for one in marked] == ["redriven", "redriven", "open", "open"]
     # Nothing was mended: they come back as letters of their own, in the order they came in first.
-    assert [one.record.value for one in marked[2:]] == [first.record.value, second.record.value]
-    assert all(one.record.key == PAYER.encode() for one in marked)
+    assert [one.head for one in marked[2:]] == [first.head, second.head]
+    kept = [record async for _, record in with_records(there.bus, marked)]
+    assert all(record.key == PAYER.encode() for record in kept)
 
 
 async def test_what_was_mended_is_told_by_a_dry_run_and_then_decided() -> None:
@@ -139,3 +155,72 @@ async def test_a_hostile_record_cannot_pass_for_a_mark() -> None:
 
     assert (letter.status, letter.reason) == ("open", "not_json")
     assert can_be_redriven(letter)
+
+
+LARGE_BYTES = 500_000
+MANY = 40
+
+
+async def test_large_letters_are_listed_without_their_bytes_and_sent_again_with_them() -> None:
+    there = await with_letters()
+    large = [f"{number:04}".encode() + b"x" * LARGE_BYTES for number in range(MANY)]
+    await send(there, *large)
+
+    tracemalloc.start()
+    try:
+        kept = await found(there)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [(one.length, len(one.head or b"")) for one in kept] == [
+        (LARGE_BYTES + 4, HEAD_BYTES_MAX)
+    ] * MANY
+    assert held < 4 * MANY * HEAD_BYTES_MAX
+    await redrive(there.bus, [kept[7], kept[3]])
+    topic, partition, _ = kept[3].at
+    sent = [record.value for record in there.log.log(topic, partition).records[-2:]]
+    assert sent == [large[3], large[7]]
+
+
+async def test_letters_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = await with_letters(*([b"hello"] * 100))
+    polls: list[int] = []
+    poll = MemoryReader.poll
+
+    async def counted(
+        reader: MemoryReader, topics: Any, records_max: int, seconds: float
+    ) -> Polled:
+        polled = await poll(reader, topics, records_max, seconds)
+        polls.append(sum(map(len, polled.records.values())))
+        return polled
+
+    monkeypatch.setattr(MemoryReader, "poll", counted)
+
+    assert len(await found(there)) == 100
+    assert max(polls) == AT_ONCE_MAX
+
+
+async def test_letters_written_out_of_order_are_found_all_the_same() -> None:
+    there = await with_letters(b"first", b"second", b"third")
+    first, second, third = await found(there)
+    # The clock of the log went back.
+    late = replace(first, received_at=third.received_at + timedelta(hours=1))
+
+    kept = [record.value async for _, record in with_records(there.bus, [late, second, third])]
+
+    assert kept == [b"second", b"third", b"first"]
+
+
+async def test_the_latest_letters_are_looked_at_and_the_older_are_counted() -> None:
+    there = await with_letters(*(f"letter {number}".encode() for number in range(9)))
+    installation = installation_of(there)
+
+    latest = await letters(installation.bus, installation.sources, 4)
+    older = await not_looked_at(installation.bus, 4)
+
+    # The log of the world has gaps, as transactions leave them.
+    every = await found(there)
+    assert 0 < len(latest) < len(every) == 9
+    assert latest == every[-len(latest) :]
+    assert len(every) - len(latest) <= older

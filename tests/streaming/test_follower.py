@@ -1,5 +1,6 @@
 """Following journals into read models."""
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from contracts.payers import CertificateFreezeSet
 from contracts.registry import EVENTS
 from streaming import memory
 from streaming.bus import Outgoing, Polled
-from streaming.errors import FencedError, HaltError
+from streaming.errors import FencedError, HaltError, UnshownError
 from streaming.follower import Follower, Models, Projection, is_behind
+from streaming.host import FAILURES_BEFORE_HALT, Host
 from streaming.memory import MemoryBus, MemoryReader
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
@@ -35,7 +37,8 @@ class Answers:
     asked: str = ""
 
 
-def projection() -> Projection:
+def projection(broken: str = "none") -> Projection:
+    """Return a projection that breaks at the answer to what was asked with this reason."""
     projected = Projection(
         name="cabinet",
         state_version=1,
@@ -49,6 +52,8 @@ def projection() -> Projection:
         key = f"{envelope.partitionkey}/{fact.child_id}"
         known = models.find(Answers, key) or Answers()
         models.put(key, replace(known, count=known.count + 1))
+        if known.asked == broken:
+            raise KeyError("a defect of the projector")
         models.add("answered", fact.child_id)
 
     @projected.of_input("certificates", CertificateFreezeSet)
@@ -260,3 +265,57 @@ async def test_a_record_that_stands_twice_counts_once() -> None:
     await caught_up(world, store)
 
     assert await models_of(store) == EXPECTED
+
+
+async def poisoned(bytes_: bytes | None) -> tuple[World, Projection, str]:
+    """Return a world with a record that cannot be shown, a projection of it, and the place."""
+    world = await world_with_answers(3)
+    records = world.log.log(TOPIC, 0).records
+    answers = [n for n, r in enumerate(records) if b"certificate-refused" in (r.value or b"")]
+    at = answers[-1]
+    if bytes_ is None:
+        return world, projection("reason 3"), f"{TOPIC} 0/{records[at].offset}"
+    records[at] = replace(records[at], value=bytes_)
+    return world, projection(), f"{TOPIC} 0/{records[at].offset}"
+
+
+@pytest.mark.parametrize("bytes_", [None, b"torn", b"{}"], ids=["a projector", "torn", "no event"])
+async def test_a_record_that_cannot_be_shown_is_named_and_all_before_it_is_shown(
+    bytes_: bytes | None,
+) -> None:
+    world, broken, place = await poisoned(bytes_)
+    store = MemoryStore()
+    follower = Follower(broken, 0, world.bus, store, Telemetry())
+    await follower.take_over()
+
+    with pytest.raises(UnshownError) as raised:
+        await read_on(follower)
+
+    assert raised.value.place == place
+    assert await models_of(store) == {
+        f"key/answers/{P}/child-1": {"count": 2, "asked": "reason 2"},
+        "index/answered/child-1": None,
+    }
+
+
+async def test_a_follower_halts_at_a_record_that_cannot_be_shown() -> None:
+    world, broken, place = await poisoned(None)
+    store, telemetry = MemoryStore(), Telemetry()
+
+    def owner(partition: int) -> Follower:
+        return Follower(broken, partition, world.bus, store, telemetry)
+
+    host = Host(world.bus, {"cabinet": owner}, telemetry)
+    task = asyncio.create_task(host.run())
+    try:
+        async with asyncio.timeout(20):
+            while not host.halted:
+                await asyncio.sleep(0.01)
+        told = host.halted["cabinet", 0]
+    finally:
+        host.stop()
+        await task
+
+    assert place in told
+    assert f"{FAILURES_BEFORE_HALT} times" in told
+    assert "builtins.KeyError" in told

@@ -14,6 +14,8 @@ from streaming.errors import (
     FencedError,
     HaltError,
     StoreUnavailableError,
+    UnreadableError,
+    UnshownError,
 )
 from streaming.health import answer
 from streaming.host import BACKOFF_SECONDS_MAX, FAILURES_BEFORE_HALT, Backoff, Host
@@ -168,6 +170,123 @@ async def test_a_defect_is_logged_with_its_kind_and_where_but_no_values(
     assert "builtins.KeyError" in halted["error"]
     assert halted["remedy"].startswith("pfdo dead-letters quarantine")
     assert "child-00001" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        pytest.param(
+            UndecidableError("attendance.events.v1 0/7"),
+            "pfdo dead-letters quarantine billing attendance.events.v1 0 7 --why TEXT, or a fix",
+            id="a record",
+        ),
+        pytest.param(
+            UnreadableError("it cannot be read", "enrollment.events.v1 0/7"),
+            "pfdo dead-letters quarantine billing enrollment.events.v1 0 7 --why TEXT, or a fix",
+            id="a record that cannot be read",
+        ),
+        pytest.param(
+            UndecidableError("due work of billing/0"),
+            "a fix; this is no record that could be set aside",
+            id="due work",
+        ),
+        pytest.param(
+            UndecidableError("billing.events.v1 0/7"),
+            "a fix; this is no record that could be set aside",
+            id="its own journal",
+        ),
+        pytest.param(
+            UnshownError("billing.events.v1 0/7"), "a fix; read models are read again", id="models"
+        ),
+        pytest.param(
+            HaltError("it belongs to another bus"), "what the error says", id="something else"
+        ),
+    ],
+)
+async def test_the_remedy_of_a_halt_is_one_that_helps(error: Exception, remedy: str) -> None:
+    with structlog.testing.capture_logs() as told:
+        async with hosted([error] * 3) as (host, _, _):
+            await eventually(lambda: bool(host.halted))
+
+    (halted,) = [line for line in told if line["event"] == "halted"]
+    assert halted["remedy"].startswith(remedy)
+    assert "quarantine" in remedy or "docs/runbooks/partition-halted.md" in halted["remedy"]
+
+
+async def test_failures_that_were_left_behind_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streaming.host.FAILURES_FORGOTTEN_SECONDS", 0.01)
+    well: list[BaseException | bool] = [True] * 20
+    script: list[BaseException | bool] = []
+    for _ in range(4):
+        script += [UndecidableError("due work of billing/0"), *well]
+    async with hosted(script) as (host, seen, _):
+        await eventually(lambda: bool(host.halted) or seen[0].count("step") == 80)
+
+        assert host.halted == {}
+
+
+async def test_what_a_client_of_the_store_raises_ends_no_halt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streaming.host.HALTED_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("streaming.host.LEFT_PARTITION_RETRY_SECONDS", 0.02)
+    asked: list[str] = []
+
+    async def is_fenced(owner: ScriptedOwner) -> bool:
+        del owner
+        asked.append("fenced?")
+        raise AssertionError("of a client")
+
+    monkeypatch.setattr(ScriptedOwner, "is_fenced", is_fenced)
+    async with hosted([HaltError("a hole"), True]) as (host, seen, _):
+        await eventually(lambda: len(asked) >= 5)
+
+        assert host.halted == {("billing", 0): "a hole"}
+    assert seen[0].count("take over") == 1
+
+
+class HangingOwner(ScriptedOwner):
+    """An owner that cannot take over a second time: what it needs does not answer."""
+
+    async def take_over(self) -> None:
+        await super().take_over()
+        if self._seen.count("take over") > 1:
+            await asyncio.sleep(60)
+
+
+async def test_an_owner_in_trouble_that_is_given_away_tells_of_no_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streaming.host.STOP_SECONDS_MAX", 0.3)
+    monkeypatch.setattr("tests.streaming.test_host.ScriptedOwner", HangingOwner)
+    log = MemoryLog(4)
+    away: list[list[BaseException | bool]] = [
+        [BusUnavailableError("away")] if partition % 2 else [] for partition in range(4)
+    ]
+    async with hosted(*away, bus=MemoryBus(4, log)) as (host, seen, telemetry):
+        await eventually(
+            lambda: (
+                all(one.count("take over") == 2 for one in (seen[1], seen[3]))
+                and set(host.in_trouble_since) == {("billing", 1), ("billing", 3)}
+            )
+        )
+        answer("/metrics", host, telemetry)
+        started = asyncio.get_running_loop().time()
+        other = MemoryOwnership(log, "billing")
+        await eventually(lambda: not host.in_trouble_since)
+        seconds = asyncio.get_running_loop().time() - started
+        answer("/metrics", host, telemetry)
+
+        for partition in ("1", "3"):
+            labels = {"service": "billing", "partition": partition}
+            assert telemetry.registry.get_sample_value("pfdo_trouble_seconds", labels) == 0
+            assert telemetry.registry.get_sample_value("pfdo_partition_owned", labels) == 0
+        assert seen[1][-1] == seen[3][-1] == "close"
+        # Both were waited for at the same time.
+        assert seconds < 0.55
+        await other.close()
 
 
 async def test_what_a_person_must_look_at_is_not_tried_again() -> None:

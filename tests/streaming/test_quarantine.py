@@ -1,6 +1,7 @@
 """Setting a record aside at which a partition halts, and asking what would be decided."""
 
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,11 +10,20 @@ from contracts.registry import EVENTS
 from streaming.bus import Outgoing, Record
 from streaming.errors import HaltError
 from streaming.listening import listening_of
+from streaming.partition import Partition
 from streaming.processor import UndecidableError
-from streaming.quarantine import set_aside, wishes
-from streaming.rehearsal import Rehearsed, rehearse
+from streaming.quarantine import set_aside, take_back, wishes
+from streaming.reading import Read
+from streaming.rehearsal import (
+    FAULTS_MAX,
+    NotRehearsedError,
+    Rehearsed,
+    Stage,
+    rehearse,
+    where_it_halts,
+)
 from streaming.service import Outcome
-from streaming.view import View
+from streaming.view import Missing, View
 from tests.streaming.test_processor import NAME, P, child, folded, home, request, started, told
 from tests.support.mini_service import mini_service
 from tests.support.world import World, event
@@ -226,6 +236,34 @@ async def test_a_dead_letter_keeps_no_headers_and_no_key_without_bounds() -> Non
     await folded(world)
 
 
+async def test_a_record_is_not_set_aside_after_all() -> None:
+    world = await halted()
+    offset = await offset_of_the_broken(world)
+    store = world.stores[NAME]
+    for why in (WHY, "Ещё раз"):
+        await set_aside(store, 1, home(world), PAYERS, offset, why)
+    await set_aside(store, 1, home(world), PAYERS, offset + 1, WHY)
+
+    assert await take_back(store, 1, home(world), PAYERS, offset)
+    assert not await take_back(store, 1, home(world), PAYERS, offset)
+
+    assert set(await wishes(store, 1, home(world))) == {(PAYERS, offset + 1)}
+    with pytest.raises(UndecidableError, match=r"payers\.events\.v1 \d/1"):
+        await world.settle()
+
+
+async def test_where_a_partition_halts_can_be_told() -> None:
+    world = await halted()
+    offset = await offset_of_the_broken(world)
+    place = f"{PAYERS} {home(world)}/{offset}"
+
+    assert await where_it_halts(stage(world), world.bus) == (place, "builtins.RuntimeError")
+    await set_aside(world.stores[NAME], 1, home(world), PAYERS, offset, WHY)
+    assert await where_it_halts(stage(world), world.bus) is None
+    await world.settle()
+    assert await where_it_halts(stage(world), world.bus) is None
+
+
 # --- rehearsing ------------------------------------------------------------------------------
 
 
@@ -233,15 +271,22 @@ def as_record(value: bytes | None, topic: str = PAYERS) -> Record:
     return Record(topic, 0, 0, 0, P.encode(), value)
 
 
-async def rehearsed(world: World, *values: bytes | None) -> list[Rehearsed]:
-    return await rehearse(
+def stage(world: World) -> Stage:
+    return Stage(
         world.services[NAME],
         home(world),
         world.partitions,
         world.stores[NAME],
         listening_of(NAME, world.sources, EVENTS),
-        [as_record(value) for value in values],
     )
+
+
+async def rehearsed(world: World, *values: bytes | None) -> list[Rehearsed]:
+    async def records() -> AsyncIterator[Record]:
+        for value in values:
+            yield as_record(value)
+
+    return await rehearse(stage(world), records)
 
 
 async def test_a_rehearsal_tells_the_decisions_and_changes_nothing() -> None:
@@ -274,3 +319,96 @@ async def test_a_rehearsal_tells_what_would_really_be_decided() -> None:
 
     really = [json.loads(record.value or b"")["type"] for record in journal[before:]]
     assert [type_ for one in found for type_ in one.published] == really
+
+
+async def test_a_rehearsal_goes_on_after_a_record_at_which_the_partition_would_halt() -> None:
+    world = await started(child(1))
+    events = [request(1), request(1, 2, "broken"), request(1, 3)]
+
+    found = await rehearsed(world, *(json.dumps(one).encode() for one in events))
+
+    assert [(one.decision, one.reason) for one in found] == [
+        ("applied", ""),
+        ("would-halt", "builtins.RuntimeError"),
+        ("applied", ""),
+    ]
+    assert [one.halts for one in found] == [False, True, False]
+
+
+async def test_a_decision_that_asks_for_more_and_more_would_halt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await started(child(1))
+    asked: list[str] = []
+
+    def decide(partition: Partition, read: Read) -> None:
+        asked.append(f"child/{P}/{len(asked)}")
+        raise Missing(key=asked[-1])
+
+    monkeypatch.setattr(Partition, "decide", decide)
+    (found,) = await rehearsed(world, json.dumps(request(1)).encode())
+
+    assert found.halts
+    assert len(asked) == FAULTS_MAX
+
+
+async def test_what_a_record_wakes_is_rehearsed_before_the_next_one() -> None:
+    world = await started()
+    # It waits for the child, and will be answered first of all.
+    await world.publish(request(1))
+    await world.settle()
+    stage_ = stage(world)
+
+    async def records() -> AsyncIterator[Record]:
+        yield as_record(json.dumps(child(1)).encode(), "navigator.events.v1")
+        yield as_record(json.dumps(request(1, 2)).encode())
+
+    await rehearse(stage_, records)
+
+    kept = stage_.partition.memory.get(f"child/{P}/child-1")
+    assert kept.answers == 2
+
+
+async def test_no_rehearsal_is_told_of_a_state_that_is_folded_anew() -> None:
+    world = await started(child(1), request(1))
+    store = world.stores[NAME]
+    standing = await store.standing(home(world), 1)
+    await store.clear(home(world), 1, standing.epoch)
+
+    with pytest.raises(NotRehearsedError, match="not whole"):
+        await rehearsed(world, json.dumps(request(1, 2)).encode())
+
+
+async def test_a_rehearsal_during_which_the_owner_goes_on_is_begun_anew() -> None:
+    world = await started(child(1), request(1))
+    store = world.stores[NAME]
+    moved: list[str] = []
+
+    async def move(point: str) -> None:
+        if point == "load" and len(moved) < 2:
+            moved.append(point)
+            store.fault = None
+            await world.publish(request(1, 10 + len(moved)))
+            await world.settle()
+            store.fault = move
+
+    store.fault = move
+    (found,) = await rehearsed(world, json.dumps(request(1, 11)).encode())
+
+    assert len(moved) == 2
+    assert found.decision == "duplicate"
+
+
+async def test_a_rehearsal_on_a_partition_that_decides_all_the_time_is_given_up() -> None:
+    world = await started(child(1), request(1))
+    store = world.stores[NAME]
+
+    async def move(point: str) -> None:
+        if point == "load":
+            store.fault = None
+            await store.take_over(home(world), 1)
+            store.fault = move
+
+    store.fault = move
+    with pytest.raises(NotRehearsedError, match="decides all the time"):
+        await rehearsed(world, json.dumps(request(1, 2)).encode())

@@ -1,5 +1,6 @@
 """The operator's page: what waits, what could not be read, how far everybody is. Pure."""
 
+from codecs import getincrementaldecoder
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from types import MappingProxyType
@@ -14,9 +15,11 @@ from services.cabinet.watched import Watched
 from streaming.letters import DISMISSED, OPEN, REDRIVEN, Letter
 
 LETTERS_SHOWN_MAX = 200
+LETTERS_LATEST_MAX = 500
+"""So many records of what each partition of a service could not read are looked at, the latest."""
 CHOSEN_MAX = 200
 WHY_LENGTH_MAX = 200
-TEXT_SHOWN_MAX = 2_000
+BYTES = ("байт", "байта", "байт")
 
 SERVICES: Mapping[str, str] = MappingProxyType(
     {
@@ -51,9 +54,16 @@ class ChoiceError(Exception):
 
 
 def operations_page(
-    flow: Sequence[Answer], parked: Sequence[Answer], parked_total: int, letters: Sequence[Letter]
+    flow: Sequence[Answer],
+    parked: Sequence[Answer],
+    parked_total: int,
+    letters: Sequence[Letter],
+    letters_older: int = 0,
 ) -> dict[str, Any]:
-    """Return what the page shows; of letters the open ones first, then the latest."""
+    """Return what the page shows; of letters the open ones first, then the latest.
+
+    `letters_older` are so many that they were not looked at.
+    """
     waiting = [each for each in letters if each.status == OPEN]
     others = [each for each in letters if each.status != OPEN]
     shown = (waiting + list(reversed(others)))[:LETTERS_SHOWN_MAX]
@@ -66,6 +76,7 @@ def operations_page(
         "open": len(waiting),
         "letters": [_letter(each) for each in shown],
         "letters_more": len(letters) - len(shown),
+        "letters_older": letters_older,
     }
 
 
@@ -98,8 +109,9 @@ def _parked(parked: Answer) -> dict[str, str]:
 
 def _letter(letter: Letter) -> dict[str, Any]:
     status, tone = STATUSES[letter.status]
-    value = letter.record.value
-    text = "" if value is None else value.decode("utf-8", "backslashreplace")
+    # What the cut left of a character is not shown.
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    text = decoder.decode(letter.head or b"", final=not letter.is_cut)
     return {
         "id": letter.id,
         "status": status,
@@ -112,8 +124,9 @@ def _letter(letter: Letter) -> dict[str, Any]:
         "at": "{} {}/{}".format(*letter.at),
         "age": counted(letter.age_days, *DAYS),
         "received": wording.moment(letter.received_at.isoformat()),
-        "text": text[:TEXT_SHOWN_MAX],
-        "is_cut": len(text) > TEXT_SHOWN_MAX,
+        "text": text,
+        "is_cut": letter.is_cut,
+        "length": counted(letter.length, *BYTES),
     }
 
 

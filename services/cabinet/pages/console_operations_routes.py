@@ -3,6 +3,8 @@
 Before anything is sent again a dry run says whether it could be read now.
 """
 
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -37,11 +39,12 @@ def router(
         try:
             flow = await queries.flow(bus, sources)
             parked, total = await queries.parked()
-            letters = await kept.letters(bus, sources)
+            letters = await kept.letters(bus, sources, shown.LETTERS_LATEST_MAX)
+            older = await kept.not_looked_at(bus, shown.LETTERS_LATEST_MAX)
         except BusUnavailableError:
             return site.unavailable()
         watched = None if watch_url is None else await look(watch_url)
-        content = shown.operations_page(flow, parked, total, letters)
+        content = shown.operations_page(flow, parked, total, letters, older)
         content |= shown.watched_part(watched, is_set=watch_url is not None)
         may_act = allows_somewhere(who.principal, Resource.LETTERS, Action.ACT)
         told = _DONE.get(done, "")
@@ -50,7 +53,7 @@ def router(
     @pages.post("/letters")
     async def act(request: Request, who: Acting) -> Response:
         try:
-            letters = await kept.letters(bus, sources)
+            letters = await kept.letters(bus, sources, shown.LETTERS_LATEST_MAX)
             chosen, what, why = shown.chosen(form_of(request), letters)
             if what == "redrive":
                 shown.check_all(chosen, ours)
@@ -61,13 +64,11 @@ def router(
                 for each in chosen:
                     await kept.dismiss(bus, each, why)
                 return RedirectResponse("/operations?done=dismissed", 303)
+            told = await _rehearsed(bus, chosen, sources, ours)
         except shown.ChoiceError as error:
             return site.problem(str(error), who=who)
         except BusUnavailableError:
             return site.unavailable()
-        told = [
-            (each, _trouble(each, sources, bus.partitions, ours)) for each in kept.in_order(chosen)
-        ]
         return site.page("console_rehearsal.html", who=who, **shown.rehearsal_page(told))
 
     return pages
@@ -79,9 +80,16 @@ _DONE = {
 }
 
 
-def _trouble(
-    letter: kept.Letter, sources: Sources, partitions: int, ours: set[str]
-) -> tuple[str, str] | None:
-    if letter.at[0] not in ours:
-        return "not_from_here", shown.NOT_OURS
-    return kept.still_unreadable(letter, sources, partitions)
+async def _rehearsed(
+    bus: Bus, chosen: Sequence[kept.Letter], sources: Sources, ours: set[str]
+) -> list[tuple[kept.Letter, tuple[str, str] | None]]:
+    """Return letters in order, each with why it could not be read now either."""
+    troubles: dict[str, tuple[str, str] | None] = {}
+    async with aclosing(kept.with_records(bus, chosen)) as found:
+        async for letter, record in found:
+            troubles[letter.id] = (
+                kept.still_unreadable(letter, record, sources, bus.partitions)
+                if letter.at[0] in ours
+                else ("not_from_here", shown.NOT_OURS)
+            )
+    return [(letter, troubles[letter.id]) for letter in kept.in_order(chosen)]
