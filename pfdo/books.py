@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 1.0
 WAIT_SECONDS = 10.0
+FOLLOW_WAIT_SECONDS = 120.0
+"""Longer than another process takes to take over from one that is gone."""
 AGAINST_STATE = "I08"
 FACTS_WORTH_PROCESSES = 10_000
 """Below that starting processes takes longer than folding."""
@@ -39,8 +41,12 @@ def verify(
         bool, typer.Option("--against-state", help="Fold the journals and compare with the stores.")
     ] = False,
     wait: Annotated[
-        float, typer.Option(help="Seconds that inputs may still take to be decided.")
-    ] = WAIT_SECONDS,
+        float | None,
+        typer.Option(
+            help="Seconds that inputs may still take to be decided.",
+            show_default=f"{WAIT_SECONDS:.0f}, with --follow {FOLLOW_WAIT_SECONDS:.0f}",
+        ),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Count on until something does not hold, or Ctrl-C.")
     ] = False,
@@ -54,8 +60,9 @@ def verify(
         options.stop(told, options.WRONG)
     settings = options.settings_of(context, data, bus)
     begun = time.monotonic()
+    wait_seconds = wait if wait is not None else FOLLOW_WAIT_SECONDS if follow else WAIT_SECONDS
     found = options.run(
-        lambda: _verify(settings, wait, against_state=against_state, follow=follow),
+        lambda: _verify(settings, wait_seconds, against_state=against_state, follow=follow),
         runs_until_told=follow,
     )
     if json or options.common(context).json:
@@ -77,7 +84,7 @@ async def _verify(
             await follow_books(counting, wait_seconds, FOLLOW_SECONDS)
         total = sum(counting.count.ends.values()) - sum(counting.positions.values())
         with options.progress("Counting", total) as counting.advance:
-            count = await count_books(counting, wait_seconds)
+            count = await count_books(counting, 0.0 if follow else wait_seconds)
         checked = count.checked()
         if against_state:
             checked["state_records"] = await _against_state(installation, count.findings)
