@@ -18,7 +18,7 @@ from services.cabinet.access.gate import OPEN, check_routes
 from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, RedisSessions, Sessions
-from services.cabinet.access.settings import LogIn, load_log_in
+from services.cabinet.access.settings import NO_PROXY, LogIn, load_log_in, trusts_no_proxy
 from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
@@ -86,6 +86,8 @@ async def create_app(
     Raises StoreUnavailableError, SettingError.
     """
     log_in = load_log_in(settings, environment)
+    if log_in is not None and trusts_no_proxy(settings, environment):
+        telemetry.log.warning("no proxy is trusted", remedy=NO_PROXY)
     store = await installation.store(PROJECTION.name)
     return make_app(
         store,
@@ -224,6 +226,7 @@ def make_app(
         contacts=stand_in and vault is not None,
         region=region or Region(),
         disputes=can_dispute,
+        https=(public_url or "").startswith("https:"),
     )
     add_answers(app, site, access, telemetry, queries)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
