@@ -71,6 +71,8 @@ PROJECTION = cabinet
 
 STOP_SECONDS_MAX = 5
 
+_SANDBOX_SEAL = b"the sandbox, where nobody is anybody"
+
 _HEALTH = ("/health/live", "/health/ready", "/metrics")
 
 
@@ -98,7 +100,7 @@ async def create_app(
         sandbox=settings.sandbox,
         vault=vault_of(settings),
         access=_access_of(settings, log_in),
-        proposals=_proposals_of(settings),
+        proposals=_proposals_of(settings, log_in),
         codes=_codes_of(settings),
         public_url=settings.public_url,
         push_key=settings.push_public_key,
@@ -148,9 +150,12 @@ def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
     )
 
 
-def _proposals_of(settings: Settings) -> Proposals:
+def _proposals_of(settings: Settings, log_in: LogIn | None) -> Proposals:
     server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
-    return Proposals(RedisKeys(server, _login_of(settings)))
+    # Without a log-in nobody proposes but the invented people of the sandbox, whose proposals
+    # outlive the process.
+    key = _SANDBOX_SEAL if log_in is None else log_in.session_key
+    return Proposals(RedisKeys(server, _login_of(settings)), key)
 
 
 def _codes_of(settings: Settings) -> Codes | None:
@@ -246,7 +251,7 @@ def make_app(
     app.include_router(console_operations_routes.router(queries, site, bus, sources, watch_url))
     app.include_router(console_routes.router(queries, site))
     app.include_router(console_invoice_routes.router(queries, site, sending))
-    proposed = proposals or Proposals(MemoryKeys())
+    proposed = proposals or Proposals(MemoryKeys(), secrets.token_bytes(32))
     app.state.proposals = proposed
     app.include_router(console_rules_routes.router(queries, site, sending, proposed))
     check_routes(app)

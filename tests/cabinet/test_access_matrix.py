@@ -594,7 +594,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         server = OpenIdConnect(issuer.log_in())
         access = patient(Access.new(sessions, sandbox=False, server=server))
         local_access = patient(Access.new(sessions, sandbox=True, vault_token="t" * 40))
-        proposals = Proposals(MemoryKeys())
+        proposals = Proposals(MemoryKeys(), b"s" * 32)
         await proposals.put(PROPOSED)
         more: dict[str, Any] = {
             "vault": vault,
