@@ -65,7 +65,7 @@ class Site:
         disputes: bool = False,
         https: bool = False,
     ) -> None:
-        self._headers = HEADERS | (_HTTPS_ALONE if https else {})
+        self._headers = {**HEADERS, **(_HTTPS_ALONE if https else {})}
         self.sandbox = sandbox
         self.stand_in = stand_in
         self.region = region
@@ -97,7 +97,7 @@ class Site:
         """Return a page, for who asks: it shows who that is, and its forms are theirs."""
         shown = {"is_behind": is_said()} | shown
         content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
-        return Response(content, status, media_type="text/html", headers=dict(self._headers))
+        return Response(content, status, media_type="text/html", headers=self._headers)
 
     def missing(self, who: Visitor = STRANGER) -> Response:
         """Return that something is not there, or not theirs: nobody can tell which."""
