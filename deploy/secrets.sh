@@ -39,6 +39,11 @@ READS="+ping +info +config|get +client|setinfo +function|list +fcall \
 +get +hget +hgetall +hlen +hmget +hscan +llen +lrange +scard +smembers +zcard +zlexcount +zrange"
 WRITES="+function|load +set +unlink +hincrby +hset +hdel +ltrim +rpush +sadd +zadd +zrem"
 
+# On the cabinet's Redis an operator mends read models: neither sessions nor proposals, which lie beside them.
+operated() { # SERVICE
+  if [ "$1" = cabinet ]; then echo "{cabinet:[0-9]*"; else echo "*"; fi
+}
+
 user() { # USER KEYS COMMANDS
   echo "user $1 on #$(digest "redis-$1") resetchannels ~pfdo:$2 -@all $3"
 }
@@ -51,7 +56,7 @@ access_list() { # SERVICE [WHO SHARES ITS REDIS]
   {
     echo "$NOBODY"
     for name in "$@"; do user "$name" "{$name:*" "$READS $WRITES"; done
-    user operator "*" "$READS $WRITES"
+    user operator "$(operated "$1")" "$READS $WRITES"
     user watch "*" "$READS"
   } | put "acl-$1"
 }

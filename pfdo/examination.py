@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.cabinet.access.settings import NO_PROXY, trusts_no_proxy
 from streaming.errors import BusUnavailableError, SettingError, StoreUnavailableError
 from streaming.installation import Installation, open_installation
 from streaming.kafka import KafkaBus
@@ -44,6 +45,10 @@ async def examine(settings: Settings) -> list[dict[str, Any]]:
             remedy="never with real people: unset PFDO_SANDBOX",
         ),
     ]
+    if trusts_no_proxy(settings):
+        findings.append(
+            _finding("proxy before the log-in", "none is trusted", ok=False, remedy=NO_PROXY)
+        )
     try:
         async with open_installation(settings) as installation:
             findings += await _of_bus(installation)

@@ -18,7 +18,7 @@ from services.cabinet.access.gate import OPEN, check_routes
 from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, RedisSessions, Sessions
-from services.cabinet.access.settings import LogIn, load_log_in
+from services.cabinet.access.settings import NO_PROXY, LogIn, load_log_in, trusts_no_proxy
 from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.api.problems import add_handlers
@@ -71,6 +71,8 @@ PROJECTION = cabinet
 
 STOP_SECONDS_MAX = 5
 
+_SANDBOX_SEAL = b"the sandbox, where nobody is anybody"
+
 _HEALTH = ("/health/live", "/health/ready", "/metrics")
 
 
@@ -86,6 +88,8 @@ async def create_app(
     Raises StoreUnavailableError, SettingError.
     """
     log_in = load_log_in(settings, environment)
+    if log_in is not None and trusts_no_proxy(settings, environment):
+        telemetry.log.warning("no proxy is trusted", remedy=NO_PROXY)
     store = await installation.store(PROJECTION.name)
     return make_app(
         store,
@@ -96,7 +100,7 @@ async def create_app(
         sandbox=settings.sandbox,
         vault=vault_of(settings),
         access=_access_of(settings, log_in),
-        proposals=_proposals_of(settings),
+        proposals=_proposals_of(settings, log_in),
         codes=_codes_of(settings),
         public_url=settings.public_url,
         push_key=settings.push_public_key,
@@ -146,9 +150,12 @@ def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
     )
 
 
-def _proposals_of(settings: Settings) -> Proposals:
+def _proposals_of(settings: Settings, log_in: LogIn | None) -> Proposals:
     server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
-    return Proposals(RedisKeys(server, _login_of(settings)))
+    # Without a log-in nobody proposes but the invented people of the sandbox, whose proposals
+    # outlive the process.
+    key = _SANDBOX_SEAL if log_in is None else log_in.session_key
+    return Proposals(RedisKeys(server, _login_of(settings)), key)
 
 
 def _codes_of(settings: Settings) -> Codes | None:
@@ -224,6 +231,7 @@ def make_app(
         contacts=stand_in and vault is not None,
         region=region or Region(),
         disputes=can_dispute,
+        https=(public_url or "").startswith("https:"),
     )
     add_answers(app, site, access, telemetry, queries)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
@@ -243,7 +251,7 @@ def make_app(
     app.include_router(console_operations_routes.router(queries, site, bus, sources, watch_url))
     app.include_router(console_routes.router(queries, site))
     app.include_router(console_invoice_routes.router(queries, site, sending))
-    proposed = proposals or Proposals(MemoryKeys())
+    proposed = proposals or Proposals(MemoryKeys(), secrets.token_bytes(32))
     app.state.proposals = proposed
     app.include_router(console_rules_routes.router(queries, site, sending, proposed))
     check_routes(app)

@@ -43,5 +43,5 @@ class InvoiceQueries(ReportQueries):
             if invoice is not None:
                 whole = await invoice_with_lines(part, payer, id_, invoice)
                 lines = {each["line_reference"]: each["amount_kopecks"] for each in whole["lines"]}
-                found[id_] = Issued(lines=lines, is_settled=invoice.settled)
+                found[id_] = Issued(lines=lines, is_settled=invoice.settled, month=whole["month"])
         return found

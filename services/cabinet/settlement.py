@@ -59,6 +59,7 @@ class Difference(StrEnum):
     MISSING_LINE = "missing-line"
     SEVERAL_PAYMENTS = "several-payments"
     NOT_YET = "not-yet"
+    TOO_EARLY = "too-early"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +88,11 @@ class Matched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """An invoice as it was issued: the sum of each line by its reference."""
+    """An invoice as it was issued: the sum of each line by its reference; for which month."""
 
     lines: Mapping[str, int]
     is_settled: bool
+    month: str
 
 
 def read(text: str) -> list[PaidLine]:
@@ -225,6 +227,8 @@ def _differences(
             kind = Difference.SEVERAL_PAYMENTS
         elif today is None or line.paid_on > today:
             kind = Difference.NOT_YET
+        elif line.paid_on.isoformat()[:7] < invoice.month:
+            kind = Difference.TOO_EARLY
         seen.add(line.line_reference)
         if kind is not None:
             found.append(

@@ -31,7 +31,7 @@ def client_of(app: FastAPI, address: str = "127.0.0.1", **more: Any) -> httpx.As
     """
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))
     more = {"auth": WhoeverItIsFor()} | more
-    return httpx.AsyncClient(transport=transport, base_url="http://cabinet", **more)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", **more)
 
 
 class WhoeverItIsFor(httpx.Auth):

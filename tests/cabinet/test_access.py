@@ -13,6 +13,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+from pfdo.examination import examine
 from services.cabinet.access import sessions as sessions_module
 from services.cabinet.access.claims import MACHINES, PEOPLE, principal_of
 from services.cabinet.access.gate import Visitor, local_path
@@ -33,7 +34,7 @@ from services.cabinet.access.sessions import (
     Sessions,
     SessionStore,
 )
-from services.cabinet.access.settings import load_log_in
+from services.cabinet.access.settings import load_log_in, trusts_no_proxy
 from services.cabinet.app import serving
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.settings import Settings, load_settings
@@ -41,6 +42,7 @@ from streaming.valkey import EmbeddedValkey
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of, csrf_of
 from tests.cabinet.journals import PAYER, Journals
+from tests.cabinet.test_journal import invoice
 from tests.support.issuer import AUDIENCE, KEY, NAMES, STRANGE_KEY, Issuer, running_issuer
 
 FAMILY = f"/families/{story.GUARDIAN}"
@@ -267,6 +269,30 @@ async def test_pages_say_what_browsers_must_not_do(journals: Journals, path: str
     assert " onclick=" not in page.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{PROVIDER}/money.csv",
+        f"/console/{PAYER}/reports.xlsx",
+        f"/console/{PAYER}/reports/coverage.csv",
+        f"/console/{PAYER}/invoices.csv?month=2020-09",
+    ],
+)
+async def test_files_are_what_they_say_and_tell_nobody_where_they_came_from(
+    journals: Journals, path: str
+) -> None:
+    await invoice(journals, paid=False)
+    await journals.follow()
+    async with client_of(app_of(journals)) as client:
+        file = await client.get(path)
+
+    assert file.status_code == 200
+    assert file.headers["content-disposition"].startswith("attachment")
+    assert file.headers["x-content-type-options"] == "nosniff"
+    assert file.headers["referrer-policy"] == "same-origin"
+    assert file.headers["cache-control"] == "no-store"
+
+
 # --- sessions ----------------------------------------------------------------------------------
 
 
@@ -464,12 +490,12 @@ def test_a_network_of_ipv6_is_one_and_memory_has_its_bound() -> None:
     assert len(limit._left) == ADDRESSES_MAX
 
 
-@pytest.mark.parametrize("path", ["/verify/7010000157-AAAAAAAAAA", "/families/guardian-99999"])
-async def test_who_looks_for_what_is_not_theirs_is_put_off(
-    stranger: httpx.AsyncClient, path: str
-) -> None:
+FORGED = "/verify/7010000157-AAAAAAAAAA"
+
+
+async def test_who_looks_for_what_is_not_theirs_is_put_off(stranger: httpx.AsyncClient) -> None:
     await stranger.post("/login/sandbox", data={"as": f"guardian:{story.GUARDIAN}"})
-    answers = [await stranger.get(path) for _ in range(62)]
+    answers = [await stranger.get("/families/guardian-99999") for _ in range(62)]
     own = await stranger.get(FAMILY)
     health = await stranger.get("/health/live")
 
@@ -477,6 +503,68 @@ async def test_who_looks_for_what_is_not_theirs_is_put_off(
     assert answers[61].status_code == own.status_code == 429
     assert int(answers[61].headers["retry-after"]) == 1
     assert health.status_code == 200
+
+
+async def test_what_strangers_miss_puts_off_nobody_else_at_their_address(
+    journals: Journals,
+) -> None:
+    app = app_of(journals)
+    async with (
+        client_of(app, "10.0.0.9", auth=None) as stranger,
+        client_of(app, "10.0.0.9", auth=None) as parent,
+        client_of(app, "10.0.0.9", auth=None) as auditor,
+    ):
+        await parent.post("/login/sandbox", data={"as": f"guardian:{story.GUARDIAN}"})
+        await auditor.post("/login/sandbox", data={"as": "auditor:"})
+        forged = [await stranger.get(FORGED) for _ in range(62)]
+        for _ in range(62):
+            await parent.get("/families/guardian-99999")
+            await stranger.get(f"{FAMILY}/live", headers={"accept": "text/event-stream"})
+
+        assert [forged[number].status_code for number in (0, 61)] == [404, 429]
+        assert (await parent.get(FAMILY)).status_code == 429
+        assert (await auditor.get(FAMILY)).status_code == 200
+        assert (await auditor.get(FORGED)).status_code == 404
+        assert (await stranger.get("/login")).status_code == 200
+
+
+async def test_what_is_printed_is_asked_about_apart_from_all_else(
+    stranger: httpx.AsyncClient,
+) -> None:
+    await stranger.post("/login/sandbox", data={"as": f"guardian:{story.GUARDIAN}"})
+
+    forged = [(await stranger.get(FORGED)).status_code for _ in range(62)]
+
+    assert (forged[59], forged[61]) == (404, 429)
+    assert (await stranger.get(FAMILY)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8038", 200),
+        ("127.0.0.1:8038", 200),
+        ("[::1]:8038", 200),
+        ("evil.example:8038", 401),
+        ("localhost.evil.example", 401),
+        ("localhost@evil.example", 401),
+        ("", 401),
+    ],
+)
+async def test_who_comes_by_another_name_is_not_of_this_machine(
+    journals: Journals, host: str, status: int
+) -> None:
+    async with client_of(app_of(journals, sandbox=False), auth=None) as client:
+        answer = await client.get("/api/v1/export", headers={"host": host})
+
+    assert answer.status_code == status
+
+
+async def test_behind_https_browsers_are_told_to_stay_there(journals: Journals) -> None:
+    for url, told in (("https://cabinet.example", "max-age=31536000"), ("http://x.example", None)):
+        async with client_of(app_of(journals, public_url=url), auth=None) as client:
+            page = await client.get("/login")
+        assert page.headers.get("strict-transport-security") == told
 
 
 async def test_who_finds_what_is_theirs_is_not_put_off(stranger: httpx.AsyncClient) -> None:
@@ -835,6 +923,36 @@ def test_a_wrong_log_in_stops_the_start_with_a_remedy(changes: dict[str, str], t
 
     assert "s" * 16 not in str(error.value)
     assert "k" * 31 not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "listens_at", "is_alone"),
+    [
+        pytest.param({"FORWARDED_ALLOW_IPS": ""}, "0.0.0.0", True, id="nobody is named"),
+        pytest.param({"FORWARDED_ALLOW_IPS": "10.0.0.1"}, "0.0.0.0", False, id="one is named"),
+        pytest.param({}, "0.0.0.0", True, id="it may come from elsewhere"),
+        pytest.param({}, "127.0.0.1", False, id="it comes from this machine, which is trusted"),
+        pytest.param(
+            {"PFDO_OIDC_ISSUER": "", "FORWARDED_ALLOW_IPS": ""}, "0.0.0.0", False, id="no log-in"
+        ),
+    ],
+)
+async def test_a_log_in_before_which_no_proxy_is_trusted_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    changes: dict[str, str],
+    listens_at: str,
+    is_alone: bool,
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    for name, value in (WHOLE | changes).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings({"data": tmp_path, "http_host": listens_at})
+
+    found = {each["what"]: each["ok"] for each in await examine(settings)}
+
+    assert trusts_no_proxy(settings) is is_alone
+    assert ("proxy before the log-in" in found) is is_alone
 
 
 async def test_a_process_with_half_a_log_in_does_not_start(tmp_path: Path) -> None:

@@ -204,7 +204,13 @@ PAYMENT = (
 SEAL = seal(
     match(
         read(PAYMENT),
-        {INVOICE: Issued(lines={f"{INVOICE}/1": 50_286, f"{INVOICE}/2": -5}, is_settled=False)},
+        {
+            INVOICE: Issued(
+                lines={f"{INVOICE}/1": 50_286, f"{INVOICE}/2": -5},
+                is_settled=False,
+                month="2020-09",
+            )
+        },
         date(2020, 9, 14),
     )
 )
@@ -547,7 +553,7 @@ class Town:
 
 def patient(access: Access) -> Access:
     """Return an access that lets somebody ask and ask for what is not his."""
-    return replace(access, misses=Limit(1_000_000))
+    return replace(access, misses=Limit(1_000_000), codes=Limit(1_000_000))
 
 
 async def dead_letter(journals: Journals) -> None:
@@ -588,7 +594,7 @@ async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         server = OpenIdConnect(issuer.log_in())
         access = patient(Access.new(sessions, sandbox=False, server=server))
         local_access = patient(Access.new(sessions, sandbox=True, vault_token="t" * 40))
-        proposals = Proposals(MemoryKeys())
+        proposals = Proposals(MemoryKeys(), b"s" * 32)
         await proposals.put(PROPOSED)
         more: dict[str, Any] = {
             "vault": vault,

@@ -1,6 +1,8 @@
 """The HTTP API: answers, errors without internals, and events that come in."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,8 +19,9 @@ from cloudevents.core.v1.event import CloudEvent
 
 from contracts.registry import INPUT_EVENTS
 from contracts.vocabulary import DeadLetterReason
-from services.cabinet.api import shapes
+from services.cabinet.api import intake, shapes
 from services.cabinet.api.intake import BATCH_CONTENT_TYPE, BATCH_EVENTS_MAX
+from services.cabinet.api.problems import ProblemError
 from services.cabinet.queries import EXPORTS
 from streaming.bus import Appended, Outgoing
 from streaming.errors import BusUnavailableError, StoreUnavailableError
@@ -456,6 +459,32 @@ BATCHES = [
         b"[" + body(CHILD) + b"," + with_data(name="x") + b"]", 422, "unknown_field", id="one bad"
     ),
 ]
+
+
+def test_a_batch_of_millions_is_refused_without_reading_them() -> None:
+    began = time.process_time()
+
+    with pytest.raises(ProblemError, match="More than 500 events") as refused:
+        intake._elements(b"[" + b"1," * 2_000_000 + b"1]")
+
+    assert refused.value.status == 413
+    assert time.process_time() - began < 0.5
+
+
+async def test_a_body_that_comes_too_slowly_is_not_waited_for(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BODY_SECONDS_MAX", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"["
+        await asyncio.sleep(5)
+        yield b"]"
+
+    headers = {"content-type": BATCH_CONTENT_TYPE}
+    answer = await client.post("/api/v1/events", content=slow(), headers=headers)
+
+    assert answer.status_code == 408
 
 
 @pytest.mark.parametrize(("content", "status", "reason"), BATCHES)

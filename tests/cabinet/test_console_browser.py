@@ -106,7 +106,7 @@ async def test_two_officials_raise_a_nominal_and_one_settles_what_was_paid(tmp_p
 async def console(size: tuple[int, int], *, dark: bool) -> AsyncIterator[BrowserContext]:
     """Open the console of the autumn, with a proposal, in a browser that must not complain."""
     complaints: list[str] = []
-    proposals = Proposals(MemoryKeys())
+    proposals = Proposals(MemoryKeys(), b"s" * 32)
     data = {
         "category": "general",
         "period": PERIOD,

@@ -17,7 +17,11 @@ from tests.cabinet.clients import client_of
 
 TODAY = date(2020, 10, 7)
 INVOICE = "inv-25701000-prov-000-2020-09"
-ISSUED = {INVOICE: Invoice(lines={f"{INVOICE}/1": 25_149, f"{INVOICE}/2": -300}, is_settled=False)}
+ISSUED = {
+    INVOICE: Invoice(
+        lines={f"{INVOICE}/1": 25_149, f"{INVOICE}/2": -300}, is_settled=False, month="2020-09"
+    )
+}
 HEAD = "Строка счёта;Сумма, руб.;Дата оплаты;Платёжный документ\n"
 
 
@@ -121,6 +125,22 @@ def test_other_columns_separators_and_line_ends_do_no_harm(separator: str) -> No
             ),
             [Difference.NOT_YET, Difference.NOT_YET],
             id="tomorrow",
+        ),
+        pytest.param(
+            tuple(
+                paid(each.number - 1, each.amount_kopecks, paid_on=date(2020, 8, 31))
+                for each in WHOLE
+            ),
+            [Difference.TOO_EARLY, Difference.TOO_EARLY],
+            id="the day before its month",
+        ),
+        pytest.param(
+            tuple(
+                paid(each.number - 1, each.amount_kopecks, paid_on=date(2020, 9, 1))
+                for each in WHOLE
+            ),
+            [],
+            id="the first day of its month",
         ),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -11,8 +12,10 @@ import httpx
 import pytest
 
 from rulebook.overlay import NO_OVERLAYS, as_published
+from services.cabinet import proposals as proposing
 from services.cabinet import sending
-from services.cabinet.pages.console_rules import _case
+from services.cabinet.pages.console_events import payer_event
+from services.cabinet.pages.console_rules import _case, is_of
 from services.cabinet.preview import (
     Child,
     Holder,
@@ -22,7 +25,14 @@ from services.cabinet.preview import (
     rule_changes,
     tables,
 )
-from services.cabinet.proposals import Answer, MemoryKeys, Proposal, Proposals, RedisKeys
+from services.cabinet.proposals import (
+    Answer,
+    MemoryKeys,
+    Proposal,
+    Proposals,
+    RedisKeys,
+    TooManyError,
+)
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet.autumn import PAYERS, PERIOD, Town, played, the_town
 from tests.cabinet.clients import client_of, csrf_of
@@ -30,6 +40,7 @@ from tests.cabinet.clients import client_of, csrf_of
 QUEUED = PAYERS[1]
 """A payer of the autumn with more children than funded places."""
 RULES = f"/console/{QUEUED}"
+SEAL = b"s" * 32
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +170,7 @@ def said(town: Town, type_: str) -> list[dict[str, Any]]:
 async def test_a_category_is_proposed_by_one_approved_by_another_and_does_what_was_foretold() -> (
     None
 ):
-    town, proposals = await played(), Proposals(MemoryKeys())
+    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
     async with (
         official(town, f"payer:{QUEUED}", proposals) as clerk,
         official(town, "operator:", proposals) as other,
@@ -202,7 +213,7 @@ async def test_a_category_is_proposed_by_one_approved_by_another_and_does_what_w
 
 
 async def test_what_is_foretold_as_refused_is_refused_and_uses_its_revision_up() -> None:
-    town, proposals = await played(), Proposals(MemoryKeys())
+    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
     form = category(nominal_kopecks="90000", budget_max_kopecks="200000")
     async with (
         official(town, f"payer:{QUEUED}", proposals) as clerk,
@@ -225,7 +236,7 @@ async def test_what_is_foretold_as_refused_is_refused_and_uses_its_revision_up()
 
 
 async def test_frames_policies_and_rules_go_the_same_way() -> None:
-    town, proposals = await played(), Proposals(MemoryKeys())
+    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
     rows = [
         {
             "id": "attended",
@@ -319,7 +330,7 @@ async def test_frames_policies_and_rules_go_the_same_way() -> None:
     ],
 )
 async def test_what_cannot_be_is_said_and_not_kept(changes: dict[str, str], told: str) -> None:
-    town, proposals = await the_town(), Proposals(MemoryKeys())
+    town, proposals = await the_town(), Proposals(MemoryKeys(), SEAL)
     async with official(town, f"payer:{QUEUED}", proposals) as clerk:
         for step in ({}, {"step": "keep"}):
             given = await clerk.post(f"{RULES}/proposals", data=category(**changes) | step)
@@ -330,7 +341,7 @@ async def test_what_cannot_be_is_said_and_not_kept(changes: dict[str, str], told
 
 
 async def test_an_approval_is_for_what_was_seen_and_others_neither_see_nor_answer() -> None:
-    town, proposals = await the_town(), Proposals(MemoryKeys())
+    town, proposals = await the_town(), Proposals(MemoryKeys(), SEAL)
     async with (
         official(town, f"payer:{QUEUED}", proposals) as clerk,
         official(town, "operator:", proposals) as other,
@@ -462,7 +473,7 @@ async def check_keys(proposals: Proposals) -> None:
 
 
 async def test_proposals_in_memory() -> None:
-    await check_keys(Proposals(MemoryKeys()))
+    await check_keys(Proposals(MemoryKeys(), SEAL))
 
 
 async def test_proposals_in_redis_outlive_who_keeps_them(tmp_path: Any) -> None:
@@ -470,12 +481,97 @@ async def test_proposals_in_redis_outlive_who_keeps_them(tmp_path: Any) -> None:
         store = RedisKeys(EmbeddedValkey(tmp_path))
         await store.start()
         try:
-            proposals = Proposals(store)
+            proposals = Proposals(store, SEAL)
             if run == 0:
                 await check_keys(proposals)
             assert len(await proposals.of(QUEUED)) == 2
         finally:
             await store.stop()
+
+
+async def test_of_those_that_wait_there_are_so_many_and_answered_ones_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposing, "OPEN_MAX", 5)
+    monkeypatch.setattr(proposing, "OPEN_OF_ONE_MAX", 3)
+    monkeypatch.setattr(proposing, "ANSWERED_MAX", 4)
+    kept = Proposals(MemoryKeys(), SEAL)
+    rejected = Answer(is_approved=False, by="b", at="t")
+    ids = []
+    for number in range(12):
+        ids.append(await kept.put(proposal(f"Приказ {number}")))
+        assert await kept.answer(QUEUED, ids[-1], rejected)
+
+    for number in range(12, 15):
+        await kept.put(proposal(f"Приказ {number}"))
+    with pytest.raises(TooManyError):
+        await kept.put(proposal("Приказ 15"))
+    for number in range(2):
+        await kept.put(replace(proposal(f"Приказ {number}"), by="c"))
+    with pytest.raises(TooManyError):
+        await kept.put(replace(proposal("Приказ 2"), by="d"))
+
+    answers = [each.answer for each in await kept.of(QUEUED)]
+    assert (answers.count(None), answers.count(rejected)) == (5, 4)
+    assert [await kept.find(QUEUED, id_) for id_ in ids[:8]] == [None] * 8
+
+
+async def test_an_answer_that_was_not_put_away_is_put_away_later() -> None:
+    store = MemoryKeys()
+    kept = Proposals(store, SEAL)
+    id_ = await kept.put(proposal())
+    await kept.answer(QUEUED, id_, Answer(is_approved=False, by="b", at="t"))
+    await store.add(f"{QUEUED}::open", id_, 0)
+
+    assert [each.proposal for each in await kept.of(QUEUED)] == [proposal()]
+    assert await store.names(f"{QUEUED}::open") == []
+
+
+async def test_who_writes_to_the_store_neither_proposes_nor_approves() -> None:
+    store = MemoryKeys()
+    kept, forger = Proposals(store, SEAL), Proposals(store, b"x" * 32)
+    approved = Answer(is_approved=True, by="b", at="t", event={"id": "e"})
+    id_ = await kept.put(proposal())
+    other = await kept.put(proposal("Приказ 2"))
+    await forger.put(proposal("Приказ 3"))
+    await forger.answer(QUEUED, id_, approved)
+    # What is sealed for one place is nothing at another.
+    await kept.answer(QUEUED, other, approved)
+    (moved,) = await store.load([f"{QUEUED}:{other}:answer"])
+    assert moved is not None
+    await store.drop([f"{QUEUED}:{id_}:answer"])
+    await store.save_first(f"{QUEUED}:{id_}:answer", moved)
+
+    found = await kept.find(QUEUED, id_)
+
+    assert found is not None
+    assert found.answer is None
+    assert len(await kept.of(QUEUED)) == 2
+
+
+def approval(**changes: Any) -> Answer:
+    """Return the approval of the proposal above, with other words in it."""
+    given = proposal()
+    data = given.data | {"revision": 4} | changes.pop("data", {})
+    event = payer_event(given.fact, given.payer, given.subject, data) | changes.pop("event", {})
+    return Answer(**{"is_approved": True, "by": "b", "at": "t", "event": event} | changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_its"),
+    [
+        pytest.param(approval(), True, id="what it gives"),
+        pytest.param(approval(by="a"), False, id="by who proposed it"),
+        pytest.param(approval(by=""), False, id="by nobody"),
+        pytest.param(approval(is_approved=False), False, id="rejected"),
+        pytest.param(approval(data={"issue_mode": "ON_ENROLLMENT"}), False, id="another mode"),
+        pytest.param(approval(data={"more": 1}), False, id="something more"),
+        pytest.param(approval(event={"partitionkey": PAYERS[0]}), False, id="another payer"),
+        pytest.param(approval(event={"id": "another"}), False, id="another id"),
+    ],
+)
+def test_what_is_sent_again_is_what_was_proposed(given: Answer, is_its: bool) -> None:
+    assert is_of(given, proposal()) is is_its
 
 
 def test_every_table_of_the_rules_can_be_asked_about() -> None:

@@ -29,7 +29,7 @@ async def test_each_answer_is_counted_once_by_surface_and_status(
         app.add_api_route(path, lambda: "here")
     app.add_api_route("/api/v1/defect", _defect)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://cabinet") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await client.get(path)
 
     counted = {

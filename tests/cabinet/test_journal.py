@@ -377,7 +377,7 @@ async def test_a_form_of_a_foreign_page_is_refused(
     own = await client.post(
         GROUP,
         content=content,
-        headers=FORM | {"sec-fetch-site": "same-origin", "origin": "http://cabinet"},
+        headers=FORM | {"sec-fetch-site": "same-origin", "origin": "http://localhost"},
     )
 
     assert (refused.status_code, own.status_code) == (403, 303)

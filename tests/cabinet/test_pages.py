@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import date
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cabinet.app import make_app, serving
-from services.cabinet.pages import wording
+from services.cabinet.pages import routes, wording
 from services.cabinet.pages.family import (
     BAR_PART_MIN,
     BAR_WIDTH,
@@ -22,6 +23,7 @@ from services.cabinet.pages.family import (
     next_debit_kopecks,
     purse_picture,
 )
+from services.cabinet.pages.pulse import LISTENING_OF_ONE_MAX
 from services.cabinet.pages.site import Site
 from services.cabinet.papers.codes import Codes
 from streaming.errors import SettingError, StoreUnavailableError
@@ -722,6 +724,38 @@ async def test_a_page_that_is_older_than_the_facts_is_told_at_once(journals: Jou
         client.stream("GET", f"{FAMILY}/live?version=older") as stream,
     ):
         await until(stream.aiter_lines(), "event: changed", seconds=2)
+
+
+async def test_one_person_listens_with_so_many_pages_and_each_for_so_long(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "LISTENING_SECONDS_MAX", 5.0)
+    monkeypatch.setattr(routes, "STAY_SECONDS_MAX", 0.2)
+    async with (
+        serving(app_of(journals), "127.0.0.1", 0) as port,
+        AsyncExitStack() as opened,
+    ):
+        base_url = f"http://127.0.0.1:{port}"
+        client = httpx.AsyncClient(base_url=base_url, timeout=10, auth=WhoeverItIsFor())
+        await opened.enter_async_context(client)
+        held = []
+        for _ in range(LISTENING_OF_ONE_MAX):
+            stream = await opened.enter_async_context(client.stream("GET", f"{FAMILY}/live"))
+            held.append(stream.aiter_lines())
+            await until(held[-1], ": listening")
+        refused = await client.get(f"{FAMILY}/live")
+        other = client.stream("GET", "/families/guardian-00901/live")
+        await story.register_child(journals, "child-00900", "2012-01-01", ["guardian-00901"])
+        await journals.follow()
+        async with other as stream:
+            assert stream.status_code == 200
+        async with asyncio.timeout(10):
+            for lines in held:
+                async for _ in lines:
+                    pass
+
+    assert refused.status_code == 503
+    assert "retry-after" in refused.headers
 
 
 async def test_the_server_stops_while_somebody_listens(journals: Journals) -> None:

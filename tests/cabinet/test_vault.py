@@ -5,6 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from services.cabinet.access.oidc import OpenIdConnect
 from services.cabinet.access.recognition import Access
 from services.cabinet.access.sessions import MemorySessions, Sessions
 from services.cabinet.app import make_app
+from services.cabinet.pages import wording
 from services.cabinet.vault import watching
 from services.cabinet.vault.invented import invent
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Deed, Look, is_whole, next_look
@@ -31,10 +34,11 @@ from streaming.settings import Settings, load_settings
 from streaming.telemetry import Telemetry, configure_logs
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet import story
-from tests.cabinet.clients import client_of
+from tests.cabinet.clients import app_of, client_of
 from tests.cabinet.journals import Journals
 from tests.cabinet.running import running_system
 from tests.pfdo.test_tracing import Collector, collecting, tracing
+from tests.support.issuer import running_issuer
 from tests.support.world import day, event
 
 CHILD = "child-00027"
@@ -304,7 +308,8 @@ async def test_looks_at_once_are_all_on_record_whoever_looks(tmp_path: Path) -> 
 
         async with asyncio.TaskGroup() as group:
             for number in range(20):
-                group.create_task((vault, other)[number % 2].read([CHILD], TEACHER))
+                reader = Reader(by=f"prov-{number:03}", why="journal")
+                group.create_task((vault, other)[number % 2].read([CHILD], reader))
         record = await vault.looks(CHILD)
 
     assert [look.number for look in record.looks] == list(range(1, 22))
@@ -314,11 +319,62 @@ async def test_looks_at_once_are_all_on_record_whoever_looks(tmp_path: Path) -> 
 async def test_the_oldest_looks_go_and_are_counted(tmp_path: Path) -> None:
     async with open_vault(tmp_path) as vault:
         await vault.put(CHILD, PERSON, NAVIGATOR)
-        for _ in range(KEPT_MAX + 2):
-            await vault.read([CHILD], TEACHER)
+        for number in range(KEPT_MAX + 2):
+            await vault.read([CHILD], Reader(by=f"prov-{number:03}", why="journal"))
         record = await vault.looks(CHILD)
 
     assert (len(record.looks), record.forgotten, record.is_whole) == (KEPT_MAX, 3, True)
+
+
+async def test_who_looks_again_and_again_is_on_record_once_a_day_and_pushes_nobody_out(
+    tmp_path: Path,
+) -> None:
+    moment = datetime(2020, 9, 1, 8, tzinfo=UTC)
+
+    def now() -> str:
+        return moment.isoformat()
+
+    machine = Reader(by="machine/senders", why="notification")
+    async with open_vault(tmp_path, now=now) as vault:
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        await vault.read([CHILD], TEACHER)
+        for _ in range(KEPT_MAX):
+            assert CHILD in await vault.read([CHILD], machine)
+            assert CHILD in await vault.read([CHILD], PARENT)
+        moment += timedelta(hours=24, milliseconds=-1)
+        await vault.read([CHILD], machine)
+        moment += timedelta(milliseconds=1)
+        await vault.read([CHILD], machine)
+        await vault.read([CHILD], Reader(by="machine/senders", why="support"))
+        record = await vault.looks(CHILD)
+
+    assert record.is_whole
+    assert [(look.at[8:13], look.by, look.why) for look in record.looks] == [
+        ("01T08", "navigator", "registration"),
+        ("01T08", "prov-000", "journal"),
+        ("01T08", "machine/senders", "notification"),
+        ("01T08", CHILD, "push-on"),
+        ("02T08", "machine/senders", "notification"),
+        ("02T08", "machine/senders", "support"),
+    ]
+
+
+async def test_what_was_written_or_is_said_to_be_of_later_stands_for_no_look(
+    tmp_path: Path,
+) -> None:
+    moment = datetime(2020, 9, 2, tzinfo=UTC)
+
+    def now() -> str:
+        return moment.isoformat()
+
+    async with open_vault(tmp_path, now=now) as vault:
+        await vault.put(CHILD, PERSON, NAVIGATOR)
+        await vault.read([CHILD], NAVIGATOR)
+        moment -= timedelta(hours=1)
+        await vault.read([CHILD], NAVIGATOR)
+        record = await vault.looks(CHILD)
+
+    assert [look.deed for look in record.looks] == [Deed.WRITTEN, Deed.READ, Deed.READ]
 
 
 # --- settings ----------------------------------------------------------------------------------
@@ -507,14 +563,53 @@ async def test_a_family_sees_names_and_who_looked(tmp_path: Path) -> None:
     assert f'id="h-{CHILD}">{PERSON.name}<' in page.text
     assert f'id="h-{story.YOUNGER}">{story.YOUNGER}<' in page.text
     assert "Адрес узнан, чтобы отправить сообщение" in looks.text
-    assert "Система сертификатов" in looks.text
-    assert "Вы сами открывали: 2." in looks.text
+    assert "Навигатор или рассылка сообщений" in looks.text
+    assert "machine/" not in looks.text
+    assert "вы сами открывали данные: 2." in looks.text
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("machine/svc-43 <b>", "Система «svc-43 <b>»"),
+        ("machine/local", "Программа на этом компьютере"),
+        ("navigator", "Навигатор"),
+        ("machine", "Система сертификатов"),
+        ("prov-000", "Кружок"),
+        ("prov-001", "prov-001"),
+    ],
+)
+def test_who_looked_is_said_in_words_as_far_as_it_is_known(by: str, said: str) -> None:
+    assert wording.looker(by, {"prov-000": "Кружок"}) == said
+
+
+async def test_the_record_says_which_machine_looked(tmp_path: Path, journals: Journals) -> None:
+    async with running_issuer() as issuer, open_vault(tmp_path) as vault:
+        server = OpenIdConnect(issuer.log_in())
+        access = Access.new(Sessions(MemorySessions(), b"k" * 32), sandbox=False, server=server)
+        await access.start()
+        app = app_of(journals, sandbox=False, access=access, vault=vault)
+        async with client_of(app, auth=None) as client:
+            for subject in ("svc-1", "svc-2"):
+                token = issuer.token(roles=["navigator"], sub=subject)
+                bearer = {"authorization": f"Bearer {token}"}
+                await client.put(PATH, content=BODY, headers=bearer)
+                await client.get(PATH, params={"why": "support"}, headers=bearer)
+        record = await vault.looks(CHILD)
+        await access.stop()
+
+    assert [(look.by, look.why) for look in record.looks] == [
+        ("machine/svc-1", "registration"),
+        ("machine/svc-1", "support"),
+        ("machine/svc-2", "registration"),
+        ("machine/svc-2", "support"),
+    ]
 
 
 async def test_while_the_vault_is_away_ids_stand_for_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(self: VaultStore, ids: Sequence[str]) -> list[Any]:
+    async def away(self: VaultStore, ids: Sequence[str], **more: Any) -> list[Any]:
         raise VaultUnavailableError("redis at 10.0.0.7")
 
     async with served(tmp_path, sandbox=True, token=TOKEN) as client:

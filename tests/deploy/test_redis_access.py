@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis, exceptions
 
+from services.cabinet.proposals import Answer, Proposal, Proposals, RedisKeys
 from services.cabinet.vault.person import Person
 from services.cabinet.vault.sealing import MasterKeys
 from services.cabinet.vault.store import VaultStore
@@ -26,13 +27,13 @@ NAVIGATOR = Reader(by="navigator", why="registration")
 
 
 @contextmanager
-def served(folder: Path, without: str = "") -> Iterator[str]:
+def served(folder: Path, without: str = "", service: str = "vault") -> Iterator[str]:
     """Run a server by deploy/redis.conf and the list that deploy/secrets.sh makes; its address.
 
     `without`: a right that nobody is given.
     """
     subprocess.run([str(DEPLOY / "secrets.sh"), str(folder / "secrets")], check=True)
-    allowed = folder / "secrets" / "acl-vault"
+    allowed = folder / "secrets" / f"acl-{service}"
     list_ = allowed.read_text()
     assert without in list_
     allowed.chmod(0o644)
@@ -40,7 +41,7 @@ def served(folder: Path, without: str = "") -> Iterator[str]:
     port = free_port()
     conf = (DEPLOY / "redis.conf").read_text()
     conf = conf.replace("/data", str(folder))
-    conf = conf.replace("/run/secrets/users.acl", str(folder / "secrets" / "acl-vault"))
+    conf = conf.replace("/run/secrets/users.acl", str(allowed))
     conf = conf.replace("bind * -::*", f"bind 127.0.0.1\nport {port}")
     (folder / "redis.conf").write_text(conf)
     server = subprocess.Popen(
@@ -175,6 +176,35 @@ async def test_the_cabinet_may_do_there_what_the_vault_does_and_nothing_else(
         ):
             with pytest.raises(exceptions.NoPermissionError):
                 client.execute_command(*command)  # type: ignore[no-untyped-call]
+        client.close()
+
+
+async def test_an_operator_reaches_read_models_and_neither_sessions_nor_proposals(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path, service="cabinet") as url:
+        kept = RedisKeys(url, _login(tmp_path, "cabinet"))
+        await kept.start()
+        proposals = Proposals(kept, b"k" * 32)
+        proposal = Proposal(
+            payer="57", fact="policy-set", subject="s", data={}, why="w", by="a", at="t"
+        )
+        id_ = await proposals.put(proposal)
+        assert await proposals.answer("57", id_, Answer(is_approved=False, by="b", at="t"))
+        assert len(await proposals.of("57")) == 1
+        assert await proposals.find("57", "open") is None
+        await kept.drop([f"57:{id_}"])
+        await kept.stop()
+
+        operator = _login(tmp_path, "operator")
+        client = Redis.from_url(url, username=operator.username, password=operator.password)
+        client.hset("pfdo:{cabinet:0}:1:x", "a", "b")
+        client.unlink("pfdo:{cabinet:0}:1:x")
+        for key in ("pfdo:{cabinet:proposals}:57::open", "pfdo:{cabinet:sessions}:x"):
+            with pytest.raises(exceptions.NoPermissionError):
+                client.unlink(key)
+            with pytest.raises(exceptions.NoPermissionError):
+                client.get(key)
         client.close()
 
 

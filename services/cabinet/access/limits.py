@@ -10,7 +10,8 @@ ADDRESSES_MAX = 10_000
 LOG_INS_A_MINUTE = 30
 """Log-ins begun or ended from one address; a class of pupils' parents may share one."""
 MISSES_A_MINUTE = 60
-"""What one address asked for and did not get: not there, not theirs, not known."""
+"""What one person or machine, or address of those not known, asked for and did not get: not there,
+not theirs, not known. What is asked at /verify counts apart."""
 
 _MINUTE_SECONDS = 60.0
 

@@ -1,6 +1,7 @@
 """Who comes? People by the cookie of a session, machines by a token; each at their own door."""
 
 import hmac
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from services.cabinet.access.sessions import Sessions
 _WATCHED = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked by machines that must not be put off by what others do from their address."""
 _UNLIMITED = (Role.LOCAL, Role.NAVIGATOR)
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
@@ -32,7 +34,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """All it takes to know who comes. `vault_token` opens the vault to the Navigator."""
+    """All it takes to know who comes. `vault_token` opens the vault to the Navigator.
+
+    `misses` and `codes` are what was asked for in vain; `codes` at /verify, which is for everybody.
+    """
 
     mode: Mode
     sessions: Sessions
@@ -40,6 +45,7 @@ class Access:
     vault_token: str | None = None
     log_ins: Limit
     misses: Limit
+    codes: Limit
 
     @classmethod
     def new(
@@ -59,6 +65,7 @@ class Access:
             vault_token=vault_token,
             log_ins=Limit(LOG_INS_A_MINUTE),
             misses=Limit(MISSES_A_MINUTE),
+            codes=Limit(MISSES_A_MINUTE),
         )
 
     @property
@@ -86,17 +93,32 @@ class Access:
         """
         if path_of(request) in _WATCHED:
             return Visitor()
-        request.state.is_limited = True
         try:
             visitor = await self._visitor(request)
         except RefusedError:
-            self.misses.check(address_of(request))
+            self._limit(request, Visitor())
             raise
         # From these nothing is kept that they could find by asking and asking.
-        request.state.is_limited = not any(visitor.principal.has(role) for role in _UNLIMITED)
-        if request.state.is_limited:
-            self.misses.check(address_of(request))
+        if not any(visitor.principal.has(role) for role in _UNLIMITED):
+            self._limit(request, visitor)
         return visitor
+
+    def _limit(self, request: Request, visitor: Visitor) -> None:
+        """Say against whom a miss counts. Raises TooOftenError for who missed too often.
+
+        Many people may share an address: what somebody misses there puts off nobody who is known,
+        and keeps nobody from the log-in.
+        """
+        if path_of(request).startswith("/verify/"):
+            limit = self.codes
+        elif visitor.is_known or asks_api(request):
+            limit = self.misses
+        else:
+            return
+        known = visitor.principal.subject
+        name = f"subject {known}" if visitor.is_known else address_of(request)
+        request.state.missing = (limit, name)
+        limit.check(name)
 
     async def _visitor(self, request: Request) -> Visitor:
         if asks_api(request):
@@ -133,10 +155,14 @@ def address_of(request: Request) -> str:
 
 
 def is_local(request: Request) -> bool:
-    """Return whether a request comes from this machine and nobody's behalf."""
+    """Return whether a request comes from this machine and nobody's behalf.
+
+    A page of others can have a browser here ask under its own name (DNS rebinding), never as ours.
+    """
     if request.client is None or any(name in request.headers for name in _FORWARDED):
         return False
     try:
-        return ip_address(request.client.host).is_loopback
+        is_here = ip_address(request.client.host).is_loopback
     except ValueError:
         return False
+    return is_here and _LOCAL_HOST.fullmatch(request.headers.get("host", "")) is not None

@@ -3,6 +3,7 @@
 All of what a log-in takes, or nothing of it: half a log-in stops the start.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -145,12 +146,32 @@ def load_log_in(settings: Settings, environment: Mapping[str, str] | None = None
     )
 
 
+NO_PROXY = (
+    "FORWARDED_ALLOW_IPS=<the proxy's address>: until then all who come through it share its limits"
+)
+
+
+def trusts_no_proxy(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether a log-in is set, and no proxy before it that could tell addresses apart.
+
+    Raises SettingError.
+    """
+    environment = os.environ if environment is None else environment
+    own = read_settings(LogInSettings, OIDC_PREFIX, {}, environment)
+    # Where nothing is said, uvicorn trusts this machine, and who listens here alone has it there.
+    told = environment.get("FORWARDED_ALLOW_IPS", "here" if _is_here(settings.http_host) else "")
+    return own.issuer is not None and not told.strip()
+
+
 def _text(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
 
 def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname
+    return _is_here(urlsplit(url).hostname)
+
+
+def _is_here(host: str | None) -> bool:
     try:
         return host == "localhost" or (host is not None and ip_address(host).is_loopback)
     except ValueError:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import count, islice
 from typing import Annotated, Any
 
 import orjson
@@ -37,6 +37,8 @@ AT_ONCE_MAX = 32
 """So many requests are taken at once; who comes then is asked to come again."""
 AT_ONCE_OF_A_SENDER_MAX = 8
 """So many of one sender: who floods, or sends slowly, leaves room for others."""
+BODY_SECONDS_MAX = 30
+"""So long a body may take to arrive: who sends slowly holds a place that others wait for."""
 ACKNOWLEDGED_SECONDS_MAX = 15
 
 _NOT_READABLE = frozenset(
@@ -109,6 +111,7 @@ def router(intake: Intake) -> APIRouter:
     refusals = problems(
         {
             400: "No readable JSON",
+            408: f"The body took more than {BODY_SECONDS_MAX} seconds",
             413: f"An event above {RECORD_BYTES_MAX} bytes, or a batch above {BATCH_EVENTS_MAX} "
             f"events or {BATCH_BYTES_MAX} bytes",
             415: "Neither a structured CloudEvent nor a batch of them",
@@ -162,11 +165,16 @@ async def _values(request: Request) -> list[bytes]:
 async def _body(request: Request, bytes_max: int) -> bytes:
     """Return the body, of which never more is read than allowed."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bytes_max:
-            detail = f"More than {bytes_max} bytes."
-            raise ProblemError(413, detail, reason=Reason.TOO_LARGE)
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > bytes_max:
+                    detail = f"More than {bytes_max} bytes."
+                    raise ProblemError(413, detail, reason=Reason.TOO_LARGE)
+    except TimeoutError as error:
+        detail = f"The body took more than {BODY_SECONDS_MAX} seconds."
+        raise ProblemError(408, detail) from error
     return bytes(body)
 
 
@@ -177,13 +185,14 @@ def _elements(body: bytes) -> list[bytes]:
     except UnicodeDecodeError as error:
         raise ProblemError(400, "The batch is not UTF-8.", reason=Reason.NOT_UTF8) from error
     try:
-        found = list(_cut(text))
+        # No further than it takes to refuse: a batch may hold millions of elements.
+        found = list(islice(_cut(text), BATCH_EVENTS_MAX + 1))
     except json.JSONDecodeError as error:
         raise ProblemError(400, "The batch is no JSON array.", reason=Reason.NOT_JSON) from error
     if not found:
         raise ProblemError(400, "The batch is empty.", reason=Reason.EMPTY)
     if len(found) > BATCH_EVENTS_MAX:
-        detail = f"{len(found)} events, {BATCH_EVENTS_MAX} are allowed."
+        detail = f"More than {BATCH_EVENTS_MAX} events."
         raise ProblemError(413, detail, reason=Reason.TOO_LARGE)
     return found
 

@@ -24,6 +24,7 @@ _TITLES = {
     404: "Not found",
     405: "Not possible here",
     406: "Not available in that form",
+    408: "Too slow",
     413: "Too large",
     415: "Another content type is needed",
     422: "This cannot be accepted",

@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
-from services.cabinet.access.gate import needs
+from services.cabinet.access.gate import Visitor, needs
 from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
@@ -21,11 +21,14 @@ from services.cabinet.vault.store import VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
 
 BODY_BYTES_MAX = 16 * 1024
-NAVIGATOR = "navigator"
-MACHINE = "machine"
+MACHINE = "machine/"
+"""Before what tells machines apart, in the record of looks."""
 
 PersonId = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+Reading = Annotated[Visitor, needs(Resource.VAULT, Action.READ)]
+Writing = Annotated[Visitor, needs(Resource.VAULT, Action.WRITE)]
+Erasing = Annotated[Visitor, needs(Resource.VAULT, Action.ERASE)]
 Basis = Annotated[
     str,
     Query(
@@ -63,56 +66,55 @@ def router(vault: Vault | None) -> APIRouter:
         status_code=204,
         responses=problems({413: f"More than {BODY_BYTES_MAX} bytes"}),
         openapi_extra={"requestBody": {"required": True, **schema}},
-        dependencies=[needs(Resource.VAULT, Action.WRITE)],
     )
-    async def put(request: Request, id: PersonId) -> Response:  # noqa: A002 - names the path
+    async def put(
+        request: Request,
+        id: PersonId,  # noqa: A002 - names the path
+        who: Writing,
+    ) -> Response:
         """Enter a person, or enter it anew: what was known before is replaced."""
         person = _person(await _body(request))
         try:
-            await opened().put(id, person, Reader(by=NAVIGATOR, why="registration"))
+            await opened().put(id, person, _reader(who, "registration"))
         except VaultUnavailableError as error:
             raise _away() from error
         return Response(status_code=204)
 
-    @api.get("/{id}", response_model=Known, dependencies=[needs(Resource.VAULT, Action.READ)])
-    async def read(id: PersonId, why: Purpose) -> Response:  # noqa: A002
+    @api.get("/{id}", response_model=Known)
+    async def read(id: PersonId, why: Purpose, who: Reading) -> Response:  # noqa: A002
         """Return a person; the look is on record, and the family is shown it."""
         try:
-            found = await opened().read([id], Reader(by=MACHINE, why=why.value))
+            found = await opened().read([id], _reader(who, why.value))
         except VaultUnavailableError as error:
             raise _away() from error
         if id not in found:
             raise _nobody()
         return _json(found[id].model_dump(mode="json"))
 
-    @api.delete(
-        "/{id}",
-        response_model=shapes.ErasureShape,
-        dependencies=[needs(Resource.VAULT, Action.ERASE)],
-    )
-    async def erase(id: PersonId, basis: Basis) -> Response:  # noqa: A002
+    @api.delete("/{id}", response_model=shapes.ErasureShape)
+    async def erase(id: PersonId, basis: Basis, who: Erasing) -> Response:  # noqa: A002
         """Destroy the key of a person: what it sealed can be read no more.
 
         A backup of the vault still has the key, wrapped; with the master keys of its time it can be
         unwrapped. So backups end with the master keys: rotate them, and destroy the old ones.
         """
         try:
-            erasure = await opened().erase(id, Reader(by=NAVIGATOR, why=basis))
+            erasure = await opened().erase(id, _reader(who, basis))
         except VaultUnavailableError as error:
             raise _away() from error
         if erasure is None:
             raise _nobody()
         return _json({"act": asdict(erasure.act), "log_is_rewritten": erasure.log_is_rewritten})
 
-    @api.delete(
-        "/{id}/push/{endpoint_sha256}",
-        status_code=204,
-        dependencies=[needs(Resource.VAULT, Action.WRITE)],
-    )
-    async def drop_browser(id: PersonId, endpoint_sha256: Digest) -> Response:  # noqa: A002
+    @api.delete("/{id}/push/{endpoint_sha256}", status_code=204)
+    async def drop_browser(
+        id: PersonId,  # noqa: A002
+        endpoint_sha256: Digest,
+        who: Writing,
+    ) -> Response:
         """Forget a browser that a push service says is gone, by the SHA-256 of its endpoint."""
         try:
-            await opened().drop_browser(id, endpoint_sha256, Reader(by=MACHINE, why="push-gone"))
+            await opened().drop_browser(id, endpoint_sha256, _reader(who, "push-gone"))
         except VaultUnavailableError as error:
             raise _away() from error
         return Response(status_code=204)
@@ -138,6 +140,10 @@ def router(vault: Vault | None) -> APIRouter:
         )
 
     return api
+
+
+def _reader(who: Visitor, why: str) -> Reader:
+    return Reader(by=MACHINE + who.principal.subject, why=why)
 
 
 async def _body(request: Request) -> bytes:

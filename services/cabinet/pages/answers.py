@@ -24,9 +24,9 @@ from services.cabinet.access.gate import (
     log_in_path,
     path_of,
 )
-from services.cabinet.access.limits import Limit, TooOftenError
+from services.cabinet.access.limits import TooOftenError
 from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
-from services.cabinet.access.recognition import Access, Mode, address_of
+from services.cabinet.access.recognition import Access, Mode
 from services.cabinet.api.problems import headers_of, invalid, not_routed, problem, unavailable
 from services.cabinet.pages.freshness import ComesYetError
 from services.cabinet.pages.site import Site
@@ -44,7 +44,7 @@ def add_answers(
     app: FastAPI, site: Site, access: Access, telemetry: Telemetry, queries: Queries
 ) -> None:
     """Answer the errors of the gate, and count what was asked for in vain."""
-    app.add_middleware(Misses, limit=access.misses)
+    app.add_middleware(Misses)
 
     @app.exception_handler(NotHereError)
     async def _not_here(request: Request, error: NotHereError) -> Response:
@@ -183,11 +183,10 @@ def _visitor(request: Request) -> Visitor:
 
 
 class Misses:
-    """Counts answers that say "not here" or "not known", against who asked from where."""
+    """Counts answers that say "not here" or "not known", against whom `recognize` named."""
 
-    def __init__(self, app: ASGIApp, limit: Limit) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and look at the answer."""
@@ -197,9 +196,9 @@ class Misses:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in MISSES:
-                request = Request(scope)
-                if getattr(request.state, "is_limited", False):
-                    self._limit.count(address_of(request))
+                limit, name = getattr(Request(scope).state, "missing", (None, ""))
+                if limit is not None:
+                    limit.count(name)
             await send(message)
 
         await self._app(scope, receive, counted)

@@ -17,7 +17,7 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.pages import console_invoices as shown
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
-from services.cabinet.pages.site import HEADERS, Id, Site
+from services.cabinet.pages.site import FILE_HEADERS, Id, Site
 from services.cabinet.pages.spreadsheets import CSV, csv_of
 from services.cabinet.sending import Sending
 from services.cabinet.settlement import Matched
@@ -72,7 +72,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         titles = await queries.provider_titles({each["provider_id"] for each in invoices})
         headers = {
             "content-disposition": f'attachment; filename="{payer}-{month or "all"}.csv"',
-            "cache-control": HEADERS["cache-control"],
+            **FILE_HEADERS,
         }
         return Response(
             csv_of(shown.lines_table(invoices, titles)), media_type=CSV, headers=headers

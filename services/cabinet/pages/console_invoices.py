@@ -28,6 +28,7 @@ DIFFERENCES: Mapping[Difference, str] = MappingProxyType(
         Difference.MISSING_LINE: "строки счёта нет в файле",
         Difference.SEVERAL_PAYMENTS: "другая дата или документ, чем у первой строки счёта",
         Difference.NOT_YET: "дата оплаты ещё не наступила",
+        Difference.TOO_EARLY: "дата оплаты раньше месяца счёта",
     }
 )
 

@@ -15,8 +15,10 @@ from rulebook.overlay import as_published
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import console_words as words
 from services.cabinet.pages import wording
+from services.cabinet.pages.console_events import payer_event
 from services.cabinet.preview import CaseChange, tables
 from services.cabinet.proposal_queries import Preview
+from services.cabinet.proposals import Answer as Given
 from services.cabinet.proposals import Kept, Proposal
 from services.cabinet.queries import Answer
 from services.cabinet.settlement import kopecks_of
@@ -301,6 +303,16 @@ def event_data(proposal: Proposal, preview: Preview) -> dict[str, Any]:
     """Return the data of the event a proposal becomes, with the revision that is next now."""
     revision = {} if preview.revision is None else {"revision": preview.revision}
     return proposal.data | revision
+
+
+def is_of(given: Given, proposal: Proposal) -> bool:
+    """Return whether an approval is of somebody else, and its event what the proposal gives."""
+    event = given.event or {}
+    data = event.get("data", {})
+    made = payer_event(proposal.fact, proposal.payer, proposal.subject, data)
+    plain = {name: value for name, value in data.items() if name != "revision"}
+    is_other = given.is_approved and given.by not in ("", proposal.by)
+    return is_other and plain == proposal.data and event == made | {"time": event.get("time")}
 
 
 def seal(proposal: Proposal, preview: Preview) -> str:

@@ -26,6 +26,7 @@ from streaming.errors import BusUnavailableError
 PeriodId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
 Own = Annotated[Visitor, needs(Resource.CONSOLE, Action.READ, payer="payer")]
 Proposing = Annotated[Visitor, needs(Resource.CONSOLE, Action.PROPOSE, payer="payer")]
+_TOO_MANY = "Слишком много предложений ждут ответа. Ответьте на них или отзовите свои."
 Approving = Annotated[Visitor, needs(Resource.CONSOLE, Action.APPROVE, payer="payer")]
 
 
@@ -82,7 +83,7 @@ def router(
         except FormError as error:
             return site.problem(str(error), who=who)
         except TooManyError:
-            return site.problem("Предложений слишком много.", who=who)
+            return site.problem(_TOO_MANY, who=who)
         return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
 
     @pages.get("/proposals/{id_}")
@@ -118,6 +119,8 @@ def router(
         if kept.answer is not None:
             # Approved, and the bus was away: the same event once more.
             if approved and kept.answer.event is not None and not kept.is_sent:
+                if not shown.is_of(kept.answer, proposal):
+                    raise FormError("Ответ не сходится с предложением. Предложите ещё раз.")
                 await send(kept, kept.answer.event)
                 return
             if not approved and not kept.answer.is_approved:

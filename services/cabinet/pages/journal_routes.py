@@ -19,7 +19,7 @@ from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.pages import journal as shown
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.people import People
-from services.cabinet.pages.site import HEADERS, Id, Site
+from services.cabinet.pages.site import FILE_HEADERS, Id, Site
 from services.cabinet.sending import Sending
 from services.cabinet.vault.vault import Reader
 from streaming.errors import BusUnavailableError, StoreUnavailableError
@@ -179,7 +179,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             content = shown.money_csv(invoices, await queries.charged(provider_id))
             headers = {
                 "content-disposition": f'attachment; filename="{provider_id}.csv"',
-                "cache-control": HEADERS["cache-control"],
+                **FILE_HEADERS,
             }
             return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 

@@ -15,7 +15,7 @@ from services.cabinet.pages import wording
 from services.cabinet.pages.freshness import ensure_whole
 from services.cabinet.pages.papers import certificate_paper, statement_paper
 from services.cabinet.pages.people import People
-from services.cabinet.pages.site import HEADERS, Id, Site
+from services.cabinet.pages.site import FILE_HEADERS, Id, Site
 from services.cabinet.papers.certificate import certificate_pdf
 from services.cabinet.papers.codes import Codes
 from services.cabinet.papers.statement import statement_pdf
@@ -111,6 +111,5 @@ def router(
 
 
 def _pdf(content: bytes, name: str) -> Response:
-    shown = {"content-disposition": f'inline; filename="{name}.pdf"'}
-    kept = {k: HEADERS[k] for k in ("cache-control", "referrer-policy", "x-content-type-options")}
-    return Response(content, media_type="application/pdf", headers=shown | kept)
+    headers = {"content-disposition": f'inline; filename="{name}.pdf"', **FILE_HEADERS}
+    return Response(content, media_type="application/pdf", headers=headers)

@@ -96,7 +96,7 @@ def _lines(
     return [
         {
             "when": wording.moment(look.at),
-            "who": wording.LOOKERS.get(look.by) or providers.get(look.by) or look.by,
+            "who": wording.looker(look.by, providers),
             "what": wording.LOOKS.get(look.why, wording.DEEDS[look.deed.value]),
         }
         for look in reversed(looks)

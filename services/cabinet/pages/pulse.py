@@ -4,6 +4,7 @@ One task looks at the standing of the partitions as long as somebody listens, fo
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,8 @@ from streaming.errors import StoreUnavailableError
 
 LOOK_SECONDS = 0.3
 LISTENERS_MAX = 2_000
+LISTENING_OF_ONE_MAX = 5
+"""So many pages of one person are told of changes: nobody takes all there is room for."""
 
 
 class Pulse:
@@ -21,26 +24,30 @@ class Pulse:
         self._queries = queries
         self._seqs: dict[int, int] = {}
         self._moved = asyncio.Condition()
-        self._listeners = 0
+        self._listeners: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self.closing = asyncio.Event()
 
-    @property
-    def is_full(self) -> bool:
-        """Return whether no more may listen."""
-        return self._listeners >= LISTENERS_MAX
+    def is_full(self, subject: str) -> bool:
+        """Return whether no more may listen, or no more of somebody's pages."""
+        return (
+            self._listeners.total() >= LISTENERS_MAX
+            or self._listeners[subject] >= LISTENING_OF_ONE_MAX
+        )
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Keep the look-out going while the block runs."""
-        self._listeners += 1
+    async def listening(self, subject: str) -> AsyncIterator[None]:
+        """Keep the look-out going while the block runs, for somebody's page."""
+        self._listeners[subject] += 1
         if self._task is None:
             self._task = asyncio.create_task(self._look())
         try:
             yield
         finally:
-            self._listeners -= 1
-            if self._listeners == 0:
+            self._listeners[subject] -= 1
+            if not self._listeners[subject]:
+                del self._listeners[subject]
+            if not self._listeners:
                 self._task.cancel()
                 self._task = None
 

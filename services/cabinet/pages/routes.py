@@ -1,6 +1,7 @@
 """A family's page, live, and who looked at its names."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Annotated
@@ -27,6 +28,8 @@ from services.cabinet.queries import Answer, Queries
 from streaming.errors import StoreUnavailableError
 
 STAY_SECONDS_MAX = 30.0
+LISTENING_SECONDS_MAX = 15 * 60
+"""So long a page is told of changes before it must ask anew: by then somebody may have left."""
 PAUSE_SECONDS = 0.5
 """A family's page is told of changes no more often than this, however busy its municipality is."""
 
@@ -111,16 +114,16 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
             return unavailable()
         return page("looks.html", who=who, **looks_page(found, known, looked, titles))
 
-    @pages.get(
-        "/families/{guardian_id}/live",
-        dependencies=[needs(Resource.FAMILY, Action.READ, guardian="guardian_id")],
-    )
-    async def live(request: Request, guardian_id: Id, version: Version = "") -> Response:
-        if pulse.is_full or pulse.closing.is_set():
+    @pages.get("/families/{guardian_id}/live")
+    async def live(
+        request: Request, guardian_id: Id, who: Family, version: Version = ""
+    ) -> Response:
+        subject = who.principal.subject
+        if pulse.is_full(subject) or pulse.closing.is_set():
             return Response(status_code=503, headers={"retry-after": "30"})
         known = request.headers.get("last-event-id", version)
         return EventSourceResponse(
-            _changes(queries, pulse, guardian_id, known),
+            _changes(queries, pulse, guardian_id, known, subject),
             ping=15,
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -129,12 +132,19 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
 
 
 async def _changes(
-    queries: Queries, pulse: Pulse, guardian_id: str, known: str
+    queries: Queries, pulse: Pulse, guardian_id: str, known: str, subject: str
 ) -> AsyncIterator[ServerSentEvent]:
-    """Yield an event each time the page of the family has become another one."""
-    async with pulse.listening():
+    """Yield an event each time the page of the family has become another one.
+
+    It ends; the browser asks anew, as long as somebody is logged in there.
+    """
+    if pulse.is_full(subject):
+        # Others came between the answer's beginning and this.
+        return
+    ends = time.monotonic() + LISTENING_SECONDS_MAX
+    async with pulse.listening(subject):
         yield ServerSentEvent(comment="listening", retry=2000)
-        while not pulse.closing.is_set():
+        while not pulse.closing.is_set() and time.monotonic() < ends:
             try:
                 found = await lately(queries, guardian_id)
             except StoreUnavailableError:

@@ -29,6 +29,13 @@ HEADERS: Mapping[str, str] = {
     "cross-origin-opener-policy": "same-origin",
 }
 
+FILE_HEADERS: Mapping[str, str] = {
+    name: HEADERS[name] for name in ("cache-control", "referrer-policy", "x-content-type-options")
+}
+"""Those of a file."""
+
+_HTTPS_ALONE = {"strict-transport-security": "max-age=31536000"}
+
 STRANGER = Visitor()
 
 Id = Annotated[str, InPath(max_length=40, pattern=r"^[a-z0-9-]+$")]
@@ -40,7 +47,8 @@ class Site:
     `push_key`: by what browsers know who sends them messages; None where nobody does.
     `stand_in`: families enter here what they enter in the Navigator elsewhere; `leaving`: and give
     up places; `contacts`: and say where messages reach them. `disputes`: they may say here that
-    they do not agree with a debit. `region`: names of places and benefits.
+    they do not agree with a debit. `region`: names of places and benefits. `https`: browsers
+    are told to come by it alone.
     """
 
     def __init__(
@@ -55,7 +63,9 @@ class Site:
         contacts: bool = False,
         region: Region = Region(),  # noqa: B008 - frozen
         disputes: bool = False,
+        https: bool = False,
     ) -> None:
+        self._headers = {**HEADERS, **(_HTTPS_ALONE if https else {})}
         self.sandbox = sandbox
         self.stand_in = stand_in
         self.region = region
@@ -87,7 +97,7 @@ class Site:
         """Return a page, for who asks: it shows who that is, and its forms are theirs."""
         shown = {"is_behind": is_said()} | shown
         content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
-        return Response(content, status, media_type="text/html", headers=dict(HEADERS))
+        return Response(content, status, media_type="text/html", headers=self._headers)
 
     def missing(self, who: Visitor = STRANGER) -> Response:
         """Return that something is not there, or not theirs: nobody can tell which."""

@@ -344,6 +344,8 @@ LOOKERS: Mapping[str, str] = MappingProxyType(
         "navigator": "Навигатор",
         "machine": "Система сертификатов",
         "sandbox": "Учебный режим",
+        "machine/navigator": "Навигатор или рассылка сообщений",
+        "machine/local": "Программа на этом компьютере",
     }
 )
 LOOKS: Mapping[str, str] = MappingProxyType(
@@ -370,6 +372,14 @@ DEEDS: Mapping[str, str] = MappingProxyType(
     {"read": "Данные открыты", "written": "Данные записаны", "erased": "Данные уничтожены"}
 )
 _ZONE = ZoneInfo("Asia/Irkutsk")
+
+
+def looker(by: str, providers: Mapping[str, str]) -> str:
+    """Return who looked, of an entry of the record: a family knows its own id."""
+    if by in LOOKERS:
+        return LOOKERS[by]
+    kind, _, machine = by.rpartition("/")
+    return f"Система «{machine}»" if kind == "machine" else providers.get(by, by)
 
 
 def moment(at: str) -> str:

@@ -5,12 +5,18 @@ Nothing personal stands in it: who, when, what for. Pure.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 
 import orjson
 
 FIRST_HASH = "0" * 64
+FOLDED_HOURS = 24
+"""So long a look stands for others of the same reader for the same reason: it goes on record once,
+at the time of the first. Who looks again and again cannot push older entries out so."""
+FOLDED_AMONG_MAX = 10
+"""It is looked for among so many of the latest."""
 KEPT_MAX = 500
 """So many entries of a person are kept; the oldest go. The first that is kept carries its number
 and the hash of the one before it, so what went is counted and what is left can be checked."""
@@ -47,6 +53,14 @@ def next_look(
     """Return the entry after `number` entries, of which the last has the hash `head`."""
     digest = _digest(person_id, number + 1, head, at, deed, by, why)
     return Look(number=number + 1, at=at, deed=deed, by=by, why=why, prevhash=head, hash=digest)
+
+
+def stands_for(look: Look, *, at: str, by: str, why: str) -> bool:
+    """Return whether an entry says that somebody looks now: it says it of a little before."""
+    if (look.deed, look.by, look.why) != (Deed.READ, by, why):
+        return False
+    passed = datetime.fromisoformat(at) - datetime.fromisoformat(look.at)
+    return timedelta(0) <= passed < timedelta(hours=FOLDED_HOURS)
 
 
 def look_of(kept: bytes) -> Look:

@@ -37,6 +37,8 @@ class Kept:
     data: bytes | None = None
     number: int = 0
     head: str = FIRST_HASH
+    lately: tuple[Look, ...] = ()
+    """The latest entries of its looks, if they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +100,23 @@ class VaultStore:
         """Let go of connections. Never hangs."""
         await self._client.stop()
 
-    async def load(self, ids: Sequence[str]) -> list[Kept]:
-        """Return what is kept of persons, in the order of their ids."""
+    async def load(self, ids: Sequence[str], *, looks_max: int = 0) -> list[Kept]:
+        """Return what is kept of persons, in the order of their ids, with their latest looks."""
         fields = ("key", "data", "number", "head")
-        found = await self._client.execute_all([("HMGET", _person(id_), *fields) for id_ in ids])
+        asked: list[tuple[Argument, ...]] = [("HMGET", _person(id_), *fields) for id_ in ids]
+        if looks_max:
+            asked += [("LRANGE", _looks(id_), -looks_max, -1) for id_ in ids]
+        found = await self._client.execute_all(asked)
+        lately = found[len(ids) :] or [()] * len(ids)
         return [
             Kept(
                 key=key,
                 data=data,
                 number=int(number or 0),
                 head=(head or FIRST_HASH.encode()).decode(),
+                lately=tuple(look_of(each) for each in looks),
             )
-            for key, data, number, head in found
+            for (key, data, number, head), looks in zip(found[: len(ids)], lately, strict=True)
         ]
 
     async def records(self) -> int | None:

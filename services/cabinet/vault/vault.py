@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
-from services.cabinet.vault.looks import Deed, Look, is_whole, next_look
+from services.cabinet.vault.looks import (
+    FOLDED_AMONG_MAX,
+    Deed,
+    Look,
+    is_whole,
+    next_look,
+    stands_for,
+)
 from services.cabinet.vault.person import Known, Person, PushSubscription
 from services.cabinet.vault.sealing import (
     BrokenSealError,
@@ -199,6 +206,8 @@ class Vault:
     async def read(self, ids: Iterable[str], reader: Reader) -> dict[str, Known]:
         """Return those of the persons that are known; each look is on record by then.
 
+        The same look within a day is there once, at its first time.
+
         Raises VaultUnavailableError.
         """
         return await self.read_families({id_: id_ for id_ in ids}, reader)
@@ -257,7 +266,9 @@ class Vault:
             for person_id in sorted(set(ids)):
                 await stack.enter_async_context(self._turn(person_id))
             for _ in range(ATTEMPTS_MAX):
-                loaded = dict(zip(ids, await self._store.load(ids), strict=True))
+                looks_max = FOLDED_AMONG_MAX if deed is Deed.READ else 0
+                kept_of = await self._store.load(ids, looks_max=looks_max)
+                loaded = dict(zip(ids, kept_of, strict=True))
                 found = {id_: kept for id_, kept in loaded.items() if concerns(kept)}
                 at = self._now()
                 changes = [
@@ -276,6 +287,10 @@ class Vault:
                         sealed=ERASED if seals is None else seals(kept),
                     )
                     for id_, kept in found.items()
+                    if not any(
+                        stands_for(look, at=at, by=reader.by, why=reader.why)
+                        for look in kept.lately
+                    )
                 ]
                 if not changes or await self._store.change(changes):
                     return found
