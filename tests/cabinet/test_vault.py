@@ -508,7 +508,7 @@ async def test_a_family_sees_names_and_who_looked(tmp_path: Path) -> None:
     assert f'id="h-{story.YOUNGER}">{story.YOUNGER}<' in page.text
     assert "Адрес узнан, чтобы отправить сообщение" in looks.text
     assert "Система сертификатов" in looks.text
-    assert "Вы сами открывали: 2." in looks.text
+    assert "Вы сами открывали: 2\u00a0раза." in looks.text
 
 
 async def test_while_the_vault_is_away_ids_stand_for_names(
