@@ -251,7 +251,8 @@ async def _money(
 ) -> tuple[str, int | None]:
     """Return where the money is, and how much; without any sum, why there can be none.
 
-    `certificate`: it is there; `expected`: a certificate would be issued; `none`.
+    `certificate`: it is there; `expected`: a certificate would be issued; `spent`: all of it was;
+    `none`.
     """
     payer, child_id = child["payer"], child["child_id"]
     certificate, grant, purse = await asyncio.gather(
@@ -262,7 +263,9 @@ async def _money(
     if certificate is not None and (certificate.frozen or certificate.closed):
         return "certificate_frozen" if certificate.frozen else "certificate_closed", None
     if purse is not None:
-        return "certificate" if purse.balance_kopecks else "none", purse.balance_kopecks
+        if purse.balance_kopecks or not purse.nominal_kopecks:
+            return "certificate" if purse.balance_kopecks else "none", purse.balance_kopecks
+        return "spent", 0
     if grant is not None:
         return "certificate" if grant.nominal_kopecks else "none", grant.nominal_kopecks
     policy = await part.find(Policy, under(payer, span.period))

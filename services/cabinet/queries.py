@@ -20,6 +20,7 @@ from services.cabinet.projections.models import (
     CATEGORIES,
     CERTIFICATES,
     CHILDREN_OF,
+    DISPUTES_OF,
     GRANTS,
     GROUPS,
     GUARDIANS,
@@ -588,7 +589,7 @@ class Queries:
         day: str | None,
         entries_max: int | None,
     ) -> list[Answer]:
-        children, certificates, enrollments, histories = await asyncio.gather(
+        children, certificates, enrollments, histories, disputes = await asyncio.gather(
             part.all(Child, [under(payer, id_) for id_, payer in places]),
             _certificates_on(part, places, day),
             asyncio.gather(*(self._of_child(part, payer, id_) for id_, payer in places)),
@@ -598,6 +599,7 @@ class Queries:
                     for id_, payer in places
                 )
             ),
+            asyncio.gather(*(_open_disputes(part, payer, id_) for id_, payer in places)),
         )
         return [
             {
@@ -607,16 +609,17 @@ class Queries:
                 "certificate": certificate,
                 "enrollments": enrolled,
                 "history": history,
+                "disputes": disputed,
             }
-            for (child_id, payer), child, certificate, enrolled, history in zip(
-                places, children, certificates, enrollments, histories, strict=True
+            for (child_id, payer), child, certificate, enrolled, history, disputed in zip(
+                places, children, certificates, enrollments, histories, disputes, strict=True
             )
         ]
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
         entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
         found = await self._applications(part, [(_last(entry), payer) for entry in entries])
-        titles, positions, child = await asyncio.gather(
+        titles, positions, child, grants = await asyncio.gather(
             self._provider_titles(found),
             asyncio.gather(
                 *(
@@ -625,6 +628,7 @@ class Queries:
                 )
             ),
             part.find(Child, under(payer, child_id)),
+            _found(part, Grant, _grants_of(payer, child_id, found.values())),
         )
         return [
             _enrollment(id_, payer, application, reserve, group)
@@ -641,6 +645,11 @@ class Queries:
                 "lesson_share_kopecks": reserve.lesson_share_kopecks if reserve else None,
                 "group_starts_on": _iso(group.starts_on) if group else None,
                 "waiting_position": position,
+                "valid_until": _iso(
+                    grants[grant].valid_until
+                    if (grant := under(payer, child_id, application.period or "")) in grants
+                    else None
+                ),
             }
             for ((id_, _), (application, reserve, group)), position in zip(
                 found.items(), positions, strict=True
@@ -698,6 +707,16 @@ class Queries:
 
 
 # --- one model after the other -----------------------------------------------------------------
+
+
+def _grants_of(
+    payer: str,
+    child_id: str,
+    found: Iterable[tuple[Application, Reserve | None, Group | None]],
+) -> list[str]:
+    """Return what the periods of a child's agreements stand under."""
+    periods = {application.period for application, *_ in found if application.period}
+    return [under(payer, child_id, period) for period in sorted(periods)]
 
 
 def _split(entry: str) -> list[str]:
@@ -872,6 +891,14 @@ async def _disputes_of(part: Part, payer: str, entries: Iterable[Entry]) -> dict
     asked = {_lesson_of(payer, entry) for entry in entries if entry.lesson_id is not None}
     found = await _found(part, Dispute, sorted(asked))
     return {id_: dispute_answer(dispute) for id_, dispute in found.items()}
+
+
+async def _open_disputes(part: Part, payer: str, child_id: str) -> list[Answer]:
+    """Return the disputes of a child that wait for an answer, the oldest first."""
+    entries = await part.members(DISPUTES_OF, *beginning(payer, child_id))
+    ids = [under(payer, *entry.split("|")[3:]) for entry in entries]
+    found = await _found(part, Dispute, ids)
+    return [dispute_answer(dispute) for dispute in found.values()]
 
 
 def _lesson_of(payer: str, entry: Entry) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import date, timedelta
@@ -24,7 +25,7 @@ from services.cabinet.app import make_app
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.offer import Course, offer, span_of
 from services.cabinet.pages import clubs_routes
-from services.cabinet.pages.clubs import Wanted, clubs_page
+from services.cabinet.pages.clubs import GROUPS_SHOWN_MAX, Wanted, clubs_page
 from services.cabinet.projections import cabinet
 from services.cabinet.region import Region
 from services.cabinet.vault.vault import Reader, Vault
@@ -126,7 +127,7 @@ async def test_a_childs_name_goes_to_the_vault_and_its_id_alone_to_the_bus(
 
     (told,) = await sent(journals)
     child_id = told["subject"]
-    assert answer.headers["location"] == f"{CLUBS}?child={child_id}"
+    assert answer.headers["location"].endswith(f"&child={child_id}")
     assert (told["source"], told["type"]) == ("/families", "navigator.child-registered.v1")
     assert told["partitionkey"] == PAYER
     assert told["data"] == {
@@ -296,7 +297,7 @@ async def test_the_catalogue_shows_groups_of_the_childs_age_with_free_places(
     assert "Шахматы для начинающих" in page
     assert "Дом творчества «Кедр»" in page
     assert "Свободно 11 из 12" in page
-    assert "Мест нет, ждут 1" in page
+    assert "Мест нет, 1\u00a0ребёнок ждёт" in page
     # From ten years on; the child is seven.
     assert "Акварель" not in page
 
@@ -368,11 +369,116 @@ async def test_however_many_groups_there_are_the_page_finds_them_or_says_that_it
 async def test_a_child_that_is_not_there_yet_is_awaited_and_nobody_elses_is_shown(
     client: httpx.AsyncClient,
 ) -> None:
-    new = (await client.get(f"{CLUBS}?child=child-none")).text
-    others = (await client.get(f"{CLUBS}?child=child-00900")).text
+    since = int(time.time())
+    new = (await client.get(f"{CLUBS}?child=child-none&since={since}")).text
+    others = (await client.get(f"{CLUBS}?child=child-00900&since={since}")).text
+    late = (await client.get(f"{CLUBS}?child=child-none&since={since - 121}")).text
+    mistyped = (await client.get(f"{CLUBS}?child=child-none")).text
 
     assert "Записываем ребёнка." in new
+    assert f"child=child-none&amp;since={since}" in new
     assert new.replace("child-none", "child-00900") == others
+    for page in (late, mistyped):
+        assert "Не получилось записать." in page
+        assert "Записываем ребёнка." not in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        pytest.param(0, "Отправляем заявление.", id="just now"),
+        pytest.param(121, "Не получилось отправить заявление.", id="long ago"),
+    ],
+)
+async def test_an_application_is_awaited_so_long_and_then_may_be_sent_anew(
+    client: httpx.AsyncClient, seconds: int, said: str
+) -> None:
+    since = int(time.time()) - seconds
+
+    page = (await client.get(f"{CHESS}?child={story.YOUNGER}&sent=enr-none&since={since}")).text
+
+    assert said in page
+    assert ("Подать заявление" in page) is bool(seconds)
+
+
+async def test_who_may_find_the_places_gone_asks_to_be_queued_then(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get(f"{CHESS}?child={story.YOUNGER}")).text
+
+    assert "Если места закончатся, поставьте нас в лист ожидания" in page
+
+
+async def test_a_child_of_two_payers_applies_as_the_one_that_was_chosen(
+    journals: Journals, client: httpx.AsyncClient
+) -> None:
+    await story.register_child(
+        journals, story.YOUNGER, "2013-05-02", [story.GUARDIAN], payer=OTHER_PAYER
+    )
+    await journals.follow()
+    other = f"{story.YOUNGER}.{OTHER_PAYER}"
+
+    page = (await client.get(CLUBS, params={"child": other})).text
+    club = (await client.get(CHESS, params={"child": other})).text
+    asked, agreed = {}, application(10_000_000, consent=[*CONSENTS, "parent-share"])
+    for payer in (OTHER_PAYER, PAYER):
+        query = {"child": f"{story.YOUNGER}.{payer}"}
+        answer = await client.post(CHESS, params=query, content=agreed, headers=FORM)
+        asked[payer] = answer.headers["location"]
+
+    assert f'<option value="{story.YOUNGER}.{PAYER}">' in page
+    assert f'<option value="{other}" selected>' in page
+    assert f"?child={other}" in page
+    assert f'href="{CLUBS}?child={other}"' in club
+    # The other payer has no period: what it says of money is not what the first one would.
+    assert "changed=yes" in asked[OTHER_PAYER]
+    assert "sent=enr-" in asked[PAYER]
+
+
+def test_each_page_of_the_catalogue_is_reached_and_one_after_the_last_is_the_last() -> None:
+    day_, end = "2020-09-01", "2021-05-31"
+    found = [
+        {
+            "home": PAYER,
+            "group_id": f"grp-{number:05}",
+            "title": "Шахматы",
+            "provider": "Кедр",
+            "direction": "sport",
+            "age_min": 7,
+            "age_max": 7 + number % 2,
+            "starts_on": day_,
+            "ends_on": end,
+            "lessons_total": 32,
+            "price_kopecks": 1,
+            "is_open": True,
+            "is_suspended": False,
+            "free": 1,
+            "capacity": 2,
+            "waiting": 0,
+        }
+        for number in range(2 * GROUPS_SHOWN_MAX + 1)
+    ]
+
+    last = clubs_page(found, Wanted(home=PAYER, page=99), None, day_)
+    of_eight = clubs_page(found, Wanted(home=PAYER, age="8"), None, day_)
+
+    assert (last["page"], last["pages"], len(last["groups"])) == (2, 3, 1)
+    assert last["groups"][0]["ages"] == "7\u00a0лет"
+    assert of_eight["found"].startswith(str(GROUPS_SHOWN_MAX))
+
+
+async def test_the_catalogue_leads_back_and_on(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cabinet.pages.clubs.GROUPS_SHOWN_MAX", 1)
+
+    second = await client.get(CLUBS, params={"page": 1, "age": 8, "home": PAYER})
+    far = await client.get(CLUBS, params={"page": 667})
+
+    assert "Страница 2 из" in second.text
+    assert "Назад" in second.text
+    assert far.status_code == 200
+    assert "Попробуйте другое направление" not in far.text
 
 
 # --- an application ----------------------------------------------------------------------------

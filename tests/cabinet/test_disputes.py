@@ -13,7 +13,7 @@ from services.cabinet import sending
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages.disputes import console_page
 from services.cabinet.pages.disputes_routes import FORMS_A_MINUTE
-from services.cabinet.pages.family import disputable, history_page
+from services.cabinet.pages.family import ENTRIES_ASKED, disputable, family_page, history_page
 from services.cabinet.queries import Answer
 from services.cabinet.vault.vault import Reader
 from streaming.errors import StoreUnavailableError
@@ -113,6 +113,25 @@ async def test_a_lesson_that_was_disputed_and_is_charged_anew_is_not_offered(
     await story.charge(journals, SECOND, 25_137, purse(195_604, 754_110, 50_286), 2)
 
     assert days(await elder(journals)) == {LAST}
+
+
+async def test_an_open_dispute_is_told_however_much_happens_after_it(journals: Journals) -> None:
+    await story.dispute(journals, SECOND, 25_137)
+    for number in range(ENTRIES_ASKED + 1):
+        journals.day = f"2020-10-{number + 1:02}"
+        await story.charge(journals, journals.day, 100, purse(195_604, 728_973, 75_423), 3)
+    await journals.follow()
+
+    family: Any = await journals.queries.family(story.GUARDIAN, entries_max=ENTRIES_ASKED)
+    child = family_page(family)["children"][0]
+    await story.uphold(journals, SECOND, 25_137)
+    await journals.follow()
+    settled: Any = await journals.queries.family(story.GUARDIAN, entries_max=ENTRIES_ASKED)
+
+    (said,) = child["awaited"]
+    assert said.startswith("Ждём ответа: занятие ")
+    assert "списано 251,37\u00a0₽. Вы не согласны с " in said
+    assert family_page(settled)["children"][0]["awaited"] == []
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,21 @@ async def test_the_whole_history_is_offered_where_there_is_more_than_is_shown(
     assert shown["has_older"] is (lines > ENTRIES_SHOWN)
 
 
+async def test_the_whole_history_is_offered_where_what_was_asked_for_was_cut_off(
+    journals: Journals,
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    child = await elder(journals)
+    funded = next(each for each in child["history"] if each["kind"] == "certificate-issued")
+    folded = funded | {"kind": "account-opened"}
+    child |= {"history": [funded] + [folded] * (ENTRIES_ASKED - 1)}
+
+    (shown,) = family_page(family | {"children": [child]})["children"]
+
+    assert len(shown["history"]) == 1
+    assert shown["has_older"]
+
+
 async def test_messages_are_all_on_a_page_of_their_own(
     journals: Journals, client: httpx.AsyncClient
 ) -> None:

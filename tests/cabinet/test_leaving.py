@@ -96,6 +96,7 @@ def agreement(**changes: Any) -> dict[str, Any]:
         "starts_on": "2020-09-01",
         "ends_on": "2020-12-31",
         "ended_on": None,
+        "valid_until": "2020-12-31",
         "held_until": None,
         "waiting_position": None,
         "certificate_share_kopecks": 804_396,
@@ -138,6 +139,21 @@ def test_money_is_told_as_billing_will_treat_it(
 
     assert seen in " ".join(shown["money"])
     assert (shown["first_day"] == TODAY) is asks_for_a_day
+
+
+def test_until_when_money_that_comes_back_is_spent_is_told() -> None:
+    money = leaving_page(agreement(), story.GUARDIAN, TODAY)["money"]
+
+    assert (
+        "Вернувшиеся деньги можно потратить на другой кружок до 31\u00a0декабря 2020\u00a0года. "
+        "Что вернётся позже или останется, уйдёт в бюджет муниципалитета."
+    ) in money
+
+
+def test_what_has_no_place_yet_frees_none() -> None:
+    place = leaving_page(agreement(state="REGISTERED"), story.GUARDIAN, TODAY)["place"]
+
+    assert place == "Заявление снимем с рассмотрения."
 
 
 @pytest.mark.parametrize(

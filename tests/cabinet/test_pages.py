@@ -19,6 +19,7 @@ from services.cabinet.pages.family import (
     BAR_WIDTH,
     family_page,
     history_page,
+    messages_page,
     money_lasts_until,
     next_debit_kopecks,
     purse_picture,
@@ -26,13 +27,14 @@ from services.cabinet.pages.family import (
 from services.cabinet.pages.pulse import LISTENING_OF_ONE_MAX
 from services.cabinet.pages.site import Site
 from services.cabinet.papers.codes import Codes
+from services.cabinet.region import Region
 from streaming.errors import SettingError, StoreUnavailableError
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.clients import WhoeverItIsFor, app_of, client_of
-from tests.cabinet.journals import PAYER, Journals, input_of, purse
+from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of, purse
 
 FAMILY = f"/families/{story.GUARDIAN}"
 
@@ -58,7 +60,7 @@ async def client(journals: Journals) -> AsyncIterator[httpx.AsyncClient]:
         pytest.param("Организация исправила отметку", id="a reversal, why"),
         pytest.param("+251,49\u00a0₽", id="what came back"),
         pytest.param("принять заявление до 25\u00a0сентября 2020\u00a0года", id="next, by when"),
-        pytest.param("Вы первый в очереди.", id="place in the waiting list"),
+        pytest.param("Вы следующие в очереди.", id="place in the waiting list"),
         pytest.param("Ваша очередь следующая.", id="place in the queue for money"),
         pytest.param("принимает детей от 10 до 14 лет", id="a refusal, why"),
         pytest.param("Ещё в пути: по электронной почте", id="a message"),
@@ -239,8 +241,8 @@ async def test_two_messages_about_one_fact_are_two_and_one_by_two_channels_is_on
 
     said = {each["title"]: (each["sent"], each["due"], each["failed"]) for each in shown}
     assert said == {
-        "Осталось мало занятий": ("", "", ""),
-        "Списано за занятие": ("по электронной почте", "в браузере", "по СМС"),
+        f"{story.ELDER} · Осталось мало занятий": ("", "", ""),
+        f"{story.ELDER} · Списано за занятие": ("по электронной почте", "в браузере", "по СМС"),
     }
 
 
@@ -591,6 +593,115 @@ async def test_a_certificate_says_whether_one_may_enroll_with_it(
     assert certificate["state"] == said
     assert certificate["current"]["funded"] is not bool(queue)
     assert queue in certificate["current"]["queue"]
+
+
+@pytest.mark.parametrize(
+    ("ended_on", "today", "said"),
+    [
+        pytest.param(
+            "2020-12-31",
+            "2021-01-01",
+            "остаток вернётся в бюджет муниципалитета — срок этих денег закончился.",
+            id="with the term",
+        ),
+        pytest.param(
+            "2020-12-25", "2021-01-02", "остаток вернётся в бюджет", id="before it, released after"
+        ),
+        pytest.param(
+            "2020-10-15",
+            "2020-10-20",
+            "остаток вернётся на баланс. Потратить его можно до 31\u00a0декабря 2020\u00a0года",
+            id="long before it",
+        ),
+        pytest.param(
+            "2020-12-31", "2020-12-20", "остаток вернётся в бюджет муниципалитета.", id="to come"
+        ),
+        pytest.param("2020-12-20", "2020-12-10", "остаток вернётся на баланс.", id="ended ahead"),
+    ],
+)
+async def test_where_what_is_left_goes_is_told_by_the_term_of_the_money(
+    journals: Journals, ended_on: str, today: str, said: str
+) -> None:
+    await story.end(journals, ended_on)
+    await journals.follow()
+    family = await journals.queries.family(story.GUARDIAN)
+    assert family is not None
+
+    child = family_page(family | {"business_day": today})["children"][0]
+
+    (robots,) = [each for each in child["enrollments"] if each["id"] == story.ROBOTS]
+    assert said in robots["next"]
+
+
+@pytest.mark.parametrize(
+    ("state", "today", "label", "said"),
+    [
+        pytest.param("ACTIVE", "2020-12-31", "Свободно", "", id="on the last day"),
+        pytest.param("ACTIVE", "2021-01-01", "Осталось", "Потратить эти деньги", id="after it"),
+        pytest.param("CLOSED", "2020-10-01", "Осталось", "Потратить эти деньги", id="closed"),
+        pytest.param("FROZEN", "2020-10-01", "Свободно", "Пока сертификат", id="frozen"),
+    ],
+)
+async def test_what_cannot_be_spent_any_more_is_not_called_free(
+    journals: Journals, state: str, today: str, label: str, said: str
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    child = family["children"][0]
+    child = child | {"certificate": child["certificate"] | {"state": state}}
+
+    (shown,) = family_page(family | {"business_day": today, "children": [child]})["children"]
+
+    period = shown["certificate"]["current"]
+    assert period["spendable"] is (label == "Свободно")
+    assert period["unspendable"].startswith(said)
+    assert bool(period["unspendable"]) is bool(said)
+
+
+async def test_a_child_of_two_payers_is_named_with_each(journals: Journals) -> None:
+    await story.register_child(
+        journals, story.YOUNGER, "2013-05-02", [story.GUARDIAN], payer=OTHER_PAYER
+    )
+    await journals.follow()
+    region = Region(municipalities={PAYER: "Иркутск"})
+    async with client_of(app_of(journals, region=region)) as client:
+        page = (await client.get(FAMILY)).text
+
+    for place in ("Иркутск", OTHER_PAYER):
+        assert f"Платит {place}</p>" in page
+        assert f"{story.YOUNGER} — {place}</a>" in page
+    assert page.count("Платит ") == 2
+
+
+async def test_where_no_names_are_kept_nobody_is_told_to_wait_for_them(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get(f"{FAMILY}/looks")).text
+
+    assert "Имена здесь не хранятся, смотреть нечего." in page
+    assert "через минуту" not in page
+
+
+async def test_one_child_of_two_payers_is_one_child(journals: Journals) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    one = family["children"][0]
+
+    twice = family_page(family | {"children": [one, one | {"payer": OTHER_PAYER}]})
+
+    assert not twice["has_many"]
+    assert family_page(family)["has_many"]
+
+
+async def test_a_message_says_whom_it_is_about_where_there_are_more_children(
+    journals: Journals,
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    about = family["messages"][0]["entries"][0]["child_id"]
+    only = [child for child in family["children"] if child["child_id"] == about]
+
+    many = messages_page(family, {about: "Аня"})["messages"][0]["title"]
+    alone = messages_page(family | {"children": only}, {about: "Аня"})["messages"][0]["title"]
+
+    assert many == f"Аня · {alone}"
 
 
 async def test_an_agreement_that_ended_before_it_began_is_over_at_once(

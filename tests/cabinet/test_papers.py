@@ -60,6 +60,7 @@ async def test_the_certificate_says_what_the_page_says_and_its_code_leads_to_yes
     for said in (
         "Сертификат № 701 000015 7",
         "общая",
+        "Состояние Действует",
         "по 31 декабря 2020 года",
         "10 000,00 ₽",
         GOOD,

@@ -4,6 +4,7 @@ Ids are made of who sends and of the token of a page, so a form that arrives twi
 application, and nobody can send anything under an id of another family.
 """
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -44,6 +45,8 @@ class Wanted:
     direction: str = ""
     title: str = ""
     free: bool = False
+    age: str = ""
+    """Of whom, in years: asked for where no child is entered yet."""
     page: int = 0
 
 
@@ -58,6 +61,17 @@ class Entered:
     benefits: tuple[str, ...] = ()
 
 
+def keys_of(children: Sequence[Answer]) -> dict[tuple[str, str], str]:
+    """Return what pages name children by: where one has two payers, by both."""
+    times = Counter(child["child_id"] for child in children)
+    return {
+        (child["payer"], child["child_id"]): child["child_id"]
+        if times[child["child_id"]] == 1
+        else f"{child['child_id']}.{child['payer']}"
+        for child in children
+    }
+
+
 # --- the catalogue -----------------------------------------------------------------------------
 
 
@@ -68,6 +82,8 @@ def clubs_page(
     found = [each for each in groups if each["ends_on"] > (today or "")]
     if child is not None:
         found = of_age(found, child["birth_date"], today)
+    elif wanted.age:
+        found = [each for each in found if each["age_min"] <= int(wanted.age) <= each["age_max"]]
     if wanted.direction:
         found = [each for each in found if each["direction"] == wanted.direction]
     if wanted.free:
@@ -76,12 +92,15 @@ def clubs_page(
         text = wanted.title.casefold()
         found = [each for each in found if text in f"{each['title']} {each['provider']}".casefold()]
     found.sort(key=lambda each: (not _has_places(each), each["title"], each["group_id"]))
-    first = wanted.page * GROUPS_SHOWN_MAX
+    pages = max(1, -(-len(found) // GROUPS_SHOWN_MAX))
+    page = min(wanted.page, pages - 1)
+    first = page * GROUPS_SHOWN_MAX
     return {
         "groups": [_group(each) for each in found[first : first + GROUPS_SHOWN_MAX]],
         "found": counted(len(found), "группа", "группы", "групп") if found else "",
         "wanted": wanted,
-        "next_page": wanted.page + 1 if len(found) > first + GROUPS_SHOWN_MAX else 0,
+        "page": page,
+        "pages": pages,
         "directions": list(wording.DIRECTIONS.items()),
     }
 
@@ -99,7 +118,7 @@ def _group(group: Mapping[str, Any]) -> dict[str, Any]:
         "title": group["title"],
         "provider": group["provider"],
         "direction": wording.DIRECTIONS.get(group["direction"], ""),
-        "ages": f"{group['age_min']}–{group['age_max']} лет",
+        "ages": _ages(group["age_min"], group["age_max"]),
         "span": f"{full_date(first)} — {full_date(last)}",
         "lessons": counted(group["lessons_total"], "занятие", "занятия", "занятий"),
         "price": rubles(group["price_kopecks"]),
@@ -109,13 +128,21 @@ def _group(group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _ages(youngest: int, oldest: int) -> str:
+    ages = counted(oldest, "год", "года", "лет")
+    return ages if youngest == oldest else f"{youngest}–{ages}"
+
+
 def _places(group: Mapping[str, Any]) -> tuple[str, str]:
     if group["is_suspended"] or not group["is_open"]:
         return "Запись закрыта", "over"
     if group["free"]:
         return f"Свободно {group['free']} из {group['capacity']}", "good"
     waiting = group["waiting"]
-    return (f"Мест нет, ждут {waiting}" if waiting else "Мест нет"), "wait"
+    if not waiting:
+        return "Мест нет", "wait"
+    waits = counted(waiting, "ребёнок ждёт", "ребёнка ждут", "детей ждут")
+    return f"Мест нет, {waits}", "wait"
 
 
 # --- one group, and an application -------------------------------------------------------------

@@ -31,12 +31,17 @@ from streaming.errors import BusUnavailableError, StoreUnavailableError
 FORM_BYTES_MAX = 16 * 1024
 FORMS_A_MINUTE = 10
 """So many forms of a family are taken a minute: each may enter a person, or ask for a place."""
+AWAITED_SECONDS_MAX = 120
+"""So long a page says that what was sent is on its way; then that it did not work."""
 
 Word = Annotated[str, Query(max_length=20, pattern=r"^[a-z]*$")]
 Code = Annotated[str, Query(max_length=8, pattern=r"^[0-9]*$")]
 Text = Annotated[str, Query(max_length=80)]
-ChildId = Annotated[str, Query(max_length=40, pattern=r"^[a-z0-9-]*$")]
-Page = Annotated[int, Query(ge=0, le=100)]
+ChildKey = Annotated[str, Query(max_length=49, pattern=r"^[a-z0-9-]*(\.[0-9]{8})?$")]
+EnrollmentId = Annotated[str, Query(max_length=40, pattern=r"^[a-z0-9-]*$")]
+Age = Annotated[str, Query(max_length=2, pattern=r"^[0-9]*$")]
+Page = Annotated[int, Query(ge=0, le=1_000)]
+Since = Annotated[int, Query(ge=0)]
 Own = Annotated[Visitor, needs(Resource.CLUBS, Action.READ, guardian="guardian_id")]
 Entering = Annotated[
     Visitor,
@@ -101,7 +106,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except VaultUnavailableError:
             return site.unavailable()
         event = shown.child_event(entered, guardian_id, _now())
-        then = f"/families/{guardian_id}/clubs?child={entered.child_id}"
+        then = f"/families/{guardian_id}/clubs?since={_seconds()}&child={entered.child_id}"
         return await send(event, then, who)
 
     async def refuse_known(
@@ -125,12 +130,14 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
     async def clubs(
         guardian_id: Id,
         who: Own,
-        child: ChildId = "",
+        child: ChildKey = "",
         home: Code = "",
         direction: Word = "",
         q: Text = "",
         free: Word = "",
+        age: Age = "",
         page: Page = 0,
+        since: Since = 0,
     ) -> Response:
         children = await queries.own_children(guardian_id)
         chosen = _chosen(children, child)
@@ -138,7 +145,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         usual = chosen["payer"] if chosen is not None else ""
         home = home or (usual if usual in homes else (homes[0] if homes else ""))
         wanted = shown.Wanted(
-            home=home, direction=direction, title=q.strip(), free=bool(free), page=page
+            home=home, direction=direction, title=q.strip(), free=bool(free), age=age, page=page
         )
         groups = await queries.groups_in(home) if home in homes else []
         content = shown.clubs_page(groups, wanted, chosen, await queries.business_day())
@@ -147,9 +154,12 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
             who=who,
             guardian_id=guardian_id,
             children=children,
+            keys=shown.keys_of(children),
             names=await names_of(children, guardian_id),
             child=chosen,
             awaited=child if child and chosen is None else "",
+            since=since,
+            is_late=_is_late(since),
             homes=site.region.in_order(homes),
             is_cut=len(groups) >= GROUPS_READ_MAX,
             **content,
@@ -161,8 +171,9 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         home: Id,
         group_id: Id,
         who: Own,
-        child: ChildId = "",
-        sent: ChildId = "",
+        child: ChildKey = "",
+        sent: EnrollmentId = "",
+        since: Since = 0,
         changed: Word = "",
     ) -> Response:
         group = await queries.group_at(home, group_id)
@@ -173,14 +184,17 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         applied = [] if chosen is None else await queries.applied(chosen, group)
         offered = None if chosen is None else await queries.offer(chosen, group)
         content = shown.club_page(group, chosen, offered, applied, await queries.business_day())
-        ids = {each["enrollment_id"] for each in applied}
+        awaited = bool(sent) and sent not in {each["enrollment_id"] for each in applied}
         return site.page(
             "club.html",
             who=who,
             guardian_id=guardian_id,
             names=await names_of(children, guardian_id),
             token=secrets.token_hex(shown.TOKEN_LENGTH // 2),
-            awaited=bool(sent) and sent not in ids,
+            keys=shown.keys_of(children),
+            awaited=awaited and not _is_late(since),
+            lost=awaited and _is_late(since),
+            since=since,
             changed=bool(changed),
             here=f"/families/{guardian_id}/clubs/{home}/{group_id}",
             sent=sent,
@@ -194,40 +208,49 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         home: Id,
         group_id: Id,
         who: Entering,
-        child: ChildId = "",
+        child: ChildKey = "",
     ) -> Response:
         forms.take(guardian_id)
         group = await queries.group_at(home, group_id)
-        own = [
-            each for each in await queries.own_children(guardian_id) if each["child_id"] == child
-        ]
-        if group is None or not own:
+        own = _chosen(await queries.own_children(guardian_id), child) if child else None
+        if group is None or own is None:
             raise NotHereError
         here = f"{path_of(request)}?"
         try:
             applying = shown.read_application(form_of(request).decode(errors="replace"))
         except FormError as error:
             return site.problem(str(error), who=who)
-        applied = await queries.applied(own[0], group)
+        applied = await queries.applied(own, group)
         today = await queries.business_day()
         if any(not shown.is_over(each, today) for each in applied):
             return RedirectResponse(here + urlencode({"child": child}), 303)
-        offered = (await queries.offer(own[0], group))["offer"]
+        offered = (await queries.offer(own, group))["offer"]
         if offered is None or offered["parent_kopecks"] > applying.share_kopecks:
             # What was agreed to would not do any more: it is to be read anew.
             return RedirectResponse(here + urlencode({"child": child, "changed": "yes"}), 303)
-        event = shown.application_event(own[0], group, applying, _now())
-        then = here + urlencode({"child": child, "sent": event["subject"]})
+        event = shown.application_event(own, group, applying, _now())
+        then = here + urlencode({"child": child, "since": _seconds(), "sent": event["subject"]})
         return await send(event, then, who)
 
     return pages
 
 
-def _chosen(children: list[Answer], child_id: str) -> Answer | None:
+def _chosen(children: list[Answer], key: str) -> Answer | None:
     """Return the child that is asked for, or the first; None where that is not there yet."""
-    if not child_id:
+    if not key:
         return children[0] if children else None
-    return next((each for each in children if each["child_id"] == child_id), None)
+    child_id, _, payer = key.partition(".")
+    found = [each for each in children if each["child_id"] == child_id]
+    return next((each for each in found if payer in ("", each["payer"])), None)
+
+
+def _seconds() -> int:
+    return int(datetime.now(UTC).timestamp())
+
+
+def _is_late(since: int) -> bool:
+    """Return whether what was sent ought to be there by now; nobody sent what has no moment."""
+    return _seconds() - since > AWAITED_SECONDS_MAX
 
 
 def _now() -> str:

@@ -137,10 +137,13 @@ def family_page(
     times = Counter(child["child_id"] for child in family["children"])
     children = [
         _child(child, today, names, guardian_id)
-        | {"anchor": _anchor(child, is_alone=times[child["child_id"]] == 1)}
+        | {
+            "anchor": _anchor(child, is_alone=times[child["child_id"]] == 1),
+            "is_twice": times[child["child_id"]] > 1,
+        }
         for child in family["children"]
     ]
-    messages = _messages(family, today)
+    messages = _messages(family, today, names)
     now = wording.day(today)
     return {
         "guardian_id": family["guardian_id"],
@@ -148,6 +151,7 @@ def family_page(
         "grounds": list(wording.GROUNDS.items()),
         "today": full_date(now) if now is not None else "",
         "children": children,
+        "has_many": len(times) > 1,
         "messages": messages[:MESSAGES_SHOWN],
         "is_behind": family["is_behind"],
         "has_older_messages": len(messages) > MESSAGES_SHOWN,
@@ -199,12 +203,14 @@ def _month_name(month: str) -> str:
     return wording.month(month).capitalize() if month else "Ранее"
 
 
-def messages_page(family: Mapping[str, Any]) -> dict[str, Any]:
+def messages_page(
+    family: Mapping[str, Any], names: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return what the template of a family's messages shows."""
     return {
         "guardian_id": family["guardian_id"],
         "is_behind": family["is_behind"],
-        "messages": _messages(family, family["business_day"]),
+        "messages": _messages(family, family["business_day"], names),
         "are_all": len(family["messages"]) < ALL_MESSAGES_MAX,
     }
 
@@ -231,8 +237,25 @@ def _child(
         "enrollments": [_enrollment(each, today, guardian_id) for each in going],
         "over": [_enrollment(each, today, guardian_id) for each in over],
         "history": history[:ENTRIES_SHOWN],
-        "has_older": len(history) > ENTRIES_SHOWN,
+        # Of a history that was cut off lines may be hidden, however few of these are told here.
+        "has_older": len(history) > ENTRIES_SHOWN or len(child["history"]) >= ENTRIES_ASKED,
+        "awaited": [
+            _awaited(each, today) for each in sorted(child["disputes"], key=_since_and_lesson)
+        ],
     }
+
+
+def _since_and_lesson(dispute: Mapping[str, Any]) -> tuple[str, str]:
+    return dispute["opened_on"], dispute["lesson_date"]
+
+
+def _awaited(dispute: Mapping[str, Any], today: str | None) -> str:
+    """Return what an open dispute is about, and since when it waits for an answer."""
+    return (
+        f"Ждём ответа: занятие {wording.short_date(dispute['lesson_date'], today)}, "
+        f"списано {rubles(dispute['amount_kopecks'])}. "
+        f"Вы не согласны с {wording.short_date(dispute['opened_on'], today)}."
+    )
 
 
 # --- the certificate ---------------------------------------------------------------------------
@@ -243,12 +266,7 @@ def _certificate(certificate: Mapping[str, Any] | None, today: str | None) -> di
         return None
     periods = certificate["periods"]
     current = current_period(periods, today)
-    words, tone = wording.CERTIFICATE_STATES[certificate["state"]]
-    if certificate["state"] == "ACTIVE" and current:
-        if _is_over(current, today):
-            words, tone = wording.RUN_OUT
-        elif current["state"] == "ACCOUNTING":
-            words, tone = wording.WITHOUT_MONEY
+    words, tone = state_of(certificate, current, today)
     return {
         "number": wording.number(certificate["certificate_number"]),
         "state": words,
@@ -286,10 +304,41 @@ def _period(period: Mapping[str, Any], state: str, today: str | None) -> dict[st
         "until": full_date(valid_until),
         "nominal": rubles(period["nominal_kopecks"]),
         "free": rubles(period["balance_kopecks"]),
+        "spendable": is_spendable(period, state, today),
+        "unspendable": unspendable(period, state, today),
         "slices": purse_picture(period),
         "said": said(period),
         "queue": _queue(period, state, is_over=_is_over(period, today)),
     }
+
+
+def is_spendable(period: Mapping[str, Any], state: str, today: str | None) -> bool:
+    """Return whether what is free may still pay for something."""
+    return state != "CLOSED" and not _is_over(period, today)
+
+
+def unspendable(period: Mapping[str, Any], state: str, today: str | None) -> str:
+    """Return why no new agreement takes what is free; empty where one may, or nothing is."""
+    if not is_spendable(period, state, today):
+        left = period["balance_kopecks"]
+        return (
+            "Потратить эти деньги уже нельзя: они вернутся в бюджет муниципалитета." if left else ""
+        )
+    if state == "FROZEN":
+        return "Пока сертификат приостановлен, новые договоры по нему не заключаются."
+    return ""
+
+
+def state_of(
+    certificate: Mapping[str, Any], period: Mapping[str, Any] | None, today: str | None
+) -> tuple[str, str]:
+    """Return how a certificate stands with its current period: words and tone."""
+    if certificate["state"] == "ACTIVE" and period:
+        if _is_over(period, today):
+            return wording.RUN_OUT
+        if period["state"] == "ACCOUNTING":
+            return wording.WITHOUT_MONEY
+    return wording.CERTIFICATE_STATES[certificate["state"]]
 
 
 def _queue(period: Mapping[str, Any], state: str, *, is_over: bool) -> str:
@@ -618,14 +667,19 @@ def _amount(kind: str, kopecks: int) -> str:
     return f"{'' if kopecks < 0 else _SIGNS.get(kind, '')}{rubles(kopecks)}"
 
 
-def _messages(family: Mapping[str, Any], today: str | None) -> list[dict[str, Any]]:
-    """Return messages; one text that went by several channels is shown once."""
+def _messages(
+    family: Mapping[str, Any], today: str | None, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return messages; one text that went by several channels is shown once.
+
+    Where there are more children, the heading says whom a message is about.
+    """
     children = {(child["payer"], child["child_id"]): child for child in family["children"]}
     shown: dict[tuple[str, ...], dict[str, Any]] = {}
     for message in family["messages"]:
         # The same facts may be named again on a later day: money that is left, in other words.
         key = (message["template"], message["day"] or "", *message["event_ids"])
-        known = shown.setdefault(key, _message(message, children, today))
+        known = shown.setdefault(key, _message(message, children, today, names))
         how = wording.CHANNELS.get(message["channel"])
         if how is not None:
             known[message["state"]].append(how)
@@ -639,11 +693,15 @@ def _message(
     message: Mapping[str, Any],
     children: Mapping[tuple[str, str], Mapping[str, Any]],
     today: str | None,
+    names: Mapping[str, str],
 ) -> dict[str, Any]:
     entries = message["entries"]
     said = _said_of_money(message, children)
+    title = wording.message_title(message["template"], message["category"])
+    about = {each["child_id"] for each in entries} if len({id_ for _, id_ in children}) > 1 else ()
+    named = sorted(names.get(id_, id_) for id_ in about)
     return {
-        "title": wording.message_title(message["template"], message["category"]),
+        "title": f"{', '.join(named)} · {title}" if named else title,
         "texts": said or list(dict.fromkeys(entry["text"] for entry in entries)),
         "more": 0 if said else max(0, message["facts"] - len(entries)),
         "when": wording.short_date(message["day"], today),

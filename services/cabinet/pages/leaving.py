@@ -130,6 +130,8 @@ def _place(enrollment: Mapping[str, Any], today: str | None) -> str:
                 "Вы потеряете место в очереди. Заявление можно подать снова, "
                 "но очередь начнётся с конца."
             )
+        case "REGISTERED":
+            return "Заявление снимем с рассмотрения."
         case "ACTIVE" if month_is_owed(enrollment, today):
             return (
                 "Место освободится после этого месяца и достанется следующему. "
@@ -171,10 +173,21 @@ def _money(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
             f"Сейчас забронировано {reserved}. Остаток вернётся, когда сдадут последние отметки.",
         ]
     if enrollment["certificate_share_kopecks"]:
-        said.append("Вернувшиеся деньги можно потратить на другой кружок, пока не закончился срок.")
+        said.append(_spending(enrollment["valid_until"]))
     if enrollment["parent_share_kopecks"]:
         said.append("О том, что вы доплачивали сами, договоритесь с организацией.")
     return said
+
+
+def _spending(valid_until: str | None) -> str:
+    """Return until when money that comes back can be spent, and what becomes of it then."""
+    if valid_until is None:
+        return "Вернувшиеся деньги можно потратить на другой кружок, пока не закончился срок."
+    return (
+        "Вернувшиеся деньги можно потратить на другой кружок до "
+        f"{full_date(date.fromisoformat(valid_until))}. Что вернётся позже или останется, "
+        "уйдёт в бюджет муниципалитета."
+    )
 
 
 def read_leaving(body: str, enrollment: Mapping[str, Any], today: str | None) -> Leaving:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rulebook.wording import full_date, rubles
 from services.cabinet.pages import wording
-from services.cabinet.pages.family import current_period, money_moved, said
+from services.cabinet.pages.family import current_period, money_moved, said, state_of
 from services.cabinet.papers.certificate import CertificatePaper
 from services.cabinet.papers.codes import Codes
 from services.cabinet.papers.statement import Movement, StatementPaper
@@ -31,6 +31,7 @@ def certificate_paper(
     return CertificatePaper(
         number=wording.number(certificate["certificate_number"]),
         holder=holder,
+        state=state_of(certificate, period, today)[0],
         category=wording.CATEGORIES.get(category, category),
         term=f"с {_date(period['valid_from'])} по {_date(period['valid_until'])}",
         nominal=rubles(period["nominal_kopecks"])
@@ -53,7 +54,7 @@ def statement_paper(
     return StatementPaper(
         number=wording.number(certificate["certificate_number"]),
         holder=holder,
-        purses=[f"Период {each['period']}: {said(each)}." for each in certificate["periods"]],
+        purses=[_purse(each) for each in certificate["periods"]],
         movements=[
             Movement(
                 day=each.when,
@@ -68,6 +69,11 @@ def statement_paper(
         as_of=_date(today),
         is_sample=is_sample,
     )
+
+
+def _purse(period: Mapping[str, Any]) -> str:
+    text = said(period)
+    return f"Период {period['period']}: {text[:1].lower()}{text[1:]}."
 
 
 def _date(text: str | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rulebook.wording import counted
 from services.cabinet.pages import wording
 from services.cabinet.vault.looks import Deed, Look
 from services.cabinet.vault.person import Person
@@ -61,24 +62,34 @@ def looks_page(
     people: Mapping[str, Person],
     found: Mapping[str, Any] | None,
     providers: Mapping[str, str],
+    *,
+    is_kept: bool,
 ) -> dict[str, Any]:
-    """Return what the page of looks shows. `providers` are titles by id. Pure."""
+    """Return what the page of looks shows. `providers` are titles by id. Pure.
+
+    `is_kept`: there is a vault, so that there may be looks at what it keeps.
+    """
     guardian_id = str(family["guardian_id"])
     return {
         "guardian_id": guardian_id,
         "known": found is not None,
+        "kept": is_kept,
         "persons": [
             {
                 "id": id_,
                 "name": people[id_].full_name if id_ in people else id_,
                 "is_whole": looks.is_whole,
                 "forgotten": looks.forgotten,
-                "own": sum(_is_own(look, guardian_id) for look in looks.looks),
+                "own": _times(sum(_is_own(look, guardian_id) for look in looks.looks)),
                 "looks": _lines(looks.looks, guardian_id, providers),
             }
             for id_, looks in (found or {}).items()
         ],
     }
+
+
+def _times(times: int) -> str:
+    return counted(times, "раз", "раза", "раз") if times else ""
 
 
 def readers_of(found: Mapping[str, Any] | None) -> set[str]:

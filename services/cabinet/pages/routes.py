@@ -98,7 +98,10 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
             return unavailable()
         if found is None:
             raise NotHereError
-        return page("messages.html", who=who, **messages_page(found))
+        is_own = guardian_id in who.principal.scopes(Role.GUARDIAN)
+        known = await people.of_family(found, "family-page") if is_own else {}
+        names = {id_: person.name for id_, person in known.items()}
+        return page("messages.html", who=who, **messages_page(found, names))
 
     @pages.get("/families/{guardian_id}/looks")
     async def looks(guardian_id: Id, who: Looks) -> Response:
@@ -112,7 +115,8 @@ def router(queries: Queries, pulse: Pulse, people: People, site: Site) -> APIRou
             titles = await queries.provider_titles(readers_of(looked))
         except StoreUnavailableError:
             return unavailable()
-        return page("looks.html", who=who, **looks_page(found, known, looked, titles))
+        shown = looks_page(found, known, looked, titles, is_kept=people.can_enter)
+        return page("looks.html", who=who, **shown)
 
     @pages.get("/families/{guardian_id}/live")
     async def live(

@@ -302,33 +302,52 @@ def next_step(enrollment: Mapping[str, Any], today: str | None) -> str:
                 return f"Занятия с {starts} по {ends}.{only}"
             return f"Договор действует до {ends}."
         case "ENDED":
-            return _ending(enrollment) if is_ending(enrollment, today) else _ended(enrollment)
+            is_last = is_ending(enrollment, today)
+            return _ending(enrollment) if is_last else _ended(enrollment, today)
         case _:
             return str(enrollment["text"] or "")
 
 
 def _waiting(position: int | None) -> str:
-    where = "Мест пока нет." if position is None else f"Вы {position}-й в очереди."
+    where = "Мест пока нет." if position is None else f"Ваше место в очереди: {position}."
     if position == 1:
-        where = "Вы первый в очереди."
+        where = "Вы следующие в очереди."
     return f"{where} Как только место освободится, оно достанется вам — мы сообщим."
 
 
-def _ended(enrollment: Mapping[str, Any]) -> str:
+def _ended(enrollment: Mapping[str, Any], today: str | None) -> str:
     text = f"Последний день — {_when(enrollment['ended_on'])}."
     left = enrollment["reserved_kopecks"]
     if left:
         text += (
             f" Ещё забронировано {rubles(left)}: когда организация сдаст последние отметки, "
-            "остаток вернётся на баланс."
+            f"{_returns(enrollment, today or '')}"
         )
     return text
 
 
+def _returns(enrollment: Mapping[str, Any], day: str) -> str:
+    """Return where money goes that is released after a day (docs/rules.md, sections 6 and 8)."""
+    until = enrollment["valid_until"]
+    if until is None:
+        return "остаток вернётся на баланс."
+    if day >= until:
+        over = " — срок этих денег закончился" if day > until else ""
+        return f"остаток вернётся в бюджет муниципалитета{over}."
+    return (
+        f"остаток вернётся на баланс. Потратить его можно до {_when(until)}, "
+        "потом он уйдёт в бюджет муниципалитета."
+    )
+
+
 def _ending(enrollment: Mapping[str, Any]) -> str:
     text = f"Договор действует до {_when(enrollment['ended_on'])}, это последний день."
-    if enrollment["reserved_kopecks"]:
-        text += " Остаток брони вернётся на баланс, когда организация сдаст последние отметки."
+    left = enrollment["reserved_kopecks"]
+    if left:
+        text += (
+            f" Забронировано {rubles(left)}: когда организация сдаст последние отметки, "
+            f"{_returns(enrollment, enrollment['ended_on'])}"
+        )
     return text
 
 
@@ -461,6 +480,7 @@ MONEY: Mapping[str, str] = MappingProxyType(
     {
         "certificate": "Деньги на сертификате есть.",
         "expected": "Сертификат оформится сам, когда заявление примут.",
+        "spent": "Свободных денег на сертификате не осталось, поэтому за занятия платит семья.",
         "none": "Денег по сертификату пока нет, поэтому за занятия платит семья.",
     }
 )

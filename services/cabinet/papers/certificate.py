@@ -30,6 +30,7 @@ class CertificatePaper:
 
     number: str
     holder: str | None
+    state: str
     category: str
     term: str
     nominal: str
@@ -61,6 +62,7 @@ def certificate_pdf(shown: CertificatePaper) -> bytes:
             y = draw_lines(canvas, shown.holder, x, y - 1 * mm, width, font=BOLD, size=15)
         y -= 5 * mm
         for label, value in (
+            ("Состояние", shown.state),
             ("Категория", shown.category),
             ("Срок", shown.term),
             ("Номинал", shown.nominal),

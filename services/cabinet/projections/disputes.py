@@ -10,6 +10,7 @@ from contracts.vocabulary import DisputeOutcome, Service
 from services.cabinet.projections.models import (
     DISPUTES_AT,
     DISPUTES_BY,
+    DISPUTES_OF,
     UPHELD_BY,
     Dispute,
     member,
@@ -79,12 +80,13 @@ def _id(fact: _Fact, envelope: Envelope) -> str:
 
 
 def _entries(fact: _Fact, dispute: Dispute, envelope: Envelope) -> tuple[tuple[str, str], ...]:
-    """Return where an open dispute stands: in the provider's list and in the payer's."""
+    """Return where an open dispute stands: with the provider, the payer and the child."""
     payer, day = payer_of(envelope), dispute.opened_on.isoformat()
     lesson = (fact.enrollment_id, fact.lesson_id)
     return (
         (DISPUTES_AT, member(dispute.provider_id, day, payer, *lesson)),
         (DISPUTES_BY, member(payer, day, *lesson)),
+        (DISPUTES_OF, member(payer, dispute.child_id, day, *lesson)),
     )
 
 
