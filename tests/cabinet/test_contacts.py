@@ -175,7 +175,7 @@ async def test_while_the_vault_is_away_nothing_is_shown_that_could_be_saved_over
 ) -> None:
     await vault.put(story.GUARDIAN, Person(family_name="А", given_name="Б"), SENDER)
 
-    async def away(*_: Any) -> Any:
+    async def away(*_: Any, **__: Any) -> Any:
         raise VaultUnavailableError("gone")
 
     monkeypatch.setattr(VaultStore, "load", away)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rulebook.wording import counted
 from services.cabinet.pages import wording
 from services.cabinet.vault.looks import Deed, Look
 from services.cabinet.vault.person import Person
@@ -80,16 +79,12 @@ def looks_page(
                 "name": people[id_].full_name if id_ in people else id_,
                 "is_whole": looks.is_whole,
                 "forgotten": looks.forgotten,
-                "own": _times(sum(_is_own(look, guardian_id) for look in looks.looks)),
+                "own": sum(_is_own(look, guardian_id) for look in looks.looks),
                 "looks": _lines(looks.looks, guardian_id, providers),
             }
             for id_, looks in (found or {}).items()
         ],
     }
-
-
-def _times(times: int) -> str:
-    return counted(times, "раз", "раза", "раз") if times else ""
 
 
 def readers_of(found: Mapping[str, Any] | None) -> set[str]:
