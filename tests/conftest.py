@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.containers import running_kafka, running_redis
+
+# How long one example takes says how busy the machine is; whatever fails can be tried again.
+settings.register_profile("pfdo", deadline=None, print_blob=True)
+settings.load_profile("pfdo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,9 +65,8 @@ class Town:
         return found
 
 
-async def played(seed: int = 3) -> Town:
-    """Return a new town after the autumn."""
-    world = World([enrollment, certificates, billing, notifications], seed=seed)
+async def _played() -> Town:
+    world = World([enrollment, certificates, billing, notifications], seed=3)
     for segment in segments(AUTUMN.read_text(encoding="utf-8").splitlines()):
         await world.publish(*segment)
         await world.settle()
@@ -80,7 +79,15 @@ _shared: list[Town] = []
 
 
 async def the_town() -> Town:
-    """Return the town that tests share; who changes it plays one of his own."""
+    """Return the town that tests share; who changes it takes one of his own."""
     if not _shared:
-        _shared.append(await played())
+        _shared.append(await _played())
     return _shared[0]
+
+
+async def own_town() -> Town:
+    """Return a copy of the town, on the loop of the test that asks."""
+    town = await the_town()
+    store = MemoryStore()
+    store.restore(town.store.snapshot())
+    return Town(world=town.world.copy(), store=store)

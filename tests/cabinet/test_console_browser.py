@@ -11,7 +11,7 @@ from playwright.async_api import BrowserContext, FilePayload, Page, async_playwr
 from services.cabinet.app import serving
 from services.cabinet.proposals import MemoryKeys, Proposal, Proposals
 from tests.cabinet import story
-from tests.cabinet.autumn import PAYERS, PERIOD, played
+from tests.cabinet.autumn import PAYERS, PERIOD, own_town
 from tests.cabinet.journals import PAYER
 from tests.cabinet.test_browser import ARGUMENTS, CHROMIUM, DESK, PHONE
 from tests.cabinet.test_journal_browser import OTHERS, open_town, pick
@@ -127,7 +127,7 @@ async def console(size: tuple[int, int], *, dark: bool) -> AsyncIterator[Browser
         )
     )
     # A reader of its topics waits on the loop of its test: the shared town would be another's.
-    town = await played()
+    town = await own_town()
     async with (
         serving(town.app(proposals=proposals), "127.0.0.1", 0) as port,
         async_playwright() as playwright,

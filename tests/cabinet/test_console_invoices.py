@@ -1,5 +1,7 @@
 """What a treasury paid, held against the invoices: what differs is shown and settles nothing."""
 
+import csv
+import io
 import re
 from datetime import date
 from html import unescape
@@ -12,7 +14,7 @@ from services.cabinet import sending, settlement
 from services.cabinet.pages import console_invoices as shown
 from services.cabinet.pages.spreadsheets import csv_of
 from services.cabinet.settlement import Difference, Invoice, PaidLine, UnreadableError, match, read
-from tests.cabinet.autumn import PAYERS, Town, played, the_town
+from tests.cabinet.autumn import PAYERS, Town, own_town, the_town
 from tests.cabinet.clients import client_of
 
 TODAY = date(2020, 10, 7)
@@ -200,6 +202,11 @@ def filled_in(invoices: list[dict[str, Any]], document: str) -> str:
     return csv_of(shown.lines_table(told, {}))
 
 
+def kopecks(rubles: str) -> int:
+    """Return a sum of the file in kopecks."""
+    return int(rubles.replace("\u00a0", "").replace(" ", "").replace(",", ""))
+
+
 async def confirm(client: httpx.AsyncClient, payer: str, page: str) -> httpx.Response:
     """Press the button of a preview."""
     (seal,) = re.findall(r'name="seal" value="([0-9a-f]{64})"', page)
@@ -209,7 +216,7 @@ async def confirm(client: httpx.AsyncClient, payer: str, page: str) -> httpx.Res
 
 
 async def test_a_file_is_looked_at_confirmed_once_and_settles_what_matched() -> None:
-    town = await played()
+    town = await own_town()
     first, second, *_ = await unpaid(town)
     payer = first["payer"]
     second["lines"] = [dict(line) for line in second["lines"]]
@@ -253,6 +260,7 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
             for month in await town.queries.months(payer)
             for each in await town.queries.invoices_by(payer, month)
         ]
+        assert invoices
         issued = town.facts("billing.invoice-issued", payer=payer)
         assert sum(each["amount_kopecks"] for each in invoices) == sum(
             line["amount_kopecks"] for each in issued for line in each["lines"]
@@ -263,13 +271,27 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
 
         assert page.status_code == 200
         assert all(each["invoice_id"] in page.text for each in invoices)
-        assert file.text.count("\r\n") == 1 + sum(len(each["lines"]) for each in invoices)
-        assert file.text == csv_of(
-            shown.lines_table(
-                invoices,
-                await town.queries.provider_titles({each["provider_id"] for each in invoices}),
-            )
-        )
+        rows = list(csv.DictReader(file.text.removeprefix("\ufeff").splitlines(), delimiter=";"))
+        assert [row["Строка счёта"] for row in rows] == [
+            line["line_reference"] for each in invoices for line in each["lines"]
+        ]
+        assert {(row["Строка счёта"], kopecks(row["Сумма, руб."])) for row in rows} == {
+            (line["line_reference"], line["amount_kopecks"])
+            for each in issued
+            for line in each["lines"]
+        }
+        for row in rows:
+            row |= {"Дата оплаты": "14.10.2020", "Платёжный документ": "п/п 1"}
+        filled = io.StringIO()
+        writer = csv.DictWriter(filled, rows[0].keys(), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+        async with client_of(town.app()) as client:
+            form = {"lines": filled.getvalue()}
+            preview = await client.post(f"/console/{payer}/settlement", data=form)
+        assert preview.status_code == 200
+        assert all(each["invoice_id"] in preview.text for each in invoices)
+        assert "сумма не та" not in preview.text
 
 
 async def test_who_only_reads_settles_nothing_and_others_find_no_invoices() -> None:

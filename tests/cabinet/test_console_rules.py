@@ -34,7 +34,7 @@ from services.cabinet.proposals import (
     TooManyError,
 )
 from streaming.valkey import EmbeddedValkey
-from tests.cabinet.autumn import PAYERS, PERIOD, Town, played, the_town
+from tests.cabinet.autumn import PAYERS, PERIOD, Town, own_town, the_town
 from tests.cabinet.clients import client_of, csrf_of
 
 QUEUED = PAYERS[1]
@@ -170,7 +170,7 @@ def said(town: Town, type_: str) -> list[dict[str, Any]]:
 async def test_a_category_is_proposed_by_one_approved_by_another_and_does_what_was_foretold() -> (
     None
 ):
-    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
+    town, proposals = await own_town(), Proposals(MemoryKeys(), SEAL)
     async with (
         official(town, f"payer:{QUEUED}", proposals) as clerk,
         official(town, "operator:", proposals) as other,
@@ -213,7 +213,7 @@ async def test_a_category_is_proposed_by_one_approved_by_another_and_does_what_w
 
 
 async def test_what_is_foretold_as_refused_is_refused_and_uses_its_revision_up() -> None:
-    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
+    town, proposals = await own_town(), Proposals(MemoryKeys(), SEAL)
     form = category(nominal_kopecks="90000", budget_max_kopecks="200000")
     async with (
         official(town, f"payer:{QUEUED}", proposals) as clerk,
@@ -236,7 +236,7 @@ async def test_what_is_foretold_as_refused_is_refused_and_uses_its_revision_up()
 
 
 async def test_frames_policies_and_rules_go_the_same_way() -> None:
-    town, proposals = await played(), Proposals(MemoryKeys(), SEAL)
+    town, proposals = await own_town(), Proposals(MemoryKeys(), SEAL)
     rows = [
         {
             "id": "attended",

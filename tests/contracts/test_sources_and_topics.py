@@ -199,13 +199,17 @@ def test_a_service_listens_to_what_the_architecture_says(service: str, read: str
 def test_a_forwarded_topic_is_read_as_its_source_and_written_by_its_decider() -> None:
     sources = load_sources()
 
+    assert forwarded_topics(sources)
     for source, forwarded in zip(source_topics(sources), forwarded_topics(sources), strict=True):
         assert forwarded.readers == source.readers
         assert forwarded.written_by == source.decider == forwarded.decider
 
 
 def test_nothing_is_lost_by_a_setting_of_kafka() -> None:
-    for topic in all_topics(load_sources()):
+    topics = all_topics(load_sources())
+
+    assert set(DEAD_LETTERS) < set(topics)
+    for topic in topics:
         assert topic.config["message.timestamp.type"] == "LogAppendTime"
         assert topic.config["cleanup.policy"] == "delete"
         days = 400 * 86_400_000 if topic in DEAD_LETTERS else -1
@@ -215,6 +219,7 @@ def test_nothing_is_lost_by_a_setting_of_kafka() -> None:
 def test_a_dead_letter_holds_any_record_a_source_could_write() -> None:
     largest = max(topic.message_bytes_max for topic in source_topics(load_sources()))
 
+    assert DEAD_LETTERS
     assert all(topic.message_bytes_max > largest for topic in DEAD_LETTERS)
 
 

@@ -24,6 +24,7 @@ ALERTS: list[dict[str, Any]] = [
 ]
 DASHBOARDS = sorted((OBSERVABILITY / "dashboards").glob("*.json"))
 RUNBOOKS = ROOT / "docs" / "runbooks"
+CASES = sorted(Path(__file__).parent.glob("alerts*.test.yml"))
 LABELS = {
     name: {*labels(metric), "le"} if name.endswith("_bucket") else set(labels(metric))
     for telemetry in (Telemetry(), InstallationTelemetry(), CanaryTelemetry())
@@ -124,7 +125,7 @@ def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
 
 
 def test_every_alert_is_seen_firing_and_silent() -> None:
-    cases = yaml.safe_load((Path(__file__).with_name("alerts.test.yml")).read_text())["tests"]
+    cases = [case for file in CASES for case in yaml.safe_load(file.read_text())["tests"]]
     tests = [one for case in cases for one in case["alert_rule_test"]]
 
     firing = {one["alertname"] for one in tests if one["exp_alerts"]}
@@ -158,8 +159,9 @@ def test_every_process_is_known_by_its_name() -> None:
         assert "process" in named, job["job_name"]
 
 
-def test_the_alerts_fire_on_recorded_series() -> None:
-    assert "SUCCESS" in promtool("test", "rules", Path(__file__).with_name("alerts.test.yml"))
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.name)
+def test_the_alerts_fire_on_recorded_series(file: Path) -> None:
+    assert "SUCCESS" in promtool("test", "rules", file)
 
 
 def test_prometheus_understands_the_queries_of_the_dashboards(tmp_path: Path) -> None:
@@ -235,6 +237,13 @@ def test_nobody_waits_until_all_books_are_counted() -> None:
 
 
 def test_links_between_runbooks_lead_somewhere() -> None:
-    for file in RUNBOOKS.glob("*.md"):
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8")):
-            assert (file.parent / link).exists(), f"{file.name}: {link}"
+    links = [
+        (file, link)
+        for file in RUNBOOKS.glob("*.md")
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8"))
+    ]
+
+    assert links
+    assert [
+        f"{file.name}: {link}" for file, link in links if not (file.parent / link).exists()
+    ] == []

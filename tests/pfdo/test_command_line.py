@@ -1,5 +1,6 @@
 """The command line as its users have it: processes, exit codes, JSON, on the embedded bus."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,10 +13,14 @@ from typing import Any
 
 import pytest
 
+from pfdo.system import SERVICES
+from streaming.installation import open_installation
+from streaming.settings import load_settings
+from tests.pfdo.test_running import wait_for
 from tests.support.containers import free_port
-from tests.support.installation import Installation
+from tests.support.installation import OWNED, Installation, metrics_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SMALL = Path(__file__).with_name("small.jsonl")
 PAYER = "25701000"
@@ -140,14 +145,26 @@ def test_played_twice_nothing_changes_and_state_may_be_deleted(tmp_path: Path) -
     assert installation.json("export") == before
 
 
-def test_killed_at_any_moment_and_played_again_gives_the_same(
+async def decided_so_far(installation: Installation) -> int:
+    """Return how many records stand in the journals, while others write them."""
+    settings = load_settings({"data": installation.data}, environment={})
+    async with open_installation(settings) as opened:
+        ends = await opened.bus.ends([f"{name}.events.v1" for name in SERVICES])
+    return sum(ends.values())
+
+
+async def test_killed_in_the_middle_and_played_again_gives_the_same(
     played: Installation, fresh: Installation
 ) -> None:
-    for seconds in (0.8, 1.1, 1.4):
+    whole = await decided_so_far(played)
+    for records in (1, 15):
         process = fresh.start("play", str(SMALL))
-        time.sleep(seconds)
+        async with asyncio.timeout(SECONDS_MAX):
+            while (decided := await decided_so_far(fresh)) < records:
+                assert process.poll() is None, "it ended before it was killed"
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
+        assert decided < whole
     fresh.json("play", str(SMALL))
 
     assert fresh.json("export") == played.json("export")
@@ -359,8 +376,14 @@ def test_run_serves_until_it_is_told_to_stop_and_stops_cleanly(played: Installat
 
 
 def test_a_paused_owner_that_wakes_up_after_another_took_over_leaves(fresh: Installation) -> None:
-    first = fresh.start("run", "--no-cabinet")
+    port = free_port()
+    first = fresh.start("run", "--no-cabinet", PFDO_HEALTH_PORT=str(port))
+
+    def owned() -> int:
+        return len(metrics_of(first, port, OWNED))
+
     try:
+        wait_for(lambda: owned() == 4 * len(SERVICES), "owning")
         fresh.json("play", str(SMALL))
         before = fresh.json("export")
         first.send_signal(signal.SIGSTOP)
@@ -370,7 +393,8 @@ def test_a_paused_owner_that_wakes_up_after_another_took_over_leaves(fresh: Inst
             played = fresh.json("play", str(SMALL), "--timeout", "60")
             assert played["settled"] is True
             first.send_signal(signal.SIGCONT)
-            time.sleep(3)
+            wait_for(lambda: owned() == 0, "leaving")
+            assert first.poll() is None
             assert fresh.json("export") == before
         finally:
             second.send_signal(signal.SIGTERM)

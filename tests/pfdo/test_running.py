@@ -11,9 +11,9 @@ import pytest
 from pfdo.system import SERVICES, RunLocks
 from tests.pfdo.worlds import SMALL
 from tests.support.containers import free_port
-from tests.support.installation import Installation
+from tests.support.installation import OWNED, Installation, metrics_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 AUTUMN = Path(__file__).parents[2] / "examples" / "autumn.jsonl"
 SECONDS_MAX = 60
@@ -86,13 +86,16 @@ def test_play_starts_the_services_that_do_not_run(fresh: Installation) -> None:
 
 @pytest.mark.containers
 def test_doctor_names_who_does_not_run_beside_the_services(on_kafka: Installation) -> None:
-    process = on_kafka.start("run", "--services", ",".join(SERVICES))
+    port = free_port()
+    process = on_kafka.start("run", "--services", ",".join(SERVICES), PFDO_HEALTH_PORT=str(port))
 
     def found() -> dict[str, str]:
         findings = json.loads(on_kafka.pfdo("doctor", "--json").stdout)
         return {each["what"]: each["found"] for each in findings}
 
     try:
+        # Cheaper to ask than doctor, which is a process of its own each time.
+        wait_for(lambda: len(metrics_of(process, port, OWNED)) == 3 * len(SERVICES), "owning")
         wait_for(
             lambda: found().get("services") == "senders, cabinet: none runs", "naming who is away"
         )

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from itertools import chain, combinations, product
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rulebook.checking import check
@@ -227,8 +227,7 @@ def test_taking_a_row_away_leaves_a_gap_and_doubling_one_an_overlap(
 @given(st.one_of(whole_tables(), tables("collect")))
 def test_evaluating_agrees_with_trying_row_by_row(data: dict[str, Any]) -> None:
     table = read_table(data, "play.yaml")
-    if check(table):
-        return
+    assume(not check(table))
 
     for case in cases(data):
         assert list(evaluate(table, DAY, case).rows) == hits(data, case)

@@ -1436,12 +1436,21 @@ async def test_a_whole_life_ends_as_expected(town: Town) -> None:
     ]
 
 
+def not_empty(
+    counted: Mapping[tuple[str, str], tuple[int, int, int]],
+) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """Return where anybody holds, is granted or waits for something."""
+    return {place: numbers for place, numbers in counted.items() if any(numbers)}
+
+
 async def test_the_books_agree_with_an_auditor_at_every_step(town: Town) -> None:
+    most = 0
     for one in LIFE:
         await town.hears(one)
-        counted = audited(town.facts())
-        books = kept(await town.state())
-        assert {place: books[place] for place in counted} == counted
+        counted = not_empty(audited(town.facts()))
+        assert not_empty(kept(await town.state())) == counted
+        most = max(most, len(counted))
+    assert most >= 2
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -1562,6 +1571,6 @@ async def test_whatever_happens_the_books_agree_and_no_grant_exceeds_its_limits(
 
     counted, books = audited(town.facts()), kept(await town.state())
     assert grants_within_limits(town.world.journal("certificates")) > 0
-    assert {place: books[place] for place in counted} == counted
+    assert not_empty(books) == not_empty(counted) != {}
     live = await town.state()
     assert await town.rebuilt() == live

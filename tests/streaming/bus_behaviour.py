@@ -4,6 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from statistics import median
 from typing import TypeVar
 from uuid import uuid4
 
@@ -302,19 +303,22 @@ class BusBehaviour(ABC):
         await writer.append([outgoing(journal, 0, "old")])
         reader = await bus.reader(0, dict.fromkeys(topics, 0))
         await until(reader, topics, lambda polled: polled.ended == frozenset(topics))
-        waits = []
 
-        for number in range(8):
-            await asyncio.sleep(0.06)
-            waiting = asyncio.create_task(reader.poll(topics, 10, SOON_SECONDS))
-            await asyncio.sleep(0.01)
-            begun = time.monotonic()
-            await writer.append([outgoing(commands if number % 2 else journal, 0, str(number))])
-            polled = await waiting
-            waits.append(time.monotonic() - begun)
-            assert [values(found) for found in polled.records.values()] == [[str(number)]]
+        async def usual_wait() -> float:
+            waits = []
+            for number in range(8):
+                await asyncio.sleep(0.06)
+                waiting = asyncio.create_task(reader.poll(topics, 10, SOON_SECONDS))
+                await asyncio.sleep(0.01)
+                begun = time.monotonic()
+                await writer.append([outgoing(commands if number % 2 else journal, 0, str(number))])
+                polled = await waiting
+                waits.append(time.monotonic() - begun)
+                assert [values(found) for found in polled.records.values()] == [[str(number)]]
+            return median(waits)
 
-        assert sorted(waits)[len(waits) // 2] < 0.15
+        # A machine that does other things may be slow once, but not each time.
+        assert min([await usual_wait() for _ in range(3)]) < 0.15
         await reader.close()
 
     async def test_an_idle_poll_comes_back_in_time(
@@ -332,7 +336,7 @@ class BusBehaviour(ABC):
 
         assert not polled.records
         assert polled.ended == frozenset(topics)
-        assert 0.25 < seconds < 2.0
+        assert 0.25 < seconds < SOON_SECONDS / 2
         await reader.close()
 
     async def test_starts_and_ends_are_told_for_every_partition(

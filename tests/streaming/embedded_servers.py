@@ -1,5 +1,6 @@
 """How tests find, hurt and clean away the embedded servers of their directories."""
 
+import asyncio
 import fcntl
 import os
 import signal
@@ -27,6 +28,13 @@ def nothing_left_in(directory: Path) -> Iterator[None]:
         with suppress(OSError, ValueError):
             kill_server(place)
     assert not left
+
+
+async def start_is_waited_for(directory: Path) -> None:
+    """Return when somebody holds the lock under which a server is started or shut down."""
+    async with asyncio.timeout(30):
+        while not _lives(directory / "start.lock"):
+            await asyncio.sleep(0.01)
 
 
 def server_lives(directory: Path) -> bool:

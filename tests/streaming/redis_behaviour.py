@@ -36,6 +36,9 @@ class RedisBehaviour(StoreBehaviour):
         else:
             self._admin = Redis(host=server[0], port=server[1])
         yield self._admin
+        # Whatever was done here, none of it passes away by itself.
+        keys = [key async for key in self._admin.scan_iter()]
+        assert [key for key in keys if await self._admin.ttl(key) != -1] == []
         await self._admin.aclose()
 
     @pytest.fixture
@@ -66,6 +69,17 @@ class RedisBehaviour(StoreBehaviour):
         epoch = (await store.take_over(P, V)).epoch
         await self._admin.function_flush()
         assert await store.commit(P, V, epoch, Commit(expected_seq=0)) == Committed(1)
+
+    async def test_a_call_whose_answer_is_lost_is_not_sent_again(self, store: RedisStore) -> None:
+        epoch = await self.commits(store)
+        await self._admin.config_resetstat()
+        self.lose("reply")
+
+        with pytest.raises(StoreUnavailableError):
+            await store.commit(P, V, epoch, Commit(expected_seq=0, writes={"a": b"1"}))
+
+        told: Any = await self._admin.info("commandstats")
+        assert told["cmdstat_fcall"]["calls"] == 1
 
     async def test_functions_are_loaded_once_for_all_services(
         self, store: RedisStore, proxy: CuttingProxy

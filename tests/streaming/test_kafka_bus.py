@@ -4,8 +4,8 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from itertools import count
+from statistics import median
 from typing import TypeVar
 from uuid import uuid4
 
@@ -214,17 +214,21 @@ async def test_a_record_is_seen_while_other_topics_are_idle(bus: KafkaBus) -> No
     names = [f"quiet{number}x{uuid4().hex[:8]}.events.v1" for number in range(5)]
     await bus.create_topics(names)
     reader = await bus.reader(0, dict.fromkeys(names, 0))
-    waits = []
 
-    for number in range(12):
-        await asyncio.sleep(0.03 * (number % 4))
-        begun = time.monotonic()
-        await bus.publish([outgoing(names[number % 2], 0, str(number))])
-        polled = await until(reader, names, lambda polled: bool(polled.records))
-        waits.append(time.monotonic() - begun)
-        assert polled.ended == frozenset(names)
+    async def usual_wait() -> float:
+        waits = []
+        for number in range(12):
+            await asyncio.sleep(0.03 * (number % 4))
+            begun = time.monotonic()
+            await bus.publish([outgoing(names[number % 2], 0, str(number))])
+            polled = await until(reader, names, lambda polled: bool(polled.records))
+            waits.append(time.monotonic() - begun)
+            assert polled.ended == frozenset(names)
+        return median(waits)
 
-    assert sorted(waits)[len(waits) // 2] < 0.1
+    # Who waits for the idle ones waits for half of FETCH_WAIT_MS. A machine that does other things
+    # may be slow once, but not each time.
+    assert min([await usual_wait() for _ in range(3)]) < 0.1
     await reader.close()
 
 
@@ -256,7 +260,9 @@ async def test_after_the_heir_is_open_nothing_of_the_older_writer_is_appended(
     service = f"service{uuid4().hex[:8]}"
     older = await bus.writer(service, 0)
     rounds = asyncio.create_task(append_until_fenced(older, topic))
-    await asyncio.sleep(0.2)
+    # Three offsets are a round with its marker: at the fourth the first one was acknowledged.
+    while (await bus.ends([topic]))[topic, 0] < 4 and not rounds.done():
+        await asyncio.sleep(0.01)
 
     heir = await bus.writer(service, 0)
     ended_at = (await bus.ends([topic]))[topic, 0]
@@ -363,19 +369,23 @@ async def test_records_of_the_ownership_topic_do_not_disturb_the_sharing(
     changes = ownership.changes()
     assert await asyncio.wait_for(anext(changes), 30) == frozenset(range(PARTITIONS))
     source = await stranger(kafka_bootstrap)
+    elsewhere = f"elsewhere{uuid4().hex[:12]}.events.v1"
+    await bus.create_topics([elsewhere])
 
     for partition in range(PARTITIONS):
         await source.send_and_wait(
             OWNERSHIP_TOPIC,
             b"\xff\x00",
             partition=partition,
-            headers=[("reply_to", b"elsewhere"), ("content-type", b"\xff")],
+            headers=[("reply_to", elsewhere.encode()), ("content-type", b"\xff")],
         )
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(changes), 1.5)
 
     await ownership.close()
     await source.stop()
+    # Who answers to a topic that a stranger names tells him what was returned here.
+    assert set((await bus.ends([elsewhere])).values()) == {0}
 
 
 async def test_a_member_that_keeps_its_name_gets_the_same_partitions_again(
@@ -486,18 +496,23 @@ async def test_rounds_that_are_given_up_leave_no_complaint_behind(
     bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complaints: list[object] = []
+    given_up = 0
     asyncio.get_running_loop().set_exception_handler(lambda _loop, told: complaints.append(told))
 
     for seconds_max in (0.001, 0.002, 0.004, 0.008, 0.016):
         writer = await bus.writer("billing", 0)
-        with monkeypatch.context() as patched, suppress(BusUnavailableError):
+        with monkeypatch.context() as patched:
             patched.setattr(kafka, "APPEND_SECONDS_MAX", seconds_max)
-            await writer.append([outgoing(topic, 0, "in doubt")] * 50)
+            try:
+                await writer.append([outgoing(topic, 0, "in doubt")] * 50)
+            except BusUnavailableError:
+                given_up += 1
         await writer.close()
     del writer
     gc.collect()
     await asyncio.sleep(0)
 
+    assert given_up >= 1
     assert complaints == []
 
 

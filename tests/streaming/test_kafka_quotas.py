@@ -47,4 +47,4 @@ async def test_a_source_over_its_quota_waits_and_nobody_else_does(kafka_bootstra
 
     assert ends[topic, 0] == 3 * RECORDS + 1
     # 450 KB at 60 KB a second, on the average of some seconds.
-    assert held > HELD_SECONDS_MIN > 2 * max(before, after)
+    assert max(before, after) < HELD_SECONDS_MIN < held

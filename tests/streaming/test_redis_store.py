@@ -90,7 +90,8 @@ async def test_a_kill_in_the_middle_of_commits_loses_none_and_halves_none(tmp_pa
             seq = answer.seq
 
     committing = asyncio.create_task(commit_until_it_breaks())
-    await asyncio.sleep(0.2)
+    while seq == 0 and not committing.done():
+        await asyncio.sleep(0.01)
     kill_server(tmp_path)
     with pytest.raises(StoreUnavailableError):
         await committing

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+import streaming.valkey
 from streaming.errors import SettingError
 from streaming.valkey import (
     SOCKET_PATH_BYTES_MAX,
@@ -21,7 +23,13 @@ from streaming.valkey import (
     ValkeyUnavailableError,
     find_server,
 )
-from tests.streaming.embedded_servers import kill_server, nothing_left_in, pid_of, server_lives
+from tests.streaming.embedded_servers import (
+    kill_server,
+    nothing_left_in,
+    pid_of,
+    server_lives,
+    start_is_waited_for,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,12 +126,16 @@ async def test_a_killed_server_is_started_again_with_what_it_had(tmp_path: Path)
 async def test_asking_whether_it_runs_is_cheap(tmp_path: Path) -> None:
     valkey = EmbeddedValkey(tmp_path)
     await valkey.start()
-    begun = time.monotonic()
+    seconds = []
 
-    for _ in range(100):
-        await valkey.ensure_running()
+    # A machine that does other things may be slow once, but not each time.
+    for _ in range(3):
+        begun = time.monotonic()
+        for _ in range(100):
+            await valkey.ensure_running()
+        seconds.append(time.monotonic() - begun)
 
-    assert time.monotonic() - begun < 1.0
+    assert min(seconds) < 1.0
     await valkey.stop()
 
 
@@ -240,7 +252,9 @@ async def test_a_server_that_hangs_is_not_doubled(tmp_path: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
 
     waiting = asyncio.create_task(valkey.ensure_running())
-    await asyncio.sleep(1.5)
+    # Its first question has gone unanswered: it looks under the lock whether one runs.
+    await start_is_waited_for(tmp_path)
+    await asyncio.sleep(0.2)
     os.kill(pid, signal.SIGCONT)
     await waiting
 
@@ -256,7 +270,7 @@ async def test_leaving_ends_the_waiting(tmp_path: Path) -> None:
     os.kill(pid, signal.SIGSTOP)
     waiting = asyncio.create_task(valkey.ensure_running())
     # Its first question has gone unanswered: it waits under the lock.
-    await asyncio.sleep(1.2)
+    await start_is_waited_for(tmp_path)
 
     stopping = asyncio.create_task(valkey.stop())
     with pytest.raises(ValkeyUnavailableError, match="left while"):
@@ -267,15 +281,25 @@ async def test_leaving_ends_the_waiting(tmp_path: Path) -> None:
     assert not runs(pid)
 
 
-async def test_who_has_left_does_not_start_it_again(tmp_path: Path) -> None:
+async def test_who_has_left_does_not_start_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     valkey = EmbeddedValkey(tmp_path)
     await valkey.start()
     pid = pid_of(tmp_path)
     os.kill(pid, signal.SIGSTOP)
+    asked = threading.Event()
+    ask = streaming.valkey._answer
+
+    def asking(path: Path, command: bytes = b"PING") -> bytes:
+        asked.set()
+        return ask(path, command)
+
+    monkeypatch.setattr(streaming.valkey, "_answer", asking)
     waiting = asyncio.create_task(valkey.ensure_running())
-    await asyncio.sleep(0.2)
+    await asyncio.to_thread(asked.wait, 30)
     stopping = asyncio.create_task(valkey.stop())
-    await asyncio.sleep(0.2)
+    await start_is_waited_for(tmp_path)
     os.kill(pid, signal.SIGKILL)
 
     await stopping

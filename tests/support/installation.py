@@ -2,13 +2,27 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 SECONDS_MAX = 200
+OWNED = r"^pfdo_partition_owned\{[^}]*\} 1"
+DECIDED = r"^pfdo_decisions_total\{[^}]*\} ([0-9.]+)"
+
+
+def metrics_of(process: "subprocess.Popen[bytes]", port: int, pattern: str) -> list[str]:
+    """Return what is found of a pattern in the metrics; nothing while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            return re.findall(pattern, page.read().decode(), re.MULTILINE)
+    except OSError:
+        assert process.poll() is None, "it ended"
+        return []
 
 
 class Installation:
@@ -44,13 +58,13 @@ class Installation:
         assert done.returncode == 0, done.stderr.decode()
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start a command and do not wait for it."""
+    def start(self, *arguments: str, **settings: str) -> "subprocess.Popen[bytes]":
+        """Start a command, with settings of its own, and do not wait for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "pfdo", *arguments, "--data", str(self.data)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self.environment,
+            env=self.environment | settings,
         )
 
     def decisions(self) -> dict[str, list[tuple[str, str | None]]]:

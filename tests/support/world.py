@@ -54,6 +54,24 @@ class World:
         self.bus_fault: Callable[[str, str], None] | None = None
         self._owners: dict[tuple[str, int], Processor] = {}
 
+    def copy(self) -> "World":
+        """Return a world of its own in which the same has happened; its owners take over anew."""
+        copied = World(
+            self.services.values(),
+            partitions=self.partitions,
+            sources=self.sources,
+            gaps=self.log.gaps,
+            cached_max=self.cached_max,
+        )
+        copied.random.setstate(self.random.getstate())
+        copied.now_ms = self.now_ms
+        for topic, logs in self.log._logs.items():
+            for old, new in zip(logs, copied.log._logs[topic], strict=True):
+                new.records, new.start, new.end = [*old.records], old.start, old.end
+        for name, store in self.stores.items():
+            copied.stores[name].restore(store.snapshot())
+        return copied
+
     def _tick(self) -> int:
         self.now_ms += self.random.choice((0, 1, 1, 3))
         return self.now_ms
