@@ -8,25 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import campaign
 from tests.chaos.run import Plan, run
 from tests.support.containers import require_docker
 
 PLAN = Plan(seed=3, events=400, faults=12, minutes=2.0, partitions=3)
-TOO_SLOW = ("I11 late", "I12 settled")
+SLOWER = 1.9
+"""How many seconds it may take is counted on a machine that does nothing else."""
 
 
 @pytest.mark.containers
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_whatever_strikes_the_promises_hold(tmp_path: Path) -> None:
+async def test_whatever_strikes_the_promises_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.environ.get("PFDO_CHAOS") != "1":
         pytest.skip("takes minutes: PFDO_CHAOS=1 asks for it")
     require_docker()
+    for limit in ("OUTBOX_SECONDS_MAX", "LAG_SECONDS_MAX"):
+        monkeypatch.setattr(campaign, limit, getattr(campaign, limit) * SLOWER)
 
     report = await run(PLAN, tmp_path)
 
-    # How many seconds it may take is counted on a machine that does nothing else.
-    broken = [line for line in report.violations if not line.startswith(TOO_SLOW)]
-    assert broken == []
+    assert report.violations == []
     assert not report.is_void, report.course.missed
     assert report.course.blows

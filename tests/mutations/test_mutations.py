@@ -13,8 +13,10 @@ pytestmark = pytest.mark.slow
 
 MUTATIONS = read()
 AREAS = (
+    "contracts/",
     "rulebook/",
     "services/billing/",
+    "services/cabinet/",
     "services/certificates/",
     "services/enrollment/",
     "services/notifications/",

@@ -12,7 +12,6 @@ from typing import Any
 
 SECONDS_MAX = 200
 OWNED = r"^pfdo_partition_owned\{[^}]*\} 1"
-DECIDED = r"^pfdo_decisions_total\{[^}]*\} ([0-9.]+)"
 
 
 def metrics_of(process: "subprocess.Popen[bytes]", port: int, pattern: str) -> list[str]:
