@@ -10,6 +10,7 @@ import pytest
 
 from services.cabinet import sending, settlement
 from services.cabinet.pages import console_invoices as shown
+from services.cabinet.pages.console_invoice_routes import FILE_BYTES_MAX
 from services.cabinet.pages.spreadsheets import csv_of
 from services.cabinet.settlement import Difference, Invoice, PaidLine, UnreadableError, match, read
 from tests.cabinet.autumn import PAYERS, Town, played, the_town
@@ -250,6 +251,16 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
                 await town.queries.provider_titles({each["provider_id"] for each in invoices}),
             )
         )
+
+
+async def test_a_file_that_is_too_large_is_told_as_one() -> None:
+    town = await the_town()
+    async with client_of(town.app()) as client:
+        path = f"/console/{PAYERS[0]}/settlement"
+        answer = await client.post(path, data={"lines": "x" * FILE_BYTES_MAX})
+
+    assert answer.status_code == 422
+    assert "Загрузите его по частям: по одному месяцу." in answer.text
 
 
 async def test_who_only_reads_settles_nothing_and_others_find_no_invoices() -> None:
