@@ -209,6 +209,8 @@ async def test_a_file_is_looked_at_confirmed_once_and_settles_what_matched() -> 
         done = await confirm(client, payer, preview.text)
         again = await confirm(client, payer, preview.text)
         assert (done.status_code, again.status_code) == (303, 303)
+        sent = await client.get(done.headers["location"])
+        assert "Отправлено: 1. Уже отмечено оплаченными: 0. Остальные появятся" in sent.text
         await town.follow()
 
         settled = [
@@ -220,7 +222,8 @@ async def test_a_file_is_looked_at_confirmed_once_and_settles_what_matched() -> 
         assert settled[0]["amount_kopecks"] == sum(e["amount_kopecks"] for e in first["lines"])
         assert settled[0]["paid_on"] == "2020-10-14"
         late = await client.post(path, data=form)
-        assert "счёт уже оплачен" in late.text
+        assert "Уже оплачены раньше: 1. С ними ничего не произойдёт." in late.text
+        assert first["invoice_id"] not in late.text.partition("Не совпало")[2]
         stale = await confirm(client, payer, preview.text)
         assert stale.status_code == 409
         assert "С тех пор что-то изменилось" in stale.text
@@ -251,6 +254,41 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
                 await town.queries.provider_titles({each["provider_id"] for each in invoices}),
             )
         )
+
+
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        pytest.param(["applied", "duplicate"], "Отмечено оплаченными: 2. Организации", id="all"),
+        pytest.param(
+            ["applied", "refused"],
+            "Отправлено: 2. Уже отмечено оплаченными: 1, не принято: 1.</p>",
+            id="one was refused",
+        ),
+        pytest.param(
+            ["applied", None],
+            "Отправлено: 2. Уже отмечено оплаченными: 1. Остальные появятся через минуту.",
+            id="one is not decided yet",
+        ),
+    ],
+)
+async def test_what_was_decided_is_told_and_not_what_was_sent(
+    monkeypatch: pytest.MonkeyPatch, decisions: list[str | None], said: str
+) -> None:
+    async def sent(*_: Any) -> list[dict[str, Any] | None]:
+        return [None if each is None else {"decision": each} for each in decisions]
+
+    monkeypatch.setattr(sending.Sending, "send", sent)
+    town = await the_town()
+    waiting = await unpaid(town)
+    payer = waiting[0]["payer"]
+    form = {"lines": filled_in(waiting[:2], "п/п 4712")}
+    async with client_of(town.app()) as client:
+        preview = await client.post(f"/console/{payer}/settlement", data=form)
+        done = await confirm(client, payer, preview.text)
+        page = await client.get(done.headers["location"])
+
+    assert said in page.text
 
 
 async def test_a_file_that_is_too_large_is_told_as_one() -> None:

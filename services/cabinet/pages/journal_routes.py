@@ -165,7 +165,8 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             invoices = await queries.invoices_of(provider_id)
             charged = await queries.charged(provider_id)
             payers = found["payers"] if found else []
-            content = shown.money_page(provider_id, title, payers, invoices, charged)
+            today = await queries.business_day()
+            content = shown.money_page(provider_id, title, payers, invoices, charged, today)
             return site.page("journal_money.html", who=who, **content)
 
         return await answered(who, work)
