@@ -498,6 +498,7 @@ async def test_an_application_is_answered_once_however_often_it_is_pressed(
 
     first, again = await sent(journals, "navigator.events.v1")
     assert [answer.status_code for answer in answers] == [303, 303]
+    assert "Ответ отправлен." in (await client.get(answers[0].headers["location"])).text
     assert (first["type"], first["data"].get("reason")) == (type_, reason)
     assert (first["id"], first["data"]) == (again["id"], again["data"])
 

@@ -45,10 +45,11 @@ def router(
         except RulesInvalidError as error:
             raise FormError(error.russian) from error
 
-    def page(
+    async def page(
         who: Visitor, kept: Kept, preview: Preview, status: int = 200, **more: Any
     ) -> Response:
-        content = shown.proposal_page(kept, preview, who.principal.subject)
+        titles = await queries.provider_titles(shown.provider_of(kept.proposal))
+        content = shown.proposal_page(kept, preview, who.principal.subject, titles)
         owner = Owner(payer=kept.proposal.payer)
         content["may_answer"] = allows(who.principal, Resource.CONSOLE, Action.APPROVE, owner)
         return site.page("console_proposal.html", status, who=who, **(content | more))
@@ -62,7 +63,9 @@ def router(
         settings = await queries.settings(payer, period)
         if settings is None:
             raise NotHereError
-        content = shown.rules_page(settings, await proposals.of(payer))
+        kept = await proposals.of(payer)
+        about = {id_ for each in kept for id_ in shown.provider_of(each.proposal)}
+        content = shown.rules_page(settings, kept, await queries.provider_titles(about))
         owner = Owner(payer=payer)
         may_propose = allows(who.principal, Resource.CONSOLE, Action.PROPOSE, owner)
         return site.page("console_rules.html", who=who, may_propose=may_propose, **content)
@@ -77,7 +80,7 @@ def router(
             preview = await previewed(proposal)
             if fields.get("step") != "keep":
                 kept = Kept(proposal=proposal)
-                return page(who, kept, preview, draft=fields)
+                return await page(who, kept, preview, draft=fields)
             id_ = await proposals.put(proposal)
         except FormError as error:
             return site.problem(str(error), who=who)
@@ -93,8 +96,8 @@ def router(
         try:
             preview = await previewed(kept.proposal)
         except FormError as error:
-            return page(who, kept, Preview(before={}), trouble=str(error))
-        return page(who, kept, preview)
+            return await page(who, kept, Preview(before={}), trouble=str(error))
+        return await page(who, kept, preview)
 
     @pages.post("/proposals/{id_}")
     async def answer(request: Request, payer: Id, id_: Id, who: Approving) -> Response:
