@@ -291,6 +291,18 @@ async def test_what_was_decided_is_told_and_not_what_was_sent(
     assert said in page.text
 
 
+async def test_lines_that_cannot_be_read_stay_in_the_form() -> None:
+    town = await the_town()
+    async with client_of(town.app()) as client:
+        path = f"/console/{PAYERS[0]}/settlement"
+        answer = await client.post(path, data={"lines": f"{HEAD}<x>/1;1,00;07.10.2020;\n"})
+
+    assert answer.status_code == 422
+    assert f"{HEAD}&lt;x&gt;/1;1,00;07.10.2020;" in answer.text
+    assert 'aria-invalid="true" aria-describedby="lines-trouble"' in answer.text
+    assert '<p class="trouble" id="lines-trouble" role="alert">Строка 2: нужны' in answer.text
+
+
 async def test_a_file_that_is_too_large_is_told_as_one() -> None:
     town = await the_town()
     async with client_of(town.app()) as client:

@@ -529,6 +529,8 @@ async def test_an_answer_that_comes_too_late_is_told(
 
     assert answer.status_code == (422 if seen else 303)
     assert seen in answer.text
+    assert "на шаг назад" not in answer.text
+    assert not seen or f'<a class="button" href="{PROVIDER}">' in answer.text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ the confirmation carries the file again. What it settles goes out as `payers.inv
 """
 
 from collections import Counter
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
@@ -54,6 +54,21 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         budget = await queries.budget(payer)
         return settlement.match(lines, invoices, budget["business_day"] if budget else None)
 
+    async def page(
+        payer: str, who: Visitor, month: str | None, status: int = 200, **more: Any
+    ) -> Response:
+        months = await queries.months(payer)
+        chosen = month or (months[0] if months else None)
+        invoices = await queries.invoices_by(payer, chosen) if chosen else []
+        titles = await queries.provider_titles({each["provider_id"] for each in invoices})
+        content = shown.invoices_page(payer, months, chosen, invoices, titles)
+        more = {"told": "", "is_late": False, "text": "", "trouble": ""} | more
+        return site.page("console_invoices.html", status, who=who, **(content | more))
+
+    async def unreadable(payer: str, who: Visitor, text: str, why: str) -> Response:
+        """Return the form again, with what was in it and why it was not taken."""
+        return await page(payer, who, None, 422, text=text, trouble=why)
+
     @pages.get("/invoices")
     async def listed(
         payer: Id,
@@ -65,14 +80,9 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
     ) -> Response:
         if payer not in await queries.payer_codes():
             raise NotHereError
-        months = await queries.months(payer)
-        chosen = month or (months[0] if months else None)
-        invoices = await queries.invoices_by(payer, chosen) if chosen else []
-        titles = await queries.provider_titles({each["provider_id"] for each in invoices})
-        content = shown.invoices_page(payer, months, chosen, invoices, titles)
         told = "" if sent is None else shown.sent_said(sent, done or 0, refused or 0)
         is_late = sent is not None and done != sent
-        return site.page("console_invoices.html", who=who, told=told, is_late=is_late, **content)
+        return await page(payer, who, month, told=told, is_late=is_late)
 
     @pages.get("/invoices.csv", dependencies=[OWN])
     async def lines(payer: Id, month: Month = None) -> Response:
@@ -94,7 +104,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return site.problem(str(error), who=who)
+            return await unreadable(payer, who, text, str(error))
         content = shown.settlement_page(payer, text, matched)
         return site.page("console_settlement.html", who=who, changed=False, **content)
 
@@ -104,7 +114,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return site.problem(str(error), who=who)
+            return await unreadable(payer, who, text, str(error))
         if seal != shown.seal(matched):
             # Something was settled or issued since the preview: look again.
             content = shown.settlement_page(payer, text, matched)

@@ -104,16 +104,17 @@ def router(
         kept = await proposals.find(payer, id_)
         if kept is None:
             raise NotHereError
+        here = f"/console/{payer}/proposals/{id_}"
         try:
             fields = shown.fields_of(form_of(request))
             await _answer(who, kept, fields)
         except FormError as error:
-            return site.problem(str(error), 409, who=who)
+            return site.problem(str(error), 409, who=who, back=here)
         except ProblemError as error:
-            return site.problem(f"Событие не принято: {error.detail}", who=who)
+            return site.problem(f"Событие не принято: {error.detail}", who=who, back=here)
         except BusUnavailableError:
             return site.unavailable()
-        return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
+        return RedirectResponse(here, 303)
 
     async def _answer(who: Visitor, kept: Kept, fields: dict[str, str]) -> None:
         proposal, by = kept.proposal, who.principal.subject

@@ -152,7 +152,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             # The page may be older than what the family, or a colleague, did meanwhile.
             if became is not None and became["decision"] == "refused":
                 why = shown.REFUSALS.get(str(became["reason"]), shown.REFUSED)
-                return site.problem(why, who=who)
+                return site.problem(why, who=who, back=f"/journal/{provider_id}")
             return RedirectResponse(f"/journal/{provider_id}?done=1", 303)
 
         return await answered(who, work)
