@@ -21,7 +21,6 @@ from services.cabinet.access.sessions import MemorySessions, RedisSessions, Sess
 from services.cabinet.access.settings import NO_PROXY, LogIn, load_log_in, trusts_no_proxy
 from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
-from services.cabinet.api.problems import add_handlers
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.counting import Counting
 from services.cabinet.pages import (
@@ -212,7 +211,6 @@ def make_app(
     app.state.access = access
     app.state.recognize = access.recognize
     app.add_middleware(Counting, telemetry=telemetry)
-    add_handlers(app)
     _add_health(app, host, telemetry)
     app.include_router(reading.router(queries))
     app.include_router(intake.router(way_in))

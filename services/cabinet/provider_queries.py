@@ -58,7 +58,7 @@ class ProviderQueries(Queries):
         titles = await self.provider_titles([provider_id])
         if not titles:
             return None
-        today = await self._business_day()
+        today = await self.business_day()
         groups = await asyncio.gather(
             *(
                 self._with_those_who_wait(*place, today)
@@ -89,7 +89,7 @@ class ProviderQueries(Queries):
         group = await self.group_of(provider_id, home, group_id)
         if group is None:
             return None
-        today = await self._business_day()
+        today = await self.business_day()
         day = day or today
         members = [
             each for each in await self._members(home, group_id) if _is_in_force(each, day or "")
@@ -144,11 +144,12 @@ class ProviderQueries(Queries):
             ]
         return found
 
-    # --- parts ---------------------------------------------------------------------------------
-
-    async def _business_day(self) -> str | None:
+    async def business_day(self) -> str | None:
+        """Return the latest business day of all payers, or None before the first."""
         days = [standing["business_day"] for standing in await self.as_of()]
         return max((day for day in days if day), default=None)
+
+    # --- parts ---------------------------------------------------------------------------------
 
     async def _groups_of_provider(self, provider_id: str) -> list[tuple[str, str, Group]]:
         found: list[tuple[str, str, Group]] = []

@@ -43,12 +43,14 @@ class ReportQueries(ConsoleQueries):
         part, chosen = self._part_of(payer), budget["period"]
         span = (budget["starts_on"], budget["ends_on"])
         as_of = await part.standing()
+        # Of a period that is over, or has not begun, its own last or first day counts.
+        day = min(max(budget["business_day"] or span[0], span[0]), span[1])
         (children, covered), refused, submitted, days, groups, delivered = await asyncio.gather(
-            _coverage(part, payer, chosen, budget["business_day"] or span[0]),
+            _coverage(part, payer, chosen, day),
             _refused(part, payer, *span),
             part.counts([_between(SUBMITTED, *span, payer)]),
             _days_to_agreement(part, payer, chosen),
-            _groups(part, payer),
+            _groups(part, payer, *span),
             _accounts(part, payer),
         )
         titles = await self.provider_titles({each["provider_id"] for each in (*groups, *delivered)})
@@ -82,13 +84,13 @@ def years_before(day: date, years: int) -> date:
         return date(day.year - years, 2, 28)
 
 
-async def _coverage(part: Part, payer: str, period: str, today: date) -> tuple[int, int]:
-    """Return how many children are of the age for a certificate today, and how many learn by one.
+async def _coverage(part: Part, payer: str, period: str, day: date) -> tuple[int, int]:
+    """Return how many children are of the age for a certificate on a day, and who learns by one.
 
     Who learns by one counts if an agreement of the period ever came into force.
     """
-    youngest = years_before(today, AGE_MIN)
-    too_old = years_before(today, AGE_BELOW)
+    youngest = years_before(day, AGE_MIN)
+    too_old = years_before(day, AGE_BELOW)
     counted = await part.counts(
         [
             _between(BORN, too_old + timedelta(days=1), youngest, payer),
@@ -119,8 +121,8 @@ def _pages(part: Part, index: str, *place: str) -> AsyncIterator[list[str]]:
     return part.pages(index, *beginning(*place))
 
 
-async def _groups(part: Part, payer: str) -> list[dict[str, Any]]:
-    """Return the groups of a municipality's providers."""
+async def _groups(part: Part, payer: str, first: date, last: date) -> list[dict[str, Any]]:
+    """Return the groups of a municipality's providers that run on some day of a period."""
     ids = [entry.rpartition("|")[2] for entry in await part.members(GROUPS_IN, *beginning(payer))]
     known = await part.all(Group, [under(payer, id_) for id_ in ids])
     return [
@@ -135,7 +137,7 @@ async def _groups(part: Part, payer: str) -> list[dict[str, Any]]:
             "waiting": group.waiting,
         }
         for id_, group in zip(ids, known, strict=True)
-        if group is not None
+        if group is not None and group.starts_on <= last and group.ends_on >= first
     ]
 
 

@@ -143,6 +143,33 @@ async def test_a_defect_is_told_without_internals(journals: Journals) -> None:
     assert "guardian" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["/", "/journal", "/console"])
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        pytest.param(ValueError("child-00027"), 500, "Что-то сломалось у нас", id="a defect"),
+        pytest.param(BusUnavailableError("kafka:9092"), 503, "ничего не потеряно", id="no bus"),
+        pytest.param(ProblemError(429, "Too much"), 503, "через минуту", id="too much at once"),
+    ],
+)
+async def test_whatever_goes_wrong_people_are_told_on_a_page(
+    journals: Journals, path: str, error: Exception, status: int, said: str
+) -> None:
+    def broken(point: object) -> None:
+        raise error
+
+    assert isinstance(journals.store, MemoryStore)
+    async with client_of(app_of(journals)) as client:
+        await client.get(path)
+        journals.store.fault = broken
+        answer = await client.get(path)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert said in answer.text
+    assert str(error) not in answer.text
+
+
 async def test_openapi_tells_all_paths(client: httpx.AsyncClient) -> None:
     told = (await client.get("/api/v1/openapi.json")).json()
 

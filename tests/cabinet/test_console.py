@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rulebook.wording import counted
+from rulebook.wording import counted, full_date
 from services.cabinet.forecast import WINDOW_DAYS, Forecast, Limits, Outlook, forecast, room_of
 from services.cabinet.pages.console_charts import HEIGHT, PART_MIN, WIDTH, growth, stacked, weeks
 from services.cabinet.pages.console_words import CHILDREN
@@ -330,5 +330,8 @@ async def test_the_page_says_what_the_numbers_are() -> None:
         assert f"<dd>{counted(queued, *CHILDREN)}</dd>" in page.text
         assert "Все места заняты: новые сертификаты ждут в очереди" in page.text
         assert 'role="img" aria-label="На сертификатах' in page.text
+        assert "┆ сегодня" in page.text
+        assert "<dt>Из них уже тратили</dt>" in page.text
+        assert f" сгорит после {full_date(budget['ends_on'])}" in page.text
         assert "style=" not in page.text
         assert (await client.get(f"/console/{PAYERS[1]}?period=1999")).status_code == 404

@@ -89,7 +89,7 @@ async def test_two_officials_raise_a_nominal_and_one_settles_what_was_paid(tmp_p
         await page.get_by_label("Файл CSV").set_input_files(file)
         await page.wait_for_function("document.querySelector('#lines').value !== ''")
         await button(page, "Сравнить со счетами")
-        await page.get_by_text("1\u00a0счёт на 502,98\u00a0₽ станут оплаченными.").wait_for()
+        await page.get_by_text("Станет оплачено: 1\u00a0счёт на 502,98\u00a0₽.").wait_for()
         await button(page, "Подтвердить оплату")
         await running.settle()
         await page.goto(f"{CONSOLE}/invoices")

@@ -12,6 +12,7 @@ import pytest
 
 from services.cabinet import sending, settlement
 from services.cabinet.pages import console_invoices as shown
+from services.cabinet.pages.console_invoice_routes import FILE_BYTES_MAX
 from services.cabinet.pages.spreadsheets import csv_of
 from services.cabinet.settlement import Difference, Invoice, PaidLine, UnreadableError, match, read
 from tests.cabinet.autumn import PAYERS, Town, own_town, the_town
@@ -235,6 +236,8 @@ async def test_a_file_is_looked_at_confirmed_once_and_settles_what_matched() -> 
         done = await confirm(client, payer, preview.text)
         again = await confirm(client, payer, preview.text)
         assert (done.status_code, again.status_code) == (303, 303)
+        sent = await client.get(done.headers["location"])
+        assert "Отправлено: 1. Уже отмечено оплаченными: 0. Остальные появятся" in sent.text
         await town.follow()
 
         settled = [
@@ -246,7 +249,8 @@ async def test_a_file_is_looked_at_confirmed_once_and_settles_what_matched() -> 
         assert settled[0]["amount_kopecks"] == sum(e["amount_kopecks"] for e in first["lines"])
         assert settled[0]["paid_on"] == "2020-10-14"
         late = await client.post(path, data=form)
-        assert "счёт уже оплачен" in late.text
+        assert "Уже оплачены раньше: 1. С ними ничего не произойдёт." in late.text
+        assert first["invoice_id"] not in late.text.partition("Не совпало")[2]
         stale = await confirm(client, payer, preview.text)
         assert stale.status_code == 409
         assert "С тех пор что-то изменилось" in stale.text
@@ -292,6 +296,63 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
         assert preview.status_code == 200
         assert all(each["invoice_id"] in preview.text for each in invoices)
         assert "сумма не та" not in preview.text
+
+
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        pytest.param(["applied", "duplicate"], "Отмечено оплаченными: 2. Организации", id="all"),
+        pytest.param(
+            ["applied", "refused"],
+            "Отправлено: 2. Уже отмечено оплаченными: 1, не принято: 1.</p>",
+            id="one was refused",
+        ),
+        pytest.param(
+            ["applied", None],
+            "Отправлено: 2. Уже отмечено оплаченными: 1. Остальные появятся через минуту.",
+            id="one is not decided yet",
+        ),
+    ],
+)
+async def test_what_was_decided_is_told_and_not_what_was_sent(
+    monkeypatch: pytest.MonkeyPatch, decisions: list[str | None], said: str
+) -> None:
+    async def sent(*_: Any) -> list[dict[str, Any] | None]:
+        return [None if each is None else {"decision": each} for each in decisions]
+
+    monkeypatch.setattr(sending.Sending, "send", sent)
+    town = await the_town()
+    waiting = await unpaid(town)
+    payer = waiting[0]["payer"]
+    form = {"lines": filled_in(waiting[:2], "п/п 4712")}
+    async with client_of(town.app()) as client:
+        preview = await client.post(f"/console/{payer}/settlement", data=form)
+        done = await confirm(client, payer, preview.text)
+        page = await client.get(done.headers["location"])
+
+    assert said in page.text
+
+
+async def test_lines_that_cannot_be_read_stay_in_the_form() -> None:
+    town = await the_town()
+    async with client_of(town.app()) as client:
+        path = f"/console/{PAYERS[0]}/settlement"
+        answer = await client.post(path, data={"lines": f"{HEAD}<x>/1;1,00;07.10.2020;\n"})
+
+    assert answer.status_code == 422
+    assert f"{HEAD}&lt;x&gt;/1;1,00;07.10.2020;" in answer.text
+    assert 'aria-invalid="true" aria-describedby="lines-trouble"' in answer.text
+    assert '<p class="trouble" id="lines-trouble" role="alert">Строка 2: нужны' in answer.text
+
+
+async def test_a_file_that_is_too_large_is_told_as_one() -> None:
+    town = await the_town()
+    async with client_of(town.app()) as client:
+        path = f"/console/{PAYERS[0]}/settlement"
+        answer = await client.post(path, data={"lines": "x" * FILE_BYTES_MAX})
+
+    assert answer.status_code == 422
+    assert "Загрузите его по частям: по одному месяцу." in answer.text
 
 
 async def test_who_only_reads_settles_nothing_and_others_find_no_invoices() -> None:

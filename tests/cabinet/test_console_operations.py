@@ -12,7 +12,7 @@ from contracts.sources import load_sources
 from contracts.topics import all_topics, source_topics
 from pfdo import watching
 from services.cabinet.operations_queries import OperationsQueries
-from services.cabinet.pages.console_operations import watched_part
+from services.cabinet.pages.console_operations import INVARIANTS, watched_part
 from services.cabinet.watched import Watched, look
 from services.enrollment.service import enrollment
 from streaming import letters as kept
@@ -276,6 +276,13 @@ async def test_an_auditor_looks_and_touches_nothing(town: Town) -> None:
 # --- what is watched -----------------------------------------------------------------------------
 
 
+def test_each_promise_has_words() -> None:
+    promises = (Path(__file__).parents[2] / "docs" / "promises.md").read_text()
+    section = promises.partition("## 4. Invariants")[2].partition("`pfdo verify`")[0]
+
+    assert set(INVARIANTS) == set(re.findall(r"\bI\d\d\b", section))
+
+
 async def test_promises_are_those_that_watch_tells() -> None:
     telemetry = InstallationTelemetry()
     telemetry.violations.labels("I02").set(0)
@@ -292,6 +299,8 @@ async def test_promises_are_those_that_watch_tells() -> None:
     )
     part = watched_part(watched, is_set=True)
     assert (part["broken"], part["watch"]) == (1, "counts")
+    assert part["violations"][1] == ("Счета плательщика за период сходятся в ноль (I05)", 3)
+    assert part["lag"] == [("Расчёты", 7)]
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(200, text="<html>")])

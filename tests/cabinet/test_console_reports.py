@@ -121,9 +121,12 @@ async def test_refusals_and_days_are_those_of_the_journal(payer: str) -> None:
 @pytest.mark.parametrize("payer", PAYERS)
 async def test_groups_and_deliveries_are_those_of_the_journals(payer: str) -> None:
     town, report = await the_town(), await report_of(payer)
+    known = {each["group_id"]: each for each in inputs(town, "navigator.group-published", payer)}
     groups = {
         each["group_id"]: (each["taken"], each["capacity"], each["waiting"])
         for each in town.facts("enrollment.group-changed", payer=payer)
+        if known[each["group_id"]]["starts_on"] <= report["ends_on"].isoformat()
+        and known[each["group_id"]]["ends_on"] >= report["starts_on"].isoformat()
     }
     delivered: dict[str, Counter[str]] = defaultdict(Counter)
     basis = {}
@@ -158,6 +161,56 @@ async def test_groups_and_deliveries_are_those_of_the_journals(payer: str) -> No
         for id_, sums in delivered.items()
     }
     assert any(each["settled_kopecks"] for each in report["delivered"])
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "counted"),
+    [
+        pytest.param(date(2015, 9, 1), date(2016, 8, 31), date(2016, 8, 31), id="long over"),
+        pytest.param(date(2030, 9, 1), date(2031, 8, 31), date(2030, 9, 1), id="not begun"),
+    ],
+)
+async def test_another_period_counts_its_own_children_and_groups(
+    monkeypatch: pytest.MonkeyPatch, begins: date, ends: date, counted: date
+) -> None:
+    town = await the_town()
+    budget = await town.queries.budget(PAYERS[0], PERIOD)
+    assert budget is not None
+
+    async def moved(*_: Any) -> dict[str, Any]:
+        return budget | {"starts_on": begins, "ends_on": ends}
+
+    monkeypatch.setattr(type(town.queries), "budget", moved)
+    report = await town.queries.report(PAYERS[0], PERIOD)
+    born = [
+        date.fromisoformat(each["birth_date"])
+        for each in inputs(town, "navigator.child-registered", PAYERS[0])
+    ]
+    ages = [
+        counted.year - day.year - ((counted.month, counted.day) < (day.month, day.day))
+        for day in born
+    ]
+
+    assert report is not None
+    assert report["groups"] == []
+    assert report["children"] == sum(5 <= age < 18 for age in ages)
+
+
+@pytest.mark.parametrize(
+    ("ends", "note"),
+    [
+        pytest.param(date(2020, 10, 13), "занятия закончились", id="yesterday"),
+        pytest.param(date(2020, 10, 14), "", id="today is the last day"),
+    ],
+)
+async def test_a_group_that_is_over_is_told_as_one(ends: date, note: str) -> None:
+    report = await report_of(PAYERS[0])
+    group = report["groups"][0] | {"ends_on": ends}
+    changed = report | {"groups": [group], "business_day": date(2020, 10, 14)}
+
+    occupancy = next(each for each in reports.tables(changed) if each.name == "occupancy")
+
+    assert [row[-1] for row in occupancy.rows] == [note, ""]
 
 
 def test_each_reason_of_the_closed_list_has_words() -> None:

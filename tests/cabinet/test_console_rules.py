@@ -15,7 +15,7 @@ from rulebook.overlay import NO_OVERLAYS, as_published
 from services.cabinet import proposals as proposing
 from services.cabinet import sending
 from services.cabinet.pages.console_events import payer_event
-from services.cabinet.pages.console_rules import _case, is_of
+from services.cabinet.pages.console_rules import _case, is_of, proposed, title_of
 from services.cabinet.preview import (
     Child,
     Holder,
@@ -386,6 +386,30 @@ def other_rows(table: str) -> list[dict[str, Any]]:
             case _:
                 row["then"] = then | {"urgent": not then["urgent"]}
     return found
+
+
+async def test_who_may_not_propose_reads_what_is_set_and_opens_no_empty_fold() -> None:
+    town = await the_town()
+    async with client_of(town.app(), auth=None) as client:
+        await client.post("/login/sandbox", data={"as": "auditor:"})
+        page = await client.get(f"/console/{PAYERS[0]}/rules")
+
+    assert page.status_code == 200
+    assert "номинал" in page.text
+    assert not re.search(r"</summary>\s*</details>", page.text)
+
+
+@pytest.mark.parametrize(
+    ("titles", "said"),
+    [({"prov-001": "Ракета"}, "«Ракета»"), ({}, "«prov-001»")],
+    ids=["known", "unknown"],
+)
+def test_a_frame_is_named_after_the_organization(titles: dict[str, str], said: str) -> None:
+    fields = {"fact": "frame-agreement-set", "provider_id": "prov-001", "period": PERIOD}
+    fields |= {"state": "signed", "why": "Приказ 3"}
+    proposal = proposed(PAYERS[0], fields, "payer:one", "2020-10-14T02:00:00.000+00:00")
+
+    assert title_of(proposal, titles) == f"Договор с организацией {said}, период {PERIOD}"
 
 
 def rows_of(table: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from services.cabinet.pages.journal import (
     group_page,
     meets,
     money_csv,
+    money_page,
     not_invoiced,
 )
 from services.cabinet.projections.models import LessonMark, under
@@ -497,6 +498,7 @@ async def test_an_application_is_answered_once_however_often_it_is_pressed(
 
     first, again = await sent(journals, "navigator.events.v1")
     assert [answer.status_code for answer in answers] == [303, 303]
+    assert "Ответ отправлен." in (await client.get(answers[0].headers["location"])).text
     assert (first["type"], first["data"].get("reason")) == (type_, reason)
     assert (first["id"], first["data"]) == (again["id"], again["data"])
 
@@ -527,6 +529,8 @@ async def test_an_answer_that_comes_too_late_is_told(
 
     assert answer.status_code == (422 if seen else 303)
     assert seen in answer.text
+    assert "на шаг назад" not in answer.text
+    assert not seen or f'<a class="button" href="{PROVIDER}">' in answer.text
 
 
 @pytest.mark.parametrize(
@@ -708,6 +712,23 @@ async def test_a_provider_reads_when_an_invoice_is_expected_to_be_paid(
     page = await client.get(f"{PROVIDER}/money")
 
     assert page.text.count("Ждём оплаты около 20\u00a0ноября 2020\u00a0года") == 1
+
+
+@pytest.mark.parametrize(
+    ("today", "said"),
+    [
+        pytest.param("2020-12-20", "Ждём оплаты около 20\u00a0декабря", id="on the day"),
+        pytest.param("2020-12-21", "Обычно к 20\u00a0декабря 2020\u00a0года уже", id="after it"),
+        pytest.param(None, "Ждём оплаты около 20\u00a0декабря", id="before the first day"),
+    ],
+)
+def test_a_payment_that_is_late_is_not_awaited_in_the_past(today: str | None, said: str) -> None:
+    both = [of_month("2020-10", "2020-11-20"), of_month("2020-11", None)]
+    line = {"invoice_id": "inv", "amount_kopecks": 0, "lines": []}
+
+    shown = money_page("prov-001", "Кружок", [], [each | line for each in both], [], today)
+
+    assert said in shown["invoices"][1]["expected"]
 
 
 def test_children_stand_by_their_names() -> None:

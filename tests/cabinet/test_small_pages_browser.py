@@ -19,6 +19,7 @@ LONG = "Слишком много сразу, и слово достоприме
 PAGES: dict[str, dict[str, Any]] = {
     "behind.html": {},
     "closed.html": {},
+    "defect.html": {},
     "left.html": {"server_knows": True},
     "login.html": {"then": "/families/guardian-00001"},
     "login_homes.html": {"homes": [("Журнал", "/journal/prov-001", "prov-001")]},
@@ -26,8 +27,8 @@ PAGES: dict[str, dict[str, Any]] = {
     "login_over.html": {},
     "login_refused.html": {},
     "login_unavailable.html": {},
-    "missing.html": {},
-    "problem.html": {"problem": LONG},
+    "missing.html": {"code": 422},
+    "problem.html": {"problem": LONG, "back": "/console/25701000/rules"},
     "unavailable.html": {},
     "verify.html": {"holds": False, "number": "", "day": ""},
 }

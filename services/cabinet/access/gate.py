@@ -82,7 +82,11 @@ class ForeignFormError(Exception):
 
 
 class TooLongError(Exception):
-    """A form is longer than any of ours."""
+    """A form is longer than any of ours. `is_file`: it carried one, as only some may."""
+
+    def __init__(self, *, is_file: bool) -> None:
+        super().__init__()
+        self.is_file = is_file
 
 
 Recognize = Callable[[Request], Awaitable[Visitor]]
@@ -128,7 +132,7 @@ class Needs:
         async for chunk in request.stream():
             body += chunk
             if len(body) > self.form_bytes_max:
-                raise TooLongError
+                raise TooLongError(is_file=self.form_bytes_max > FORM_BYTES_MAX)
         request.state.form = bytes(body)
         if self.resource is Resource.OPEN:
             return

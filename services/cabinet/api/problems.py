@@ -141,33 +141,6 @@ def invalid(error: RequestValidationError) -> Response:
     return problem(422, f"{name}: {first['msg']}")
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Answer errors of the API as problems; pages answer theirs before they come here.
-
-    What is no route, and what a route does not take, is for both: `pages/answers.py`.
-    """
-
-    @app.exception_handler(ProblemError)
-    async def _problem(request: Request, error: ProblemError) -> Response:
-        del request
-        return error.response()
-
-    @app.exception_handler(StoreUnavailableError)
-    async def _store(request: Request, error: StoreUnavailableError) -> Response:
-        del request
-        return unavailable(error)
-
-    @app.exception_handler(BusUnavailableError)
-    async def _bus(request: Request, error: BusUnavailableError) -> Response:
-        del request
-        return unavailable(error)
-
-    @app.exception_handler(Exception)
-    async def _defect(request: Request, error: Exception) -> Response:
-        del request, error
-        return problem(500, "Something went wrong on our side.")
-
-
 def _methods_at(app: FastAPI, request: Request) -> set[str]:
     return {
         method

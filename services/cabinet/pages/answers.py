@@ -27,11 +27,18 @@ from services.cabinet.access.gate import (
 from services.cabinet.access.limits import TooOftenError
 from services.cabinet.access.oidc import RefusedError, ServerUnavailableError
 from services.cabinet.access.recognition import Access, Mode
-from services.cabinet.api.problems import headers_of, invalid, not_routed, problem, unavailable
+from services.cabinet.api.problems import (
+    ProblemError,
+    headers_of,
+    invalid,
+    not_routed,
+    problem,
+    unavailable,
+)
 from services.cabinet.pages.freshness import ComesYetError
 from services.cabinet.pages.site import Site
 from services.cabinet.queries import Queries
-from streaming.errors import StoreUnavailableError
+from streaming.errors import BusUnavailableError, StoreUnavailableError
 from streaming.telemetry import Telemetry
 
 MISSES = frozenset({401, 404})
@@ -61,7 +68,7 @@ def add_answers(
     async def _not_routed(request: Request, error: HTTPException) -> Response:
         if not _is_for_people(request):
             return not_routed(app, request, error)
-        answer = site.page("missing.html", error.status_code, who=_visitor(request))
+        answer = site.missing(_visitor(request), error.status_code)
         answer.headers.update(headers_of(app, request, error))
         return answer
 
@@ -69,7 +76,7 @@ def add_answers(
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         if not _is_for_people(request):
             return invalid(error)
-        return site.page("missing.html", 422, who=_visitor(request))
+        return site.missing(_visitor(request), 422)
 
     @app.exception_handler(ComesYetError)
     async def _comes(request: Request, error: ComesYetError) -> Response:
@@ -102,12 +109,13 @@ def add_answers(
     @app.exception_handler(ForeignFormError)
     async def _foreign(request: Request, error: ForeignFormError) -> Response:
         del error
-        return site.problem(_FOREIGN, 403, who=_visitor(request))
+        return site.problem(_FOREIGN, 403, who=_visitor(request), back="/")
 
     @app.exception_handler(TooLongError)
     async def _long(request: Request, error: TooLongError) -> Response:
-        del error
-        return site.problem(_LONG, 422, who=_visitor(request))
+        if error.is_file:
+            return site.problem(_LONG_FILE, who=_visitor(request))
+        return site.problem(_LONG, who=_visitor(request), back="/")
 
     @app.exception_handler(TooOftenError)
     async def _often(request: Request, error: TooOftenError) -> Response:
@@ -129,7 +137,27 @@ def add_answers(
 
     @app.exception_handler(StoreUnavailableError)
     async def _store(request: Request, error: StoreUnavailableError) -> Response:
-        return unavailable(error) if asks_api(request) else site.unavailable()
+        return site.unavailable() if _is_for_people(request) else unavailable(error)
+
+    @app.exception_handler(BusUnavailableError)
+    async def _bus(request: Request, error: BusUnavailableError) -> Response:
+        return site.unavailable() if _is_for_people(request) else unavailable(error)
+
+    @app.exception_handler(ProblemError)
+    async def _problem(request: Request, error: ProblemError) -> Response:
+        if not _is_for_people(request):
+            return error.response()
+        if error.status in (429, 503):
+            return site.unavailable()
+        return site.problem(_NOT_TAKEN, error.status, who=_visitor(request))
+
+    @app.exception_handler(Exception)
+    async def _defect(request: Request, error: Exception) -> Response:
+        # The server logs it: Starlette raises it again when the answer is sent.
+        del error
+        if _is_for_people(request):
+            return site.page("defect.html", 500)
+        return problem(500, "Something went wrong on our side.")
 
 
 def _wait(seconds: int) -> str:
@@ -152,6 +180,8 @@ _FOR_MACHINES = ("/static/", "/health/", "/metrics")
 _UNSEEN = {"cache-control": "no-store"}
 _FOREIGN = "Форма устарела или пришла с чужой страницы. Откройте страницу заново и повторите."
 _LONG = "Слишком много сразу. Откройте страницу заново."
+_LONG_FILE = "Файл слишком большой. Загрузите его по частям: по одному месяцу."
+_NOT_TAKEN = "То, что вы отправили, не принято: страница устарела. Откройте её заново и повторите."
 
 
 def _unknown_machine(access: Access) -> Response:

@@ -81,6 +81,7 @@ def budget_page(budget: Answer) -> dict[str, Any]:
         "reserved": rubles(money.reserved_kopecks),
         "paid": rubles(money.paid_kopecks),
         "free": rubles(money.balance_kopecks),
+        "is_free": money.balance_kopecks > 0,
         "expired": rubles(money.expired_kopecks),
         "holders": counted(_sum(categories, "holders"), *words.CERTIFICATES),
         "used": money.used,

@@ -4,8 +4,9 @@ A file is held against the invoices and the differences are shown; nothing is ke
 the confirmation carries the file again. What it settles goes out as `payers.invoice-paid`.
 """
 
-from typing import Annotated
-from urllib.parse import parse_qs
+from collections import Counter
+from typing import Annotated, Any
+from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -53,16 +54,35 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         budget = await queries.budget(payer)
         return settlement.match(lines, invoices, budget["business_day"] if budget else None)
 
-    @pages.get("/invoices")
-    async def listed(payer: Id, who: Own, month: Month = None, paid: Number = None) -> Response:
-        if payer not in await queries.payer_codes():
-            raise NotHereError
+    async def page(
+        payer: str, who: Visitor, month: str | None, status: int = 200, **more: Any
+    ) -> Response:
         months = await queries.months(payer)
         chosen = month or (months[0] if months else None)
         invoices = await queries.invoices_by(payer, chosen) if chosen else []
         titles = await queries.provider_titles({each["provider_id"] for each in invoices})
         content = shown.invoices_page(payer, months, chosen, invoices, titles)
-        return site.page("console_invoices.html", who=who, told=paid, **content)
+        more = {"told": "", "is_late": False, "text": "", "trouble": ""} | more
+        return site.page("console_invoices.html", status, who=who, **(content | more))
+
+    async def unreadable(payer: str, who: Visitor, text: str, why: str) -> Response:
+        """Return the form again, with what was in it and why it was not taken."""
+        return await page(payer, who, None, 422, text=text, trouble=why)
+
+    @pages.get("/invoices")
+    async def listed(
+        payer: Id,
+        who: Own,
+        month: Month = None,
+        sent: Number = None,
+        done: Number = 0,
+        refused: Number = 0,
+    ) -> Response:
+        if payer not in await queries.payer_codes():
+            raise NotHereError
+        told = "" if sent is None else shown.sent_said(sent, done or 0, refused or 0)
+        is_late = sent is not None and done != sent
+        return await page(payer, who, month, told=told, is_late=is_late)
 
     @pages.get("/invoices.csv", dependencies=[OWN])
     async def lines(payer: Id, month: Month = None) -> Response:
@@ -84,7 +104,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return site.problem(str(error), who=who)
+            return await unreadable(payer, who, text, str(error))
         content = shown.settlement_page(payer, text, matched)
         return site.page("console_settlement.html", who=who, changed=False, **content)
 
@@ -94,22 +114,26 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return site.problem(str(error), who=who)
+            return await unreadable(payer, who, text, str(error))
         if seal != shown.seal(matched):
             # Something was settled or issued since the preview: look again.
             content = shown.settlement_page(payer, text, matched)
             return site.page("console_settlement.html", 409, who=who, changed=True, **content)
         made = shown.events(payer, matched)
+        decided: Counter[str] = Counter()
         try:
             for first in range(0, len(made), _AT_ONCE):
-                await sending.send(made[first : first + _AT_ONCE])
+                told = await sending.send(made[first : first + _AT_ONCE])
+                decided.update(each["decision"] for each in told if each is not None)
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
             raise
         except BusUnavailableError:
             return site.unavailable()
-        return RedirectResponse(f"/console/{payer}/invoices?paid={len(made)}", 303)
+        became = {"sent": len(made), "done": decided["applied"] + decided["duplicate"]}
+        became["refused"] = decided["refused"] + decided["dead-lettered"]
+        return RedirectResponse(f"/console/{payer}/invoices?{urlencode(became)}", 303)
 
     return pages
 

@@ -21,7 +21,6 @@ INVOICES = ("счёт", "счёта", "счетов")
 DIFFERENCES: Mapping[Difference, str] = MappingProxyType(
     {
         Difference.UNKNOWN_INVOICE: "такого счёта у муниципалитета нет",
-        Difference.SETTLED: "счёт уже оплачен",
         Difference.UNKNOWN_LINE: "такой строки в счёте нет",
         Difference.TWICE: "строка повторяется",
         Difference.OTHER_AMOUNT: "сумма не та",
@@ -151,9 +150,11 @@ def seal(matched: Sequence[Matched]) -> str:
 def settlement_page(payer: str, text: str, matched: Sequence[Matched]) -> dict[str, Any]:
     """Return what a preview shows: what will be told as paid, and what will not, and why."""
     paid = settled_by(matched)
+    settled = [each for each in matched if _was_settled(each)]
     return {
         "payer": payer,
         "text": text,
+        "settled": len(settled),
         "seal": seal(matched),
         "paid": [
             {
@@ -176,9 +177,23 @@ def settlement_page(payer: str, text: str, matched: Sequence[Matched]) -> dict[s
                 "more": max(0, len(each.differences) - LINES_SHOWN_MAX),
             }
             for each in matched
-            if each.differences
+            if each.differences and each not in settled
         ],
     }
+
+
+def _was_settled(matched: Matched) -> bool:
+    return any(found.kind is Difference.SETTLED for found in matched.differences)
+
+
+def sent_said(sent: int, done: int, refused: int) -> str:
+    """Return what became of the events of a settlement, as far as it was decided."""
+    if done == sent:
+        return f"Отмечено оплаченными: {done}. Организации узнают об этом."
+    said = f"Отправлено: {sent}. Уже отмечено оплаченными: {done}"
+    if refused:
+        said += f", не принято: {refused}"
+    return f"{said}." if done + refused >= sent else f"{said}. Остальные появятся через минуту."
 
 
 def _difference(found: Found) -> dict[str, str]:

@@ -27,8 +27,38 @@ SERVICES: Mapping[str, str] = MappingProxyType(
         "certificates": "Сертификаты",
         "billing": "Расчёты",
         "notifications": "Сообщения",
+        "cabinet": "Кабинет",
     }
 )
+INVARIANTS: Mapping[str, str] = MappingProxyType(
+    {
+        "I01": "У каждой принятой записи ровно одно решение",
+        "I02": "Остаток сертификата сходится на каждой записи журнала",
+        "I03": "Одно и то же действует один раз",
+        "I04": "Решения и суммы совпадают с независимым пересчётом",
+        "I05": "Счета плательщика за период сходятся в ноль",
+        "I06": "Записи журнала идут подряд, цепочка цела",
+        "I07": "Под одним номером записано одно и то же",
+        "I08": "Состояние служб совпадает с журналом",
+        "I09": "Журнал получается из входящих записей снова таким же",
+        "I10": "Кабинет показывает то, что записано в журналах",
+        "I11": "Исходящие записи отправлены",
+        "I12": "Входящие записи решены",
+        "I13": "Непрочитанные записи сохранены как пришли, с причиной из списка",
+        "I14": "Никто не ждёт дольше своего срока",
+        "I15": "Деньги считаются в целых копейках",
+        "I16": "Имён и контактов нет нигде, кроме хранилища",
+        "I17": "Источник решает только за свои муниципалитеты и организации",
+        "I18": "Данный ответ потом не меняется",
+        "I19": "О событии сообщается человеку один раз по каждому каналу",
+        "I20": "О пропусках в номерах источника сообщено",
+        "I21": "Ни одна ошибка не осталась без решения или тревоги",
+        "I22": "Память служб не растёт без предела",
+        "I23": "Мест, бюджета и вместимости не выдано больше, чем есть",
+        "I24": "Остановка одной части не останавливает другие",
+    }
+)
+"""The promises of docs/promises.md, section 4, in words for an operator."""
 STATUSES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         OPEN: ("ждёт", "wait"),
@@ -87,9 +117,12 @@ def watched_part(watched: Watched | None, *, is_set: bool) -> dict[str, Any]:
     at = datetime.fromtimestamp(watched.books_at, UTC).isoformat() if watched.books_at else None
     return {
         "watch": "counts",
-        "violations": list(watched.violations.items()),
+        "violations": [
+            (f"{INVARIANTS[id_]} ({id_})" if id_ in INVARIANTS else id_, number)
+            for id_, number in watched.violations.items()
+        ],
         "broken": sum(number > 0 for number in watched.violations.values()),
-        "lag": list(watched.lag.items()),
+        "lag": [(SERVICES.get(name, name), number) for name, number in watched.lag.items()],
         "counted": "" if at is None else wording.moment(at),
     }
 

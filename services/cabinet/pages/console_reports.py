@@ -82,7 +82,8 @@ def _coverage(report: Answer) -> Table:
         name="coverage",
         title="Охват",
         note="Ребёнок считается один раз, сколько бы договоров у него ни было. Занимаются — по "
-        "сертификату в этом периоде; детей — тех, кому сегодня от 5 до 17 лет.",
+        "сертификату в этом периоде; детей — тех, кому от 5 до 17 лет сегодня, а если период "
+        "закончился — в его последний день.",
         columns=(("Детей", NUMBER), ("Занимаются", NUMBER), ("Охват", TEXT)),
         rows=((children, covered, words.percent(covered, children)),),
     )
@@ -156,6 +157,7 @@ def _expiring(report: Answer) -> Table:
 
 
 def _occupancy(report: Answer) -> Table:
+    today: date | None = report["business_day"]
     groups = sorted(report["groups"], key=lambda each: (each["title"], each["group_id"]))
     rows: list[tuple[Cell, ...]] = [
         (
@@ -166,16 +168,18 @@ def _occupancy(report: Answer) -> Table:
             each["capacity"],
             words.percent(each["taken"], each["capacity"]),
             each["waiting"],
+            "занятия закончились" if today is not None and each["ends_on"] < today else "",
         )
         for each in groups
     ]
     taken, capacity = (sum(each[field] for each in groups) for field in ("taken", "capacity"))
     waiting = sum(each["waiting"] for each in groups)
-    rows.append(("Всего", "", "", taken, capacity, words.percent(taken, capacity), waiting))
+    rows.append(("Всего", "", "", taken, capacity, words.percent(taken, capacity), waiting, ""))
     return Table(
         name="occupancy",
         title="Заполненность",
-        note="Группы организаций этого муниципалитета; занимают их и дети других.",
+        note="Группы организаций этого муниципалитета, у которых в периоде есть занятия; занимают "
+        "их и дети других.",
         columns=(
             ("Группа", TEXT),
             ("Организация", TEXT),
@@ -184,6 +188,7 @@ def _occupancy(report: Answer) -> Table:
             ("Мест", NUMBER),
             ("Заполнено", TEXT),
             ("Ждут", NUMBER),
+            ("Примечание", TEXT),
         ),
         rows=tuple(rows),
     )
@@ -257,9 +262,9 @@ def _delivery(report: Answer) -> Table:
     ]
     return Table(
         name="delivery",
-        title="Работа организаций",
-        note="Детям этого муниципалитета, с начала работы системы. Занятия — там, где платят за "
-        "посещённые; помесячные договоры видны по деньгам.",
+        title="Работа организаций за всё время",
+        note="Детям этого муниципалитета с начала работы системы, какой бы период ни был выбран. "
+        "Занятия — там, где платят за посещённые; помесячные договоры видны по деньгам.",
         columns=(
             ("Организация", TEXT),
             ("Номер", TEXT),

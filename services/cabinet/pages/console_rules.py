@@ -89,7 +89,9 @@ class FormError(Exception):
 # --- the page ------------------------------------------------------------------------------------
 
 
-def rules_page(settings: Answer, proposals: Sequence[Kept]) -> dict[str, Any]:
+def rules_page(
+    settings: Answer, proposals: Sequence[Kept], titles: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what the page of what a payer may change shows."""
     today: date | None = settings["business_day"]
     return {
@@ -133,7 +135,7 @@ def rules_page(settings: Answer, proposals: Sequence[Kept]) -> dict[str, Any]:
             }
             for each in settings["overlays"]
         ],
-        "proposals": [_listed(each) for each in proposals],
+        "proposals": [_listed(each, titles) for each in proposals],
     }
 
 
@@ -150,12 +152,12 @@ def table_rows(table: str) -> str:
     return "[\n" + ",\n".join(f"  {orjson.dumps(row).decode()}" for row in rows) + "\n]"
 
 
-def _listed(kept: Kept) -> dict[str, str]:
+def _listed(kept: Kept, titles: Mapping[str, str]) -> dict[str, str]:
     proposal = kept.proposal
     status, tone = status_of(kept)
     return {
         "id": proposal.id,
-        "title": title_of(proposal),
+        "title": title_of(proposal, titles),
         "why": proposal.why,
         "at": wording.moment(proposal.at),
         "status": status,
@@ -173,14 +175,23 @@ def status_of(kept: Kept) -> tuple[str, str]:
     return ("утверждено", "good") if kept.is_sent else ("утверждено, не отправлено", "wait")
 
 
-def title_of(proposal: Proposal) -> str:
-    """Return what a proposal is about: ``Категория «Общая», период 2020``."""
+def provider_of(proposal: Proposal) -> set[str]:
+    """Return the provider a proposal is about, if it is about one."""
+    return {proposal.subject} if proposal.fact == "frame-agreement-set" else set()
+
+
+def title_of(proposal: Proposal, titles: Mapping[str, str]) -> str:
+    """Return what a proposal is about: ``Категория «Общая», период 2020``.
+
+    `titles` are those of providers, by id.
+    """
     data = proposal.data
     match proposal.fact:
         case "category-set":
             return f"Категория «{words.category(data['category'])}», период {data['period']}"
         case "frame-agreement-set":
-            return f"Договор с {data['provider_id']}, период {data['period']}"
+            title = titles.get(data["provider_id"], data["provider_id"])
+            return f"Договор с организацией «{title}», период {data['period']}"
         case "rules-published":
             name = TABLES.get(data["table"], data["table"])
             return f"{name}: с {_date(data['from'])}"
@@ -320,14 +331,16 @@ def seal(proposal: Proposal, preview: Preview) -> str:
     return sha256(repr((proposal, preview)).encode()).hexdigest()
 
 
-def proposal_page(kept: Kept, preview: Preview, reader: str) -> dict[str, Any]:
+def proposal_page(
+    kept: Kept, preview: Preview, reader: str, titles: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what the page of a proposal shows to a reader, who may answer unless it is his."""
     proposal = kept.proposal
     status, tone = status_of(kept)
     return {
         "payer": proposal.payer,
         "id": proposal.id,
-        "title": title_of(proposal),
+        "title": title_of(proposal, titles),
         "why": proposal.why,
         "by": proposal.by,
         "at": wording.moment(proposal.at),

@@ -46,10 +46,11 @@ def router(
         except RulesInvalidError as error:
             raise FormError(error.russian) from error
 
-    def page(
+    async def page(
         who: Visitor, kept: Kept, preview: Preview, status: int = 200, **more: Any
     ) -> Response:
-        content = shown.proposal_page(kept, preview, who.principal.subject)
+        titles = await queries.provider_titles(shown.provider_of(kept.proposal))
+        content = shown.proposal_page(kept, preview, who.principal.subject, titles)
         owner = Owner(payer=kept.proposal.payer)
         content["may_answer"] = allows(who.principal, Resource.CONSOLE, Action.APPROVE, owner)
         return site.page("console_proposal.html", status, who=who, **(content | more))
@@ -63,7 +64,9 @@ def router(
         settings = await queries.settings(payer, period)
         if settings is None:
             raise NotHereError
-        content = shown.rules_page(settings, await proposals.of(payer))
+        kept = await proposals.of(payer)
+        about = {id_ for each in kept for id_ in shown.provider_of(each.proposal)}
+        content = shown.rules_page(settings, kept, await queries.provider_titles(about))
         owner = Owner(payer=payer)
         may_propose = allows(who.principal, Resource.CONSOLE, Action.PROPOSE, owner)
         return site.page("console_rules.html", who=who, may_propose=may_propose, **content)
@@ -78,7 +81,7 @@ def router(
             preview = await previewed(proposal)
             if fields.get("step") != "keep":
                 kept = Kept(proposal=proposal)
-                return page(who, kept, preview, draft=fields)
+                return await page(who, kept, preview, draft=fields)
             id_ = await proposals.put(proposal)
         except FormError as error:
             return site.problem(str(error), who=who)
@@ -94,24 +97,25 @@ def router(
         try:
             preview = await previewed(kept.proposal)
         except FormError as error:
-            return page(who, kept, Preview(before={}), trouble=str(error))
-        return page(who, kept, preview)
+            return await page(who, kept, Preview(before={}), trouble=str(error))
+        return await page(who, kept, preview)
 
     @pages.post("/proposals/{id_}")
     async def answer(request: Request, payer: Id, id_: Id, who: Approving) -> Response:
         kept = await proposals.find(payer, id_)
         if kept is None:
             raise NotHereError
+        here = f"/console/{payer}/proposals/{id_}"
         try:
             fields = shown.fields_of(form_of(request))
             await _answer(who, kept, fields)
         except FormError as error:
-            return site.problem(str(error), 409, who=who)
+            return site.problem(str(error), 409, who=who, back=here)
         except ProblemError as error:
-            return site.problem(f"Событие не принято: {error.detail}", who=who)
+            return site.problem(f"Событие не принято: {error.detail}", who=who, back=here)
         except BusUnavailableError:
             return site.unavailable()
-        return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
+        return RedirectResponse(here, 303)
 
     async def _answer(who: Visitor, kept: Kept, fields: dict[str, str]) -> None:
         proposal, by = kept.proposal, who.principal.subject

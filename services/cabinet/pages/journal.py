@@ -366,6 +366,7 @@ def money_page(
     payers: Sequence[Answer],
     invoices: Sequence[Answer],
     charged: Sequence[Answer],
+    today: str | None,
 ) -> dict[str, Any]:
     """Return what the page of money shows: the latest lines; the file has them all."""
     owed, titles = not_invoiced(charged, invoices), titles_of(charged)
@@ -384,7 +385,7 @@ def money_page(
                 "amount": rubles(invoice["amount_kopecks"]),
                 "settled": invoice["settled"],
                 "paid": _date(invoice["paid_on"]),
-                "expected": _expected(invoice, invoices),
+                "expected": _expected(invoice, invoices, today),
                 "lines": [
                     {
                         "reference": line["line_reference"].rpartition("/")[2],
@@ -435,7 +436,7 @@ COLUMNS = (
 )
 
 
-def _expected(invoice: Answer, invoices: Sequence[Answer]) -> str:
+def _expected(invoice: Answer, invoices: Sequence[Answer], today: str | None) -> str:
     if invoice["settled"]:
         return ""
     day = expected_on(invoice, invoices)
@@ -443,6 +444,8 @@ def _expected(invoice: Answer, invoices: Sequence[Answer]) -> str:
         payers = {each["payer"] for each in invoices if each["paid_on"]}
         why = "" if invoice["payer"] in payers else ": этот муниципалитет ещё ни разу не платил"
         return f"Когда заплатят, пока не предсказать{why}."
+    if today is not None and day < date.fromisoformat(today):
+        return f"Обычно к {full_date(day)} уже платили, но оплаты ещё нет. Спросите муниципалитет."
     return f"Ждём оплаты около {full_date(day)}: так муниципалитет платил до сих пор."
 
 

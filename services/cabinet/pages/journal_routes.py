@@ -80,7 +80,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
         return await answered(who, work)
 
     @pages.get("/{provider_id}")
-    async def provider(provider_id: Id, who: Own) -> Response:
+    async def provider(provider_id: Id, who: Own, done: Count = None) -> Response:
         async def work() -> Response:
             found = _there(await queries.journal(provider_id))
             held = [each for group in found["groups"] for each in group["held"]]
@@ -88,7 +88,8 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             known = await names(held, provider_id, "application", who)
             known |= await names(asked, provider_id, "dispute", who)
             content = shown.journal_page(found, known, asked)
-            return site.page("journal.html", who=who, own=is_own(provider_id, who), **content)
+            content |= {"own": is_own(provider_id, who), "done": done}
+            return site.page("journal.html", who=who, **content)
 
         return await answered(who, work)
 
@@ -151,8 +152,8 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             # The page may be older than what the family, or a colleague, did meanwhile.
             if became is not None and became["decision"] == "refused":
                 why = shown.REFUSALS.get(str(became["reason"]), shown.REFUSED)
-                return site.problem(why, who=who)
-            return RedirectResponse(f"/journal/{provider_id}", 303)
+                return site.problem(why, who=who, back=f"/journal/{provider_id}")
+            return RedirectResponse(f"/journal/{provider_id}?done=1", 303)
 
         return await answered(who, work)
 
@@ -165,7 +166,8 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             invoices = await queries.invoices_of(provider_id)
             charged = await queries.charged(provider_id)
             payers = found["payers"] if found else []
-            content = shown.money_page(provider_id, title, payers, invoices, charged)
+            today = await queries.business_day()
+            content = shown.money_page(provider_id, title, payers, invoices, charged, today)
             return site.page("journal_money.html", who=who, **content)
 
         return await answered(who, work)

@@ -99,13 +99,22 @@ class Site:
         content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
         return Response(content, status, media_type="text/html", headers=self._headers)
 
-    def missing(self, who: Visitor = STRANGER) -> Response:
-        """Return that something is not there, or not theirs: nobody can tell which."""
-        return self.page("missing.html", 404, who=who)
+    def missing(self, who: Visitor = STRANGER, status: int = 404) -> Response:
+        """Return that something is not there, or not theirs: nobody can tell which.
 
-    def problem(self, text: str, status: int = 422, *, who: Visitor = STRANGER) -> Response:
-        """Return why a form was not taken."""
-        return self.page("problem.html", status, who=who, problem=text)
+        405 and 422 are about the address alone.
+        """
+        return self.page("missing.html", status, who=who, code=status)
+
+    def problem(
+        self, text: str, status: int = 422, *, who: Visitor = STRANGER, back: str = ""
+    ) -> Response:
+        """Return why a form was not taken, and where to go on.
+
+        `back` is a path: the page to open anew. Without it the browser's way back keeps what was
+        typed.
+        """
+        return self.page("problem.html", status, who=who, problem=text, back=back)
 
     def closed(self, status: int = 403) -> Response:
         """Return that there is no log-in yet."""

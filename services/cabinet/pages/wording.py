@@ -419,7 +419,7 @@ MARKS: Mapping[str, str] = MappingProxyType(
         "present": "Есть",
         "absent": "Нет",
         "ill": "Болеет",
-        "excused": "Уважит.",
+        "excused": "По уваж.",
         "cancelled": "Отмена",
         "made-up": "Отработка",
     }
