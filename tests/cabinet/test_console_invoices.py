@@ -294,7 +294,10 @@ async def test_lines_are_listed_and_downloaded_in_the_form_they_are_uploaded_in(
             form = {"lines": filled.getvalue()}
             preview = await client.post(f"/console/{payer}/settlement", data=form)
         assert preview.status_code == 200
-        assert all(each["invoice_id"] in preview.text for each in invoices)
+        settled = [each for each in invoices if each["settled"]]
+        open_ones = [each["invoice_id"] for each in invoices if not each["settled"]]
+        assert all(f"<td>{id_}</td>" in preview.text for id_ in open_ones)
+        assert (f"Уже оплачены раньше: {len(settled)}." in preview.text) == bool(settled)
         assert "сумма не та" not in preview.text
 
 
