@@ -82,13 +82,13 @@ endif
 	@echo
 	@$(COMPOSE) --profile calendar ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
 	@echo
-	@echo "The cabinet: http://127.0.0.1:$${PFDO_PORT:-8038}; log in as a parent, a teacher or an official, all of them"
+	@echo "The cabinet: http://$$($(COMPOSE) port cabinet 8038); log in as a parent, a teacher or an official, all of them"
 	@echo "             invented (the sandbox), or at your log-in server: docs/operations/secure.md#log-in"
 ifneq ($(filter observability,$(OVERLAYS)),)
-	@echo "Watching:    Grafana http://127.0.0.1:$${GRAFANA_PORT:-3000} (user admin, password in deploy/secrets/grafana-admin),"
-	@echo "             Prometheus http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"
+	@echo "Watching:    Grafana http://$$($(COMPOSE) port grafana 3000) (user admin, password in deploy/secrets/grafana-admin),"
+	@echo "             Prometheus http://$$($(COMPOSE) port prometheus 9090)"
 endif
-	@echo "Kafka:       localhost:$${KAFKA_PORT:-9092} ($(if $(filter tls,$(OVERLAYS)),SASL_SSL with the authority deploy/secrets/tls-ca.pem,SASL_PLAINTEXT), SCRAM-SHA-512; user navigator, payers or"
+	@echo "Kafka:       $$($(COMPOSE) port kafka 9092) ($(if $(filter tls,$(OVERLAYS)),SASL_SSL with the authority deploy/secrets/tls-ca.pem,SASL_PLAINTEXT), SCRAM-SHA-512; user navigator, payers or"
 	@echo "             attendance, password in deploy/secrets/kafka-USER)"
 	@echo "Is it well:  $(COMPOSE) run --rm tools doctor"
 ifeq ($(CALENDAR),off)

@@ -23,7 +23,7 @@ def about(around: Surroundings) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "cpu": _after("/proc/cpuinfo", "model name") or platform.processor(),
             "memory_mib": int((_after("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) // 1024,
-            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "system": f"{platform.system()} {_release()} {platform.machine()}",
         },
         "versions": {
             "kafka": around.kafka,
@@ -34,6 +34,11 @@ def about(around: Surroundings) -> dict[str, Any]:
         },
         "commit": commit(),
     }
+
+
+def _release() -> str:
+    """Return the kernel's number without what whoever built it added."""
+    return ".".join(platform.release().split(".")[:2])
 
 
 def commit() -> str:

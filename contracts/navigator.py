@@ -55,7 +55,7 @@ class ProviderRegistered(EventData):
 
 
 class GroupPublished(EventData):
-    """A group of a programme is offered, or its terms have changed."""
+    """A group of a program is offered, or its terms have changed."""
 
     type: ClassVar[str] = "navigator.group-published.v1"
     subject_field: ClassVar[str] = "group_id"

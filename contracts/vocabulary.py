@@ -52,7 +52,7 @@ class ProviderState(StrEnum):
 
 
 class Registry(StrEnum):
-    """The list of programmes a group belongs to."""
+    """The list of programs a group belongs to."""
 
     CERTIFIED = "certified"
     PREPROFESSIONAL = "preprofessional"
@@ -62,7 +62,7 @@ class Registry(StrEnum):
 
 
 class Direction(StrEnum):
-    """What a programme is about."""
+    """What a program is about."""
 
     TECHNICAL = "technical"
     SCIENCE = "science"

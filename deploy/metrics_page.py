@@ -14,9 +14,10 @@ HEAD = """\
 
 <!-- Generated from streaming/telemetry.py by `python -m deploy.metrics_page`. Do not edit. -->
 
-Every process answers `/metrics` in Prometheus's text form, beside `/health/live` and
-`/health/ready` (`PFDO_HEALTH_PORT`; the cabinet on `PFDO_PORT`). What is here is promised as the
-command line is: names and labels are changed with a word in the changelog. No metric carries a
+A process answers `/metrics` in Prometheus's text form, beside `/health/live` and `/health/ready`,
+on `PFDO_HEALTH_PORT`; a service without it answers nothing. The cabinet, and without that port
+`pfdo watch` and `pfdo canary`, answer on `PFDO_PORT`. What is here is promised as the command line
+is: names and labels are changed with a word in the changelog. No metric carries a
 person's id.
 
 A counter is shown with `_total`; of a histogram there are `_bucket`, `_sum` and `_count`. Processes

@@ -130,7 +130,7 @@ def machine() -> str:
     """Return what this runs on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.release()}, "
+        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {'.'.join(platform.release().split('.')[:2])}, "
         f"Python {platform.python_version()}"
     )
 
