@@ -129,8 +129,9 @@ class Report:
 def machine() -> str:
     """Return what this runs on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = ".".join(platform.release().split(".")[:2])
     return (
-        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {'.'.join(platform.release().split('.')[:2])}, "
+        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {kernel}, "
         f"Python {platform.python_version()}"
     )
 
