@@ -242,6 +242,27 @@ def test_kafka_denies_what_no_list_allows() -> None:
     assert with_brokers == {"kafka", "topics"}
 
 
+@pytest.mark.parametrize("file", ["compose.yaml", "three-brokers.yaml"])
+def test_every_broker_is_opened_to_other_machines_by_the_same_two_words(file: str) -> None:
+    text = (DEPLOY / file).read_text().replace("!override", "").replace("!reset", "")
+    text = text.replace("${KAFKA_HOST:-localhost}", "kafka.region.example")
+    text = text.replace("${KAFKA_BIND:-127.0.0.1}", "10.0.0.5")
+    containers = yaml.safe_load(_with_defaults(text))["services"]
+    brokers = {
+        name: container
+        for name, container in containers.items()
+        if "KAFKA_ADVERTISED_LISTENERS" in container.get("environment", {})
+    }
+
+    assert len(brokers) == {"compose.yaml": 1, "three-brokers.yaml": 2}[file]
+    for broker in brokers.values():
+        (port,) = broker["ports"]
+        sources = broker["environment"]["KAFKA_ADVERTISED_LISTENERS"].rpartition(",")[2]
+        address, outside, inside = port.split(":")
+        assert (address, inside) == ("10.0.0.5", "9092")
+        assert sources == f"SOURCES://kafka.region.example:{outside}"
+
+
 def test_all_of_it_fits_on_a_laptop() -> None:
     units = {"m": 1, "g": 1024}
     # Topics are made before anything else of ours starts.
