@@ -282,11 +282,12 @@ class Applying:
         _, seq, topic, offset = member.rsplit("|", 3)
         self.memory.index(WAITING, member, present=False)
         self.memory.index(READY, place(int(seq), topic, int(offset)), present=True)
-        self.maybe_ready = True
 
     def keep(self) -> None:
         """Let the decision stand."""
         changes = self.memory.current
+        if any(changes.members.get(READY, {}).values()):
+            self.maybe_ready = True
         if not self.queues.indexes.isdisjoint(changes.members):
             self.queues.changed(changes.members, self.due)
         if DAY in changes.values:

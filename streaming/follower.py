@@ -221,7 +221,7 @@ class Follower:
         )
         if foreign or ahead or not is_whole:
             await self._answered(self._store.clear(self.number, version, self.epoch))
-            self.seq, self._positions = 0, {}
+            self.seq, self._positions, self._day = 0, {}, None
         positions = {
             topic: max(self._positions.get(topic, Position(0)).next, starts[(topic, self.number)])
             for topic in self._projection.topics
@@ -235,9 +235,11 @@ class Follower:
     def _stand_at(self, standing: Standing) -> bool:
         """Read on where the store says. Return False if a part of what it must say is missing."""
         fields = standing.fields
-        self._positions = {}
+        self._positions, self._day = {}, None
         try:
             self._positions = unpack_positions(fields.get("positions"))
+            if "day" in fields:
+                self._day = date.fromisoformat(fields["day"].decode())
         except (ValueError, TypeError, AttributeError):
             return False
         has_all = not fields or ("bus" in fields and "positions" in fields)

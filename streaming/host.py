@@ -159,11 +159,21 @@ class Host:
         await self._leave([running.pop(partition) for partition in set(running) - owned])
         for partition in sorted(owned):
             task_and_event = running.get(partition)
-            if task_and_event is not None and not task_and_event[0].done():
-                continue
+            if task_and_event is not None:
+                if not task_and_event[0].done():
+                    continue
+                self._tell_of_end(name, partition, task_and_event[0])
             leaving = asyncio.Event()
             task = asyncio.create_task(self._run_partition(name, partition, leaving))
             running[partition] = (task, leaving)
+
+    def _tell_of_end(self, name: str, partition: int, task: asyncio.Task[None]) -> None:
+        """Say so if a partition's task ended by an error that nobody foresaw; it is begun anew."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._telemetry.log.error(
+                "partition ended", service=name, partition=partition, error=repr(error)
+            )
 
     async def _leave(self, running: Iterable[tuple[asyncio.Task[None], asyncio.Event]]) -> None:
         """Let owners finish their batches, all at the same time; who takes too long is ended."""

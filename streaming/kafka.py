@@ -213,7 +213,7 @@ class KafkaBus:
         except _TROUBLE as error:
             await self.stop()
             raise BusUnavailableError(f"Kafka at {self._bootstrap}: {error!r}") from error
-        except SettingError:
+        except BaseException:
             await self.stop()
             raise
 
@@ -303,12 +303,15 @@ class KafkaBus:
         answers = await self._admin.describe_configs(
             [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
         )
-        return {
-            topic: {entry[0]: (entry[1], entry[3] == TOPIC_CONFIG_SOURCE) for entry in entries}
-            for answer in answers
-            for code, _message, _kind, topic, entries in answer.resources
-            if not code
-        }
+        found = {}
+        for answer in answers:
+            for code, message, _kind, topic, entries in answer.resources:
+                if code:
+                    raise BusUnavailableError(
+                        f"settings of {topic}: {for_code(code).__name__} {message or ''}"
+                    )
+                found[topic] = {e[0]: (e[1], e[3] == TOPIC_CONFIG_SOURCE) for e in entries}
+        return found
 
     def _wanted(self, topic: str) -> Mapping[str, str]:
         return self._topics.get(topic) or topic_settings(self._replication_factor)
@@ -352,6 +355,9 @@ class KafkaBus:
         except _TROUBLE as error:
             await stopped(consumer.stop())
             raise BusUnavailableError(f"opening a reader of {partition}: {error!r}") from error
+        except BaseException:
+            await stopped(consumer.stop())
+            raise
         reader = KafkaReader(consumer, ends, self._opened.discard)
         self._opened.add(reader)
         return reader
@@ -472,6 +478,9 @@ class KafkaBus:
                 except _TROUBLE as error:
                     await _stop_producer(producer)
                     raise BusUnavailableError(f"opening a publisher: {error!r}") from error
+                except BaseException:
+                    await _stop_producer(producer)
+                    raise
                 self._publisher = producer
             return self._publisher
 

@@ -203,11 +203,15 @@ class Partition:
         self.positions = dict(positions)
         self._drop_batch()
 
-    def _drop_batch(self) -> None:
+    def drop_outgoing(self) -> None:
+        """Forget what is to be published, and what of it was decided."""
         self.outgoing = []
         self._packed = []
         self._packed_bytes = 0
         self.decisions = []
+
+    def _drop_batch(self) -> None:
+        self.drop_outgoing()
         self._last_read = {}
         # What is kept in memory of ranges and numbers goes with the batch.
         self._rehearsed = set()

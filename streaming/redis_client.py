@@ -319,7 +319,8 @@ class RedisClient:
         if self._library is None:
             return
         try:
-            await self._library.load(client)
+            async with self._turns:
+                await self._library.load(client)
         except exceptions.NoPermissionError:
             # Who may only read needs none: whoever writes loads them.
             return

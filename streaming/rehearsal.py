@@ -126,7 +126,7 @@ class Stage:
         """Return what would become of a record at which the partition stands."""
         partition = self.partition
         # What was published is not kept: it could be all there is.
-        partition.outgoing, partition.decisions = [], []
+        partition.drop_outgoing()
         try:
             read = partition.read(record)
             await self._attempt(lambda: partition.decide(read))
@@ -145,7 +145,7 @@ class Stage:
     async def work(self) -> str:
         """Do what is woken or due, as is done before each record; return the kind of an error."""
         for _ in range(WORK_MAX):
-            self.partition.outgoing = []
+            self.partition.drop_outgoing()
             try:
                 if not await self._attempt(self.partition.work):
                     return ""

@@ -260,8 +260,13 @@ class EmbeddedValkey:
         while self._lives():
             # It refuses while it writes its first append-only file: ask again.
             _answer(self.socket_path, b"SHUTDOWN NOSAVE")
-            pid = self._pid()
-            if time.monotonic() > deadline and pid is not None:
+            if time.monotonic() > deadline:
+                pid = self._pid()
+                if pid is None:
+                    raise ValkeyUnavailableError(
+                        f"{self.directory}: the server does not end, and its number is not known: "
+                        f"see {self._log}"
+                    )
                 # What was acknowledged is on the disk: nothing is lost by this.
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,8 @@ Aggregate = TypeVar("Aggregate")
 
 CACHED_MAX = 50_000
 """Aggregates in memory, unless told otherwise."""
+RANGES_AT_ONCE_MAX = 200
+"""So many members are asked for at once where changes are counted."""
 WHOLE_MEMBERS_MAX = 1_000
 """As many members of an index that is usually small are kept in memory; see `Memory`."""
 AGGREGATE_BYTES_MAX = 16 * 1024
@@ -30,12 +32,10 @@ AGGREGATE_BYTES_MAX = 16 * 1024
 class Missing(Exception):  # noqa: N818 - a signal to load and try again, not an error
     """Something the decision asked for is not in memory."""
 
-    def __init__(
-        self, key: str | None = None, range_: Range | None = None, count: Count | None = None
-    ) -> None:
-        super().__init__(key or range_ or count)
+    def __init__(self, key: str | None = None, *ranges: Range, count: Count | None = None) -> None:
+        super().__init__(key or ranges or count)
         self.keys = (key,) if key is not None else ()
-        self.ranges = (range_,) if range_ is not None else ()
+        self.ranges = ranges
         self.counts = (count,) if count is not None else ()
 
 
@@ -186,13 +186,13 @@ class Memory:
             last = len(whole) if asked.end is None else bisect_left(whole, asked.end)
             return whole[first:last], True
         if asked.index in self._small and asked.index not in self._grown:
-            raise Missing(range_=Range(asked.index, "", None, WHOLE_MEMBERS_MAX))
+            raise Missing(None, Range(asked.index, "", None, WHOLE_MEMBERS_MAX))
         removed = sum(1 for present in changed.values() if not present)
         # What the batch removed may hide as many members behind it: ask for more, in round steps.
         wanted = asked.members_max + -(-removed // 512) * 512
         question = Range(asked.index, asked.start, asked.end, wanted)
         if question not in self._ranges:
-            raise Missing(range_=question)
+            raise Missing(None, question)
         return self._ranges[question], len(self._ranges[question]) < wanted
 
     def _answered(self, question: Range, members: Sequence[str]) -> None:
@@ -224,14 +224,13 @@ class Memory:
         """Return how many members an index has, with the running changes. Raises Missing."""
         if asked not in self._counts:
             raise Missing(count=asked)
-        total = self._counts[asked]
-        for member, present in self._changed(asked.index, asked.start, asked.end).items():
-            single = Range(asked.index, member, member + "\0", 1)
-            if single not in self._ranges:
-                raise Missing(range_=single)
-            stored = bool(self._ranges[single])
-            total += int(present) - int(stored)
-        return total
+        changed = self._changed(asked.index, asked.start, asked.end)
+        singles = [Range(asked.index, member, member + "\0", 1) for member in changed]
+        unknown = [single for single in singles if single not in self._ranges]
+        if unknown:
+            raise Missing(None, *unknown[:RANGES_AT_ONCE_MAX])
+        stored = sum(bool(self._ranges[single]) for single in singles)
+        return self._counts[asked] + sum(changed.values()) - stored
 
     def _changed(self, index: str, start: str, end: str | None) -> dict[str, bool]:
         first, last = start.encode(), None if end is None else end.encode()

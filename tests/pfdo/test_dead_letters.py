@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -70,8 +71,9 @@ class Called:
         self.world.kill("enrollment", self.partition)
 
     def __call__(self, *arguments: str) -> Result:
-        """Call `pfdo dead-letters`."""
-        return CliRunner().invoke(app, ["dead-letters", *arguments])
+        """Call `pfdo dead-letters`, without what tests are told by the environment."""
+        environment = {name: None for name in os.environ if name.startswith("PFDO_")}
+        return CliRunner().invoke(app, ["dead-letters", *arguments], env=environment)
 
     def told(self, *arguments: str) -> Any:
         """Call it and return the document it prints."""

@@ -20,6 +20,7 @@ from streaming.follower import Follower, Models, Projection, is_behind
 from streaming.host import FAILURES_BEFORE_HALT, Host
 from streaming.memory import MemoryBus, MemoryReader
 from streaming.memory_store import MemoryStore
+from streaming.store import Commit
 from streaming.telemetry import Telemetry
 from tests.support.dumped import dumped
 from tests.support.mini_service import mini_service
@@ -224,6 +225,19 @@ async def test_records_that_another_topic_holds_back_are_waited_for_and_not_aske
     assert [await follower.step(0.25) for _ in range(3)] == [True] * 3
 
     assert SlowTopic.asked_seconds == [0.25] * 3
+
+
+async def test_the_business_day_does_not_go_back_at_a_restart() -> None:
+    world, store = await world_with_answers(1), MemoryStore()
+    follower = await caught_up(world, store)
+    tomorrow = Commit(expected_seq=follower.seq, fields={"day": b"2020-08-31"})
+    await store.commit(0, 1, follower.epoch, tomorrow)
+
+    await world.publish(freeze("child-1", 9, "of the day before"))
+    await world.settle()
+    await caught_up(world, store)
+
+    assert (await store.standing(0, 1)).fields["day"] == b"2020-08-31"
 
 
 async def test_models_of_another_installation_are_dropped() -> None:

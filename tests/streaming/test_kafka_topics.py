@@ -71,7 +71,11 @@ async def test_a_topic_that_others_made_is_set_right_and_keeps_what_is_theirs(
     await bus.create_topics([topic])
 
     assert await bus.wrong_settings([topic]) == {
-        topic: {"retention.ms": "604800000", "message.timestamp.type": "CreateTime"}
+        topic: {
+            "compression.type": "producer",
+            "retention.ms": "604800000",
+            "message.timestamp.type": "CreateTime",
+        }
     }
     assert await bus.correct_settings([topic]) == [topic]
     assert await bus.wrong_settings([topic]) == {}

@@ -164,3 +164,14 @@ def test_an_index_that_grows_is_kept_as_a_whole_no_longer(monkeypatch: pytest.Mo
 
     assert [members_of(owner, f"{number}|") for number in (0, 4)] == [["0|a"], ["4|a"]]
     assert (before, owner.questions) == (1, 3)
+
+
+def test_a_number_with_many_changes_is_asked_for_in_a_few_questions() -> None:
+    owner = Owner(small=())
+    for number in range(450):
+        owner.change("add", "idx", f"m{number:03d}")
+
+    counted = owner.ask(lambda: owner.memory.count(Count("idx", "", None)))
+
+    assert counted == 450
+    assert owner.questions == 1 + 3

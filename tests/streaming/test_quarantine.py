@@ -335,6 +335,20 @@ async def test_a_rehearsal_goes_on_after_a_record_at_which_the_partition_would_h
     assert [one.halts for one in found] == [False, True, False]
 
 
+async def test_a_rehearsal_keeps_nothing_of_what_it_would_have_published() -> None:
+    world = await started(child(1))
+    rehearsing = stage(world)
+
+    async def records() -> AsyncIterator[Record]:
+        for number in range(1, 5):
+            yield as_record(json.dumps(request(1, number)).encode())
+
+    assert len(await rehearse(rehearsing, records)) == 4
+
+    partition = rehearsing.partition
+    assert list(partition.commit(0, {}, 0).outbox) == partition.outgoing == []
+
+
 async def test_a_decision_that_asks_for_more_and_more_would_halt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
