@@ -84,6 +84,7 @@ HANGING_SECONDS_MIN = 2.0
 """How long after a round it is looked whether it can be read. Markers take milliseconds."""
 BATCH_BYTES_MAX = 1_000_000
 PUBLISH_LINGER_MS = 2
+SETTINGS_PAUSE_SECONDS = 0.05
 
 FETCH_WAIT_MS = 500
 FETCHER_WAKE_MS = 1_000
@@ -294,6 +295,10 @@ class KafkaBus:
                         raise BusUnavailableError(
                             f"settings of {name}: {for_code(code).__name__} {message or ''}"
                         )
+        async with self._asking("seeing the settings of topics corrected"):
+            # Kafka says yes before its brokers go by them.
+            while await self.wrong_settings(wrong):
+                await asyncio.sleep(SETTINGS_PAUSE_SECONDS)
         return wrong
 
     async def _settings(
