@@ -297,7 +297,7 @@ class KafkaBus:
                         )
         async with self._asking("seeing the settings of topics corrected"):
             # Kafka says yes before its brokers go by them.
-            while await self.wrong_settings(wrong):
+            while await self.wrong_settings(wrong):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(SETTINGS_PAUSE_SECONDS)
         return wrong
 
