@@ -63,12 +63,15 @@ class Replica:
         return None if self._process is None else self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        os.kill(self.pid, number)
-        self.is_paused = number == signal.SIGSTOP
+        """Send it a signal, unless it has ended: another fault may have been faster."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        self.is_paused = number == signal.SIGSTOP and self.exit_code is None
 
     def is_stopped(self) -> bool:
         """Return whether the kernel has stopped it."""
+        if self.exit_code is not None:
+            return False
         stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
         return stat.rpartition(")")[2].split()[0] == "T"
 
