@@ -330,7 +330,7 @@ async def test_the_page_says_what_the_numbers_are() -> None:
         assert f"<dd>{counted(queued, *CHILDREN)}</dd>" in page.text
         assert "Все места заняты: новые сертификаты ждут в очереди" in page.text
         assert 'role="img" aria-label="На сертификатах' in page.text
-        assert "┆ сегодня" in page.text
+        assert "│ сегодня" in page.text
         assert "<dt>Из них уже тратили</dt>" in page.text
         assert f" сгорит после {full_date(budget['ends_on'])}" in page.text
         assert "style=" not in page.text

@@ -122,8 +122,8 @@ async def test_a_provider_sees(client: httpx.AsyncClient, path: str, seen: str) 
     assert seen in page.text
 
 
-UNMARKED_TODAY = ("Сегодня занимаются", "ещё не отмечена")
-MARKED_TODAY = ("Сегодня занимаются", "отмечена")
+UNMARKED_TODAY = ("Сегодня занимаются", "отметок ещё нет")
+MARKED_TODAY = ("Сегодня занимаются", "есть отметки")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def test_the_groups_of_today_are_those_that_met_on_this_day_of_the_week(
 
     before, found, after = page.partition("Робототехника: первые шаги")
     heading = re.findall(r"<(?:h2|summary)[^>]*>([^<]+)", before)[-1].strip()
-    state = re.findall(r"<span>(ещё не отмечена|отмечена)? ?·? ?", after)[0]
+    state = re.findall(r"<span>(отметок ещё нет|есть отметки)? ?·? ?", after)[0]
     assert found
     assert (heading, state) == told
 
