@@ -22,7 +22,6 @@ from streaming.store import (
     Behind,
     Commit,
     Committed,
-    Count,
     Fenced,
     Range,
     Standing,
@@ -82,10 +81,6 @@ class Models:
     ) -> list[str]:
         """Return members of an index from `start` (inclusive) to `end`."""
         return self._memory.range(Range(index, start, end, members_max))
-
-    def count(self, index: str, start: str = "", end: str | None = None) -> int:
-        """Return how many members an index has from `start` to `end`."""
-        return self._memory.count(Count(index, start, end))
 
 
 Projector = Callable[[Any, Envelope, Models], None]

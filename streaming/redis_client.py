@@ -210,9 +210,14 @@ class RedisClient:
                 question.answers.cancel()
             raise
         questions = self._take_questions()
-        # One after the other: they wait for the same server.
-        for trip in _trips(questions):
-            await self._travel(trip)
+        try:
+            # One after the other: they wait for the same server.
+            for trip in _trips(questions):
+                await self._travel(trip)
+        finally:
+            # Of a trip that was cancelled nobody may wait for those after it.
+            for question in questions:
+                question.answers.cancel()
 
     def _take_questions(self) -> list[_Question]:
         questions, self._questions = self._questions, []
