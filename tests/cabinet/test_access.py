@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -944,6 +945,9 @@ async def test_a_log_in_before_which_no_proxy_is_trusted_is_noticed(
     listens_at: str,
     is_alone: bool,
 ) -> None:
+    # What tests are told by the environment is no setting.
+    for name in [name for name in os.environ if name.startswith("PFDO_")]:
+        monkeypatch.delenv(name)
     monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
     for name, value in (WHOLE | changes).items():
         monkeypatch.setenv(name, value)

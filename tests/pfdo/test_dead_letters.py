@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from pfdo.__main__ import app
@@ -73,7 +75,13 @@ class Called:
     def __call__(self, *arguments: str) -> Result:
         """Call `pfdo dead-letters`, without what tests are told by the environment."""
         environment = {name: None for name in os.environ if name.startswith("PFDO_")}
-        return CliRunner().invoke(app, ["dead-letters", *arguments], env=environment)
+        handlers = logging.getLogger().handlers.copy()
+        try:
+            return CliRunner().invoke(app, ["dead-letters", *arguments], env=environment)
+        finally:
+            # Logs would go on to a stream of the runner's, which is closed by now.
+            structlog.reset_defaults()
+            logging.getLogger().handlers[:] = handlers
 
     def told(self, *arguments: str) -> Any:
         """Call it and return the document it prints."""
