@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from itertools import count
 from typing import Any
 
 import httpx
@@ -519,6 +520,8 @@ async def test_of_those_that_wait_there_are_so_many_and_answered_ones_do_not_cou
     monkeypatch.setattr(proposing, "OPEN_MAX", 5)
     monkeypatch.setattr(proposing, "OPEN_OF_ONE_MAX", 3)
     monkeypatch.setattr(proposing, "ANSWERED_MAX", 4)
+    # Two in one millisecond have no order.
+    monkeypatch.setattr(proposing, "_now_ms", count(1).__next__)
     kept = Proposals(MemoryKeys(), SEAL)
     rejected = Answer(is_approved=False, by="b", at="t")
     ids = []
