@@ -23,6 +23,11 @@ class Record:
     value: bytes | None
     headers: Headers = ()
 
+    @property
+    def place(self) -> str:
+        """Return where it stands, as logs and halts say it: TOPIC PARTITION/OFFSET."""
+        return f"{self.topic} {self.partition}/{self.offset}"
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

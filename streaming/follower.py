@@ -280,7 +280,7 @@ class Follower:
             try:
                 waiting.append(Entry(self._projection, record))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it is told at its turn
-                unreadable = UnshownError(_at(record))
+                unreadable = UnshownError(record.place)
                 unreadable.__cause__ = error
                 break
         while waiting:
@@ -296,7 +296,7 @@ class Follower:
         seq = envelope.journalseq or 0
         if position.journalseq and seq > position.journalseq + 1:
             raise HaltError(
-                f"{_at(record)}: number {seq} follows "
+                f"{record.place}: number {seq} follows "
                 f"{position.journalseq}; records are missing. Restore the topic."
             )
         if seq > position.journalseq:
@@ -324,11 +324,11 @@ class Follower:
                 check_standing(loaded, self.epoch, self.seq)
             except Exception as error:
                 self._memory.discard()
-                raise UnshownError(_at(entry.record)) from error
+                raise UnshownError(entry.record.place) from error
             else:
                 self._memory.keep()
                 return
-        raise UnshownError(f"{_at(entry.record)}, which asks for more and more,")
+        raise UnshownError(f"{entry.record.place}, which asks for more and more,")
 
     def _missing_later(self, waiting: Iterable[Entry]) -> Iterator[Missing]:
         """Yield what records that wait will ask for, as far as it can be seen before their turn.
@@ -401,7 +401,3 @@ class Follower:
         if self._reader is not None:
             await self._reader.close()
         self._reader = self._merge = None
-
-
-def _at(record: Record) -> str:
-    return f"{record.topic} {record.partition}/{record.offset}"

@@ -291,10 +291,7 @@ class KafkaBus:
             )
             for answer in answers:
                 for code, message, _kind, name in answer.resources:
-                    if code:
-                        raise BusUnavailableError(
-                            f"settings of {name}: {for_code(code).__name__} {message or ''}"
-                        )
+                    _check_settings(name, code, message)
         async with self._asking("seeing the settings of topics corrected"):
             # Kafka says yes before its brokers go by them.
             while await self.wrong_settings(wrong):  # noqa: ASYNC110 - nobody tells
@@ -311,10 +308,7 @@ class KafkaBus:
         found = {}
         for answer in answers:
             for code, message, _kind, topic, entries in answer.resources:
-                if code:
-                    raise BusUnavailableError(
-                        f"settings of {topic}: {for_code(code).__name__} {message or ''}"
-                    )
+                _check_settings(topic, code, message)
                 found[topic] = {e[0]: (e[1], e[3] == TOPIC_CONFIG_SOURCE) for e in entries}
         return found
 
@@ -965,6 +959,13 @@ def _record(fetched: Any) -> Record:
         value=fetched.value,
         headers=tuple((name, value or b"") for name, value in headers) if headers else (),
     )
+
+
+def _check_settings(topic: str, code: int, message: str | None) -> None:
+    """Raise what the port says where an answer about the settings of a topic is an error."""
+    if code:
+        told = f"settings of {topic}: {for_code(code).__name__} {message or ''}"
+        raise BusUnavailableError(told)
 
 
 def _size(fetched: Any) -> int:

@@ -312,7 +312,7 @@ class Partition:
             raise HaltError(f"{record.topic}: a record without journalseq is no journal's")
         if seen and seq > seen + 1 + set_aside:
             raise HaltError(
-                f"{record.topic} {record.partition}/{record.offset}: number {seq} "
+                f"{record.place}: number {seq} "
                 f"follows {seen}; records are missing. Restore the topic."
             )
         if seen and seq <= seen:
@@ -919,8 +919,7 @@ class Partition:
             event = None if model is None else model.model_validate(told["data"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise HaltError(
-                f"{record.topic} {record.partition}/{record.offset} cannot be read. "
-                "The journal is damaged: restore it, do not go on."
+                f"{record.place} cannot be read. The journal is damaged: restore it, do not go on."
             ) from error
         return Own(record, envelope, event)
 
@@ -951,7 +950,7 @@ class Partition:
         seq = envelope.get("journalseq")
         if seq != self.end.seq + 1 or envelope.get("prevhash") != self.end.hash:
             raise HaltError(
-                f"{record.topic} {record.partition}/{record.offset}: number {seq} does not follow "
+                f"{record.place}: number {seq} does not follow "
                 f"{self.end.seq}. The journal is damaged: restore it, do not go on."
             )
         cause = Cause(

@@ -576,7 +576,7 @@ class Processor:
     def _at(self, record: Record | None) -> str:
         if record is None:
             return f"due work of {self._place}"
-        return f"{record.topic} {record.partition}/{record.offset}"
+        return record.place
 
     # --- committing and publishing ---------------------------------------------------------
 

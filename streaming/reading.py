@@ -93,11 +93,10 @@ class Reading:
             return self._read(record, listened)
         except Defect as defect:
             if listened.kind is Kind.JOURNAL:
-                place = f"{record.topic} {record.partition}/{record.offset}"
                 raise UnreadableError(
-                    f"{place} is a record of a service and cannot be read ({defect}). Look at the "
-                    "service's version before it is set aside.",
-                    place,
+                    f"{record.place} is a record of a service and cannot be read ({defect}). "
+                    "Look at the service's version before it is set aside.",
+                    record.place,
                 ) from defect
             return Read(record, listened, defect=defect if listened.decides_defects else None)
 

@@ -263,9 +263,9 @@ async def _money(
     if certificate is not None and (certificate.frozen or certificate.closed):
         return "certificate_frozen" if certificate.frozen else "certificate_closed", None
     if purse is not None:
-        if purse.balance_kopecks or not purse.nominal_kopecks:
-            return "certificate" if purse.balance_kopecks else "none", purse.balance_kopecks
-        return "spent", 0
+        if purse.balance_kopecks:
+            return "certificate", purse.balance_kopecks
+        return "spent" if purse.nominal_kopecks else "none", 0
     if grant is not None:
         return "certificate" if grant.nominal_kopecks else "none", grant.nominal_kopecks
     policy = await part.find(Policy, under(payer, span.period))

@@ -43,6 +43,11 @@ def paid(line: int, amount: int, **changes: Any) -> PaidLine:
 WHOLE = (paid(1, 25_149), paid(2, -300))
 
 
+def paid_whole(on: date) -> tuple[PaidLine, ...]:
+    """Return all lines of the invoice, paid on a day."""
+    return tuple(paid(each.number - 1, each.amount_kopecks, paid_on=on) for each in WHOLE)
+
+
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -122,29 +127,14 @@ def test_other_columns_separators_and_line_ends_do_no_harm(separator: str) -> No
             id="on two days",
         ),
         pytest.param(
-            tuple(
-                paid(each.number - 1, each.amount_kopecks, paid_on=date(2020, 10, 8))
-                for each in WHOLE
-            ),
-            [Difference.NOT_YET, Difference.NOT_YET],
-            id="tomorrow",
+            paid_whole(date(2020, 10, 8)), [Difference.NOT_YET, Difference.NOT_YET], id="tomorrow"
         ),
         pytest.param(
-            tuple(
-                paid(each.number - 1, each.amount_kopecks, paid_on=date(2020, 8, 31))
-                for each in WHOLE
-            ),
+            paid_whole(date(2020, 8, 31)),
             [Difference.TOO_EARLY, Difference.TOO_EARLY],
             id="the day before its month",
         ),
-        pytest.param(
-            tuple(
-                paid(each.number - 1, each.amount_kopecks, paid_on=date(2020, 9, 1))
-                for each in WHOLE
-            ),
-            [],
-            id="the first day of its month",
-        ),
+        pytest.param(paid_whole(date(2020, 9, 1)), [], id="the first day of its month"),
     ],
 )
 def test_an_invoice_is_paid_as_a_whole_or_not(

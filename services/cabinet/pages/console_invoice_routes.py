@@ -18,7 +18,7 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.pages import console_invoices as shown
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
-from services.cabinet.pages.site import FILE_HEADERS, Id, Site
+from services.cabinet.pages.site import Id, Site, attached
 from services.cabinet.pages.spreadsheets import CSV, csv_of
 from services.cabinet.sending import Sending
 from services.cabinet.settlement import Matched
@@ -90,10 +90,7 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         months = [month] if month else await queries.months(payer)
         invoices = [each for one in months for each in await queries.invoices_by(payer, one)]
         titles = await queries.provider_titles({each["provider_id"] for each in invoices})
-        headers = {
-            "content-disposition": f'attachment; filename="{payer}-{month or "all"}.csv"',
-            **FILE_HEADERS,
-        }
+        headers = attached(f"{payer}-{month or 'all'}.csv")
         return Response(
             csv_of(shown.lines_table(invoices, titles)), media_type=CSV, headers=headers
         )

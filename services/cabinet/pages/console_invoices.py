@@ -150,11 +150,10 @@ def seal(matched: Sequence[Matched]) -> str:
 def settlement_page(payer: str, text: str, matched: Sequence[Matched]) -> dict[str, Any]:
     """Return what a preview shows: what will be told as paid, and what will not, and why."""
     paid = settled_by(matched)
-    settled = [each for each in matched if _was_settled(each)]
     return {
         "payer": payer,
         "text": text,
-        "settled": len(settled),
+        "settled": sum(map(_was_settled, matched)),
         "seal": seal(matched),
         "paid": [
             {
@@ -177,7 +176,7 @@ def settlement_page(payer: str, text: str, matched: Sequence[Matched]) -> dict[s
                 "more": max(0, len(each.differences) - LINES_SHOWN_MAX),
             }
             for each in matched
-            if each.differences and each not in settled
+            if each.differences and not _was_settled(each)
         ],
     }
 

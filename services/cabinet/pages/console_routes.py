@@ -10,7 +10,7 @@ from services.cabinet.access.policy import Action, Owner, Resource, allows, allo
 from services.cabinet.pages import console as shown
 from services.cabinet.pages import console_reports as reports
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
-from services.cabinet.pages.site import FILE_HEADERS, Id, Site
+from services.cabinet.pages.site import Id, Site, attached
 from services.cabinet.pages.spreadsheets import CSV, XLSX, csv_of, xlsx_of
 from services.cabinet.queries import Answer
 from services.cabinet.report_queries import ReportQueries
@@ -88,8 +88,4 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
 
 
 def _file(content: bytes | str, media_type: str, name: str) -> Response:
-    headers = {
-        "content-disposition": f'attachment; filename="{name}"',
-        **FILE_HEADERS,
-    }
-    return Response(content, media_type=media_type, headers=headers)
+    return Response(content, media_type=media_type, headers=attached(name))

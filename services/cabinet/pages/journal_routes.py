@@ -19,7 +19,7 @@ from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.pages import journal as shown
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.people import People
-from services.cabinet.pages.site import FILE_HEADERS, Id, Site
+from services.cabinet.pages.site import Id, Site, attached
 from services.cabinet.sending import Sending
 from services.cabinet.vault.vault import Reader
 from streaming.errors import BusUnavailableError, StoreUnavailableError
@@ -179,10 +179,7 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             _there((await queries.provider_titles([provider_id])).get(provider_id))
             invoices = await queries.invoices_of(provider_id)
             content = shown.money_csv(invoices, await queries.charged(provider_id))
-            headers = {
-                "content-disposition": f'attachment; filename="{provider_id}.csv"',
-                **FILE_HEADERS,
-            }
+            headers = attached(f"{provider_id}.csv")
             return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
         return await answered(who, work)

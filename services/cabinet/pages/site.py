@@ -34,6 +34,12 @@ FILE_HEADERS: Mapping[str, str] = {
 }
 """Those of a file."""
 
+
+def attached(name: str) -> dict[str, str]:
+    """Return the headers of a file that is to be saved under a name."""
+    return {"content-disposition": f'attachment; filename="{name}"', **FILE_HEADERS}
+
+
 _HTTPS_ALONE = {"strict-transport-security": "max-age=31536000"}
 
 STRANGER = Visitor()
