@@ -447,6 +447,12 @@ class Partition:
         """Return whether due work asked for patience."""
         return self._applying.queues.is_holding
 
+    def opens_day(self, read: Read) -> bool:
+        """Return whether a record opens a business day, or is a copy of one that did."""
+        return read.decoded is not None and (
+            read.decoded.envelope.type == self.service.calendar.type
+        )
+
     def lose_patience(self) -> None:
         """Let due work that asked for patience be done without it, until the next record."""
         self._is_patient = False

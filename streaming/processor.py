@@ -43,6 +43,8 @@ POSITION_FIELDS = ("bus", "idle", "journal", "positions", "published")
 """What each commit writes beside the state."""
 PATIENCE_SECONDS = 1.0
 """How long due work may ask for patience while nothing comes."""
+PATIENCE_SECONDS_MAX = 5
+"""How long it may ask for patience, whatever comes."""
 HEAD_SECONDS_MAX = 10.0
 """How long taking over tries to read what its own journal holds beyond what is known of it."""
 POLL_SECONDS = 0.5
@@ -104,6 +106,7 @@ class Processor:
         self.partition = self._new_partition(Memory(codec_of(service), cached_max, SMALL_INDEXES))
         self._journal_topic = f"{service.name}.events.v1"
         self.patience_seconds = PATIENCE_SECONDS
+        self.patience_seconds_max: float = PATIENCE_SECONDS_MAX
         self.epoch = 0
         self.seq = 0
         self._published = Published()
@@ -120,7 +123,9 @@ class Processor:
         self._merge: Merge | None = None
         self._reads: deque[Read] = deque()
         self._unchecked: dict[str, Position] = {}
-        self._held_since: float | None = None
+        self._quiet_since: float | None = None
+        self._holding_since: float | None = None
+        """Since when nothing has come while due work asks for patience; and since when it asks."""
         self.is_idle = False
         self.rebuilt = 0
         """How many records of its journal are folded, while it is rebuilt."""
@@ -445,7 +450,7 @@ class Processor:
                 return True
         self._one_by_one = max(0, self._one_by_one - decided)
         if decided:
-            self._held_since = None
+            self._quiet_since = None
             return True
         self._step_over(merge)
         if self.partition.is_holding:
@@ -482,13 +487,27 @@ class Processor:
     def _keep_patience(self, wait_seconds: float) -> float:
         """Return how long to wait for a record while due work asks for patience."""
         now = time.monotonic()
-        if self._held_since is None:
-            self._held_since = now
-        left = self._held_since + self.patience_seconds - now
+        if self._quiet_since is None:
+            self._quiet_since = now
+        left = self._quiet_since + self.patience_seconds - now
         if left <= 0:
             self.partition.lose_patience()
             return 0.0
         return min(wait_seconds, left)
+
+    def _is_out_of_patience(self, read: Read) -> bool:
+        """Return whether due work that asks for patience must be done before the next record.
+
+        What it waits for may be long in coming, and records never pause; a day ends with the next.
+        """
+        if not self.partition.is_holding:
+            self._holding_since = None
+            return False
+        now = time.monotonic()
+        if self._holding_since is None:
+            self._holding_since = now
+        has_waited_long = now - self._holding_since >= self.patience_seconds_max
+        return has_waited_long or self.partition.opens_day(read)
 
     @property
     def _outstanding(self) -> bool:
@@ -515,6 +534,9 @@ class Processor:
                 self.is_idle = not partition.is_holding
                 break
             read = self._reads[0]
+            if self._is_out_of_patience(read):
+                partition.lose_patience()
+                continue
             await self._attempt(lambda read=read: partition.decide(read), read.record)  # type: ignore[misc]
             self._reads.popleft()
             self._last_decided = read.record

@@ -198,9 +198,14 @@ def enrollment_terminated(event: EnrollmentTerminated, view: View) -> Outcome:
 # --- places: in the partition of the group -----------------------------------------------------
 
 
+def _place(event: Any) -> Iterable[tuple[type[Any], str]]:
+    id_ = state.place_id(event.group_id, event.enrollment_id)
+    return [(Group, event.group_id), (Place, id_)]
+
+
 @enrollment.decides(
     PlaceRequested,
-    prefetch=lambda event: [(Group, event.group_id), (Place, event.enrollment_id)],
+    prefetch=_place,
 )
 def place_requested(event: PlaceRequested, view: View) -> Outcome:
     """Answer whether there is a place."""
@@ -208,17 +213,17 @@ def place_requested(event: PlaceRequested, view: View) -> Outcome:
     if group is None and not view.given_up:
         return Wait(state.group_key(event.group_id), _parked_until(view))
     provider = None if group is None else view.find(Provider, group.terms.provider_id)
-    place = view.find(Place, event.enrollment_id)
+    place = view.find(Place, state.place_id(event.group_id, event.enrollment_id))
     return _effects(places.request(group, provider, place, wire.to_place_requested(event)))
 
 
 @enrollment.decides(
     PlaceReturned,
-    prefetch=lambda event: [(Group, event.group_id), (Place, event.enrollment_id)],
+    prefetch=_place,
 )
 def place_returned(event: PlaceReturned, view: View) -> Outcome:
     """Free a place, or a turn, and serve the first who waits."""
-    place = view.find(Place, event.enrollment_id)
+    place = view.find(Place, state.place_id(event.group_id, event.enrollment_id))
     if place is None:
         return NOTED
     group = view.get(Group, place.group_id)

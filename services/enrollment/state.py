@@ -38,7 +38,7 @@ from services.enrollment.domain.places import Asking, Group, Place, Provider, St
 from streaming.service import Service
 from streaming.view import State, View
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 HOLD = "hold"
 ACCEPT = "accept"
@@ -113,6 +113,14 @@ def place_key(enrollment_id: str) -> str:
     return f"place:{enrollment_id}"
 
 
+def place_id(group_id: str, enrollment_id: str) -> str:
+    """Return the id of what an enrollment has in a group; two payers may use its id, each its own.
+
+    Not in the same group: `docs/events.md` gives a place back without saying whose child had it.
+    """
+    return f"{group_id}|{enrollment_id}"
+
+
 def frame_agreement_id(provider_id: ProviderId, period: PeriodId) -> str:
     """Return the id of the frame agreement with a provider in a period."""
     return f"{provider_id}|{period}"
@@ -143,7 +151,8 @@ def periods_begun(view: View, day: date) -> list[Period]:
 def first_in_line(view: View, group: Group, places_max: int) -> list[Place]:
     """Return the first who wait for a place in the group."""
     members = view.members(_waiting_index(group.terms.group_id), members_max=places_max)
-    return [view.get(Place, member.partition("|")[2]) for member in members]
+    group_id = group.terms.group_id
+    return [view.get(Place, place_id(group_id, member.partition("|")[2])) for member in members]
 
 
 def first_group_that_owes(view: View, provider_id: str) -> Group | None:
@@ -270,7 +279,7 @@ def learn_place_requested(event: commands.PlaceRequested, state: State) -> None:
 @enrollment.learns(commands.PlaceReturned)
 def learn_place_returned(event: commands.PlaceReturned, state: State) -> None:
     """Keep who gives back: the fact that follows has only the group's numbers."""
-    place = state.find(Place, event.enrollment_id)
+    place = state.find(Place, place_id(event.group_id, event.enrollment_id))
     if place is not None:
         _ask(state, place.group_id, place.enrollment_id, place.child_payer)
 
@@ -402,14 +411,15 @@ def evolve_group(fact: facts.GroupChanged, state: State) -> None:
             state.add(_waiting_index(fact.group_id), _waiting_member(place))
         case Step.GAVE_BACK | Step.LEFT:
             assert known.asking is not None
-            place = state.get(Place, known.asking.enrollment_id)
+            id_ = place_id(fact.group_id, known.asking.enrollment_id)
+            place = state.get(Place, id_)
             if place.standing is Standing.WAITING:
                 state.discard(_waiting_index(fact.group_id), _waiting_member(place))
-            state.remove(Place, place.enrollment_id)
+            state.remove(Place, id_)
         case Step.MOVED_UP:
             (place,) = first_in_line(state, known, 1)
             state.discard(_waiting_index(fact.group_id), _waiting_member(place))
-            state.put(place.enrollment_id, places.moved_up(place))
+            state.put(place_id(fact.group_id, place.enrollment_id), places.moved_up(place))
     _put_group(state, known, places.evolve(known, fact))
 
 
@@ -422,7 +432,7 @@ def _take_place(state: State, group: Group, standing: Standing) -> Place:
         standing=standing,
         ticket=state.journalseq,
     )
-    state.put(place.enrollment_id, place)
+    state.put(place_id(place.group_id, place.enrollment_id), place)
     return place
 
 

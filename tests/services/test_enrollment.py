@@ -1,5 +1,6 @@
 """The enrollment service in a seeded world: what waits, what wakes, what falls due."""
 
+import asyncio
 import dataclasses
 import json
 import random
@@ -7,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from itertools import count
 from typing import Any, get_args
 
 import orjson
@@ -235,6 +237,14 @@ class Town:
             if fact == "group-changed"
         ]
 
+    def seats_of(self, group_id: str) -> list[tuple[int, int, int]]:
+        """Return the same of one group among several."""
+        return [
+            (data["capacity"], data["taken"], data["waiting"])
+            for fact, data in self.world.facts("enrollment")
+            if fact == "group-changed" and data["group_id"] == group_id
+        ]
+
     def decided(self, word: str) -> list[list[str]]:
         """Return how the inputs were decided whose id contains a word."""
         decisions = self.world.decisions("enrollment")
@@ -279,6 +289,66 @@ async def test_a_held_place_may_accept_itself() -> None:
     await town.apply("enr-one")
 
     assert town.life("enr-one")[-1] == "child-enrolled"
+
+
+async def with_a_request_that_nobody_answers() -> Town:
+    """Return a town where a child has asked for a group nobody knows, another is to ask."""
+    town = await Town().open(auto_accept=True)
+    await town.apply("enr-lost", group_id="grp-unknown")
+    assert town.life("enr-lost") == ["application-registered"]
+    await town.tell(town.child("enr-one"))
+    return town
+
+
+async def all_step(town: Town) -> None:
+    for partition in range(town.world.partitions):
+        await town.world.step("enrollment", partition)
+
+
+async def test_what_falls_due_is_accepted_on_its_day_though_another_has_no_answer() -> None:
+    """Days follow one another without a pause, as after an outage."""
+    town = await with_a_request_that_nobody_answers()
+    await town.world.publish(town.application("enr-one"))
+
+    for today in ("2020-09-02", "2020-09-03", "2020-09-13"):
+        for _ in range(20):
+            await all_step(town)
+        await town.world.publish(day(today))
+    await town.world.settle()
+
+    assert town.life("enr-one") == ["application-registered", "place-held", "child-enrolled"]
+    assert town.last("enr-one", "child-enrolled")["starts_on"] == "2020-09-01"
+
+
+async def test_records_that_never_pause_hold_nobody_up_who_is_accepted_by_itself() -> None:
+    town = await with_a_request_that_nobody_answers()
+    for partition in range(town.world.partitions):
+        owner = town.world.owner("enrollment", partition)
+        assert owner is not None
+        owner.patience_seconds_max = 0.05
+    await town.world.publish(town.application("enr-one"))
+
+    async with asyncio.timeout(20):
+        for number in count():
+            await town.world.publish(town.child(f"enr-other-{number}"))
+            await all_step(town)
+            await asyncio.sleep(0.001)
+            if town.life("enr-one")[-1:] == ["child-enrolled"]:
+                break
+
+
+async def test_an_id_that_two_payers_use_is_an_enrollment_of_each() -> None:
+    """Both groups are of one municipality, whose partition knows both."""
+    town = await Town().open(capacity=2)
+    await town.tell(town.group(group_id="grp-two", capacity=2))
+    await town.apply("enr-one")
+    await town.apply("enr-one", OTHER, group_id="grp-two")
+    assert town.life("enr-one") == ["application-registered", "place-held"] * 2
+
+    await town.tell(town.about("application-withdrawn", "enr-one", OTHER))
+
+    assert town.seats_of("grp-chess")[-1] == (2, 1, 0)
+    assert town.seats_of("grp-two") == [(2, 0, 0), (2, 1, 0), (2, 0, 0)]
 
 
 async def test_who_asked_first_is_accepted_first_though_its_group_answers_later() -> None:

@@ -116,7 +116,7 @@ class World:
             cached_max=self.cached_max,
         )
         # No clock: patience ends when the world is at rest.
-        processor.patience_seconds = float("inf")
+        processor.patience_seconds = processor.patience_seconds_max = float("inf")
         return processor
 
     def _fault(self, point: str, subject: str) -> None:
