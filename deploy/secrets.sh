@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes what the deployment must keep to itself: a random password for each user of Kafka and of each
-# Redis and for Grafana's administrator, the access list of each Redis, the master key and the token
-# of the vault, the key of printed certificates. What is there already stays as it is, but for access
-# lists: they follow from the passwords.
+# Redis and for Grafana's administrator, the access list of each Redis, the master key of the vault and
+# its tokens (of the Navigator, of the senders), the key of printed certificates. What is there already
+# stays as it is, but for access lists: they follow from the passwords.
 #
 #   deploy/secrets.sh [FOLDER [SOURCE…]]     more sources than those of sources.yaml
 #
@@ -84,6 +84,7 @@ printf '%s\nuser cabinet on #%s resetchannels ~pfdo:vault:* -@all %s\n' \
 [ -s "$folder/vault-keys" ] ||
   printf 'k1 %s\n' "$(head -c 32 /dev/urandom | base64)" | put vault-keys
 password vault-token
+password vault-senders-token
 # What the senders are told beside that: README.md, "Ways out for messages".
 mkdir -p "$folder/senders"
 chmod 755 "$folder/senders"

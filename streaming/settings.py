@@ -114,6 +114,13 @@ class Settings(BaseSettings):
         min_length=32,
         description="Token by which the Navigator enters persons; without it nobody does",
     )
+    vault_senders_token: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Token by which senders ask where people can be reached, and may nothing "
+        "else: their PFDO_SENDERS_VAULT_TOKEN. Without it they need PFDO_VAULT_TOKEN, and may all "
+        "that the Navigator may",
+    )
     paper_key: SecretStr | None = Field(
         default=None,
         min_length=32,
@@ -211,6 +218,7 @@ def load_settings(
         raise SettingError("PFDO_KAFKA_BOOTSTRAP is missing: the bus is kafka, say where it is.")
     _check_kafka(settings)
     _check_redis(settings)
+    _check_vault(settings)
     return settings
 
 
@@ -248,6 +256,17 @@ def _check_redis(settings: Settings) -> None:
                 f"{PREFIX}REDIS_PASSWORD_FILE, or set {PREFIX}SANDBOX=1 if nothing real is kept "
                 "there."
             )
+
+
+def _check_vault(settings: Settings) -> None:
+    """Raise SettingError if senders could come as the Navigator."""
+    if settings.vault_senders_token is not None and (
+        settings.vault_senders_token == settings.vault_token
+    ):
+        raise SettingError(
+            f"{PREFIX}VAULT_SENDERS_TOKEN is {PREFIX}VAULT_TOKEN: senders would be taken for the "
+            "Navigator. Give them one of their own."
+        )
 
 
 def _is_this_machine(host: str | None) -> bool:

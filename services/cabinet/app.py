@@ -72,6 +72,11 @@ STOP_SECONDS_MAX = 5
 
 _SANDBOX_SEAL = b"the sandbox, where nobody is anybody"
 
+AS_THE_NAVIGATOR = (
+    "PFDO_VAULT_SENDERS_TOKEN here, the same as PFDO_SENDERS_VAULT_TOKEN of the senders, then "
+    "another PFDO_VAULT_TOKEN: with that one they may all that the Navigator may"
+)
+
 _HEALTH = ("/health/live", "/health/ready", "/metrics")
 
 
@@ -89,6 +94,8 @@ async def create_app(
     log_in = load_log_in(settings, environment)
     if log_in is not None and trusts_no_proxy(settings, environment):
         telemetry.log.warning("no proxy is trusted", remedy=NO_PROXY)
+    if settings.vault_token is not None and settings.vault_senders_token is None:
+        telemetry.log.warning("senders have no token of their own", remedy=AS_THE_NAVIGATOR)
     store = await installation.store(PROJECTION.name)
     return make_app(
         store,
@@ -140,12 +147,13 @@ def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
     login = _login_of(settings)
     # In the sandbox sessions end with the process: nobody there is anybody.
     key = secrets.token_bytes(32) if log_in is None else log_in.session_key
-    token = settings.vault_token
+    token, senders_token = settings.vault_token, settings.vault_senders_token
     return Access.new(
         Sessions(RedisSessions(server, login), key),
         sandbox=settings.sandbox,
         server=None if log_in is None else OpenIdConnect(log_in),
         vault_token=None if token is None else token.get_secret_value(),
+        senders_token=None if senders_token is None else senders_token.get_secret_value(),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
@@ -574,8 +575,9 @@ async def test_who_finds_what_is_theirs_is_not_put_off(stranger: httpx.AsyncClie
     assert {(await stranger.get(FAMILY)).status_code for _ in range(70)} == {200}
 
 
+@pytest.mark.parametrize("token", ["t" * 40, "s" * 40], ids=["the Navigator's", "the senders'"])
 async def test_tokens_are_not_tried_for_ever_and_who_has_the_vault_may_miss(
-    journals: Journals, tmp_path: Path, issuer: Issuer
+    journals: Journals, tmp_path: Path, issuer: Issuer, token: str
 ) -> None:
     from tests.cabinet.test_vault import open_vault
 
@@ -584,13 +586,14 @@ async def test_tokens_are_not_tried_for_ever_and_who_has_the_vault_may_miss(
         sandbox=False,
         server=OpenIdConnect(issuer.log_in()),
         vault_token="t" * 40,
+        senders_token="s" * 40,
     )
     await access.start()
     person = "/api/v1/vault/persons/child-99999?why=notification"
     async with open_vault(tmp_path) as vault:
         app = app_of(journals, sandbox=False, access=access, vault=vault)
         async with client_of(app, auth=None) as client:
-            headers = {"authorization": f"Bearer {'t' * 40}"}
+            headers = {"authorization": f"Bearer {token}"}
             missed = [await client.get(person, headers=headers) for _ in range(70)]
             headers = {"authorization": f"Bearer {'x' * 40}"}
             tried = [await client.get(person, headers=headers) for _ in range(62)]
@@ -650,7 +653,7 @@ def test_claims_become_grants(claims: dict[str, Any], grants: set[Grant]) -> Non
 
 def test_no_token_makes_anybody_local() -> None:
     assert Role.LOCAL not in MACHINES
-    assert {Role.SOURCE, Role.NAVIGATOR} == MACHINES - PEOPLE
+    assert {Role.SOURCE, Role.NAVIGATOR, Role.SENDERS} == MACHINES - PEOPLE
 
 
 @pytest.mark.parametrize(
@@ -957,6 +960,41 @@ async def test_a_log_in_before_which_no_proxy_is_trusted_is_noticed(
 
     assert trusts_no_proxy(settings) is is_alone
     assert ("proxy before the log-in" in found) is is_alone
+
+
+@pytest.mark.parametrize(
+    ("tokens", "is_told"),
+    [
+        pytest.param({}, False, id="nobody is let into the vault"),
+        pytest.param({"vault_token": "t" * 40}, True, id="all by one token"),
+        pytest.param(
+            {"vault_token": "t" * 40, "vault_senders_token": "s" * 40}, False, id="each by its own"
+        ),
+    ],
+)
+async def test_senders_without_a_token_of_their_own_are_noticed(
+    tmp_path: Path, tokens: dict[str, str], *, is_told: bool
+) -> None:
+    from services.cabinet.app import create_app
+    from streaming.host import Host
+    from streaming.installation import open_installation
+    from streaming.telemetry import Telemetry
+
+    settings = load_settings({"data": tmp_path, "sandbox": True, **tokens}, {})
+    with structlog.testing.capture_logs() as told:
+        async with open_installation(settings) as installation:
+            app = await create_app(
+                installation, Host(installation.bus, {}, Telemetry()), Telemetry(), settings, {}
+            )
+
+    access: Access = app.state.access
+    assert (access.vault_token, access.senders_token) == (
+        tokens.get("vault_token"),
+        tokens.get("vault_senders_token"),
+    )
+    remedies = [each["remedy"] for each in told if each["event"].startswith("senders have no")]
+    assert ["PFDO_VAULT_SENDERS_TOKEN" in remedy for remedy in remedies] == [True] * is_told
+    assert "t" * 40 not in str(told)
 
 
 async def test_a_process_with_half_a_log_in_does_not_start(tmp_path: Path) -> None:

@@ -80,72 +80,74 @@ MACHINES = PEOPLE | {
     "source": Grant(Role.SOURCE, "navigator"),
     "source2": Grant(Role.SOURCE, "attendance"),
     "navigator": Grant(Role.NAVIGATOR),
+    "senders": Grant(Role.SENDERS),
 }
 # + is let in; - not there, or not theirs; 0 no right of this kind, whatever there be; ? not known.
 MATRIX = """
-                nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator local
-family          ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-family-live     ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-history         ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-messages        ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?
-looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-preferences     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-choose          ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-new-child       ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-enter-child     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-clubs           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-club            ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-apply           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-leaving         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-leave           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-contacts        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-enter-contacts  ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-dispute         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?
-journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?
-journal         ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
-group           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
-money           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
-money-csv       ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?
-mark            ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
-answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
-attended        ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?
-consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?
-operations      ?      -        -         -        -         -     -      +        +       ?      ?       ?         ?
-letters         ?      -        -         -        -         -     -      +        -       ?      ?       ?         ?
-console         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-reports-xlsx    ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-disputes        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-settle-dispute  ?      -        -         -        -         +     -      -        -       ?      ?       ?         ?
-settlements     ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-settlement-csv  ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-settlement      ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
-settle          ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
-rules           ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-proposal        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?
-propose         ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
-answer-proposal ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?
-log-out         ?      +        +         +        +         +     +      +        +       ?      ?       ?         ?
-certificate     ?      0        0         -        -         +     -      +        +       0      0       0         +
-enrollment      ?      0        0         +        -         +     -      +        +       0      0       0         +
-places          ?      0        0         -        -         -     -      +        +       0      0       0         +
-budget          ?      0        0         -        -         +     -      +        +       0      0       0         +
-owed            ?      0        0         +        -         -     -      +        +       0      0       0         +
-invoice         ?      0        0         +        -         +     -      +        +       0      0       0         +
-export          ?      0        0         0        0         0     0      +        +       0      0       0         +
-export_page     ?      0        0         0        0         0     0      +        +       0      0       0         +
-send            ?      0        0         0        0         0     0      0        0       +      -       0         +
-became          ?      0        0         0        0         0     0      +        +       +      -       0         +
-person-put      ?      0        0         0        0         0     0      0        0       0      0       +         ?
-push-gone       ?      0        0         0        0         0     0      0        0       0      0       +         ?
-person-get      ?      0        0         0        0         0     0      0        0       0      0       +         ?
-person-erase    ?      0        0         0        0         0     0      0        0       0      0       +         ?
-person-looks    ?      0        0         0        0         0     0      0        +       0      0       +         ?
+                nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator senders local
+family          ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+family-live     ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+certificate-pdf ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+statement-pdf   ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+history         ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+messages        ?      +        -         -        -         -     -      -        +       ?      ?       ?         ?       ?
+looks           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+preferences     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+choose          ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+new-child       ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+enter-child     ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+clubs           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+club            ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+apply           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+leaving         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+leave           ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+contacts        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+enter-contacts  ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+dispute         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+push-on         ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+push-off        ?      +        -         -        -         -     -      -        -       ?      ?       ?         ?       ?
+journals        ?      -        -         +        +         -     -      -        +       ?      ?       ?         ?       ?
+journal         ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?       ?
+group           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?       ?
+money           ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?       ?
+money-csv       ?      -        -         +        -         -     -      -        +       ?      ?       ?         ?       ?
+mark            ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?       ?
+answer          ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?       ?
+attended        ?      -        -         +        -         -     -      -        -       ?      ?       ?         ?       ?
+consoles        ?      -        -         -        -         +     +      +        +       ?      ?       ?         ?       ?
+operations      ?      -        -         -        -         -     -      +        +       ?      ?       ?         ?       ?
+letters         ?      -        -         -        -         -     -      +        -       ?      ?       ?         ?       ?
+console         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+reports-xlsx    ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+disputes        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+settle-dispute  ?      -        -         -        -         +     -      -        -       ?      ?       ?         ?       ?
+settlements     ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+settlement-csv  ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+settlement      ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?       ?
+settle          ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?       ?
+rules           ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+proposal        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+propose         ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?       ?
+answer-proposal ?      -        -         -        -         +     -      +        -       ?      ?       ?         ?       ?
+log-out         ?      +        +         +        +         +     +      +        +       ?      ?       ?         ?       ?
+certificate     ?      0        0         -        -         +     -      +        +       0      0       0         0       +
+enrollment      ?      0        0         +        -         +     -      +        +       0      0       0         0       +
+places          ?      0        0         -        -         -     -      +        +       0      0       0         0       +
+budget          ?      0        0         -        -         +     -      +        +       0      0       0         0       +
+owed            ?      0        0         +        -         -     -      +        +       0      0       0         0       +
+invoice         ?      0        0         +        -         +     -      +        +       0      0       0         0       +
+export          ?      0        0         0        0         0     0      +        +       0      0       0         0       +
+export_page     ?      0        0         0        0         0     0      +        +       0      0       0         0       +
+send            ?      0        0         0        0         0     0      0        0       +      -       0         0       +
+became          ?      0        0         0        0         0     0      +        +       +      -       0         0       +
+person-put      ?      0        0         0        0         0     0      0        0       0      0       +         0       ?
+push-gone       ?      0        0         0        0         0     0      0        0       0      0       +         +       ?
+person-notify   ?      0        0         0        0         0     0      0        0       0      0       +         +       ?
+person-get      ?      0        0         0        0         0     0      0        0       0      0       +         0       ?
+person-erase    ?      0        0         0        0         0     0      0        0       0      0       +         0       ?
+person-looks    ?      0        0         0        0         0     0      0        +       0      0       +         0       ?
 """  # noqa: E501
 
 
@@ -478,10 +480,18 @@ ASKED = {
         content=PERSON.model_dump_json(),
     ),
     "push-gone": Asked(
-        what=(Resource.VAULT, WRITE), method="DELETE", path=f"{PERSON_PATH}/push/{'0' * 64}"
+        what=(Resource.PUSH, Action.ERASE),
+        method="DELETE",
+        path=f"{PERSON_PATH}/push/{'0' * 64}",
     ),
+    "person-notify": Asked(
+        what=(Resource.VAULT, Action.NOTIFY),
+        path=f"{PERSON_PATH}?why=notification",
+        twin=f"{NO_PERSON}?why=notification",
+    ),
+    # The same route: for any other reason than a notification it asks for more.
     "person-get": Asked(
-        what=(Resource.VAULT, READ),
+        what=(Resource.VAULT, Action.NOTIFY),
         path=f"{PERSON_PATH}?why=support",
         twin=f"{NO_PERSON}?why=support",
     ),
@@ -760,33 +770,35 @@ def test_a_way_in_that_is_no_route_of_ours_is_named() -> None:
 # --- the table alone ---------------------------------------------------------------------------
 
 TABLE = """
-                  nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator local
-session.act       -      +        +         +        +         +     +      +        +       -      -       -         -
-family.read       -      +        -         -        -         -     -      -        +       -      -       -         -
-family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -
-preferences.read  -      +        -         -        -         -     -      -        -       -      -       -         -
-preferences.write -      +        -         -        -         -     -      -        -       -      -       -         -
-clubs.read        -      +        -         -        -         -     -      -        -       -      -       -         -
-clubs.write       -      +        -         -        -         -     -      -        -       -      -       -         -
-push.write        -      +        -         -        -         -     -      -        -       -      -       -         -
-journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -
-journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -
-console.read      -      -        -         -        -         +     -      +        +       -      -       -         -
-console.propose   -      -        -         -        -         +     -      +        -       -      -       -         -
-console.approve   -      -        -         -        -         +     -      +        -       -      -       -         -
-disputes.read     -      -        -         -        -         +     -      +        +       -      -       -         -
-disputes.write    -      +        -         -        -         -     -      -        -       -      -       -         -
-disputes.act      -      -        -         +        -         +     -      -        -       -      -       -         -
-letters.read      -      -        -         -        -         -     -      +        +       -      -       -         -
-letters.act       -      -        -         -        -         -     -      +        -       -      -       -         -
-record.read       -      -        -         +        -         +     -      +        +       -      -       -         +
-export.read       -      -        -         -        -         -     -      +        +       -      -       -         +
-events.read       -      -        -         -        -         -     -      +        +       +      -       -         +
-events.send       -      -        -         -        -         -     -      -        -       +      -       -         +
-vault.read        -      -        -         -        -         -     -      -        -       -      -       +         -
-vault.write       -      -        -         -        -         -     -      -        -       -      -       +         -
-vault.erase       -      -        -         -        -         -     -      -        -       -      -       +         -
-vault-looks.read  -      -        -         -        -         -     -      -        +       -      -       +         -
+                  nobody guardian guardian2 provider provider2 payer payer2 operator auditor source source2 navigator senders local
+session.act       -      +        +         +        +         +     +      +        +       -      -       -         -       -
+family.read       -      +        -         -        -         -     -      -        +       -      -       -         -       -
+family-looks.read -      +        -         -        -         -     -      -        -       -      -       -         -       -
+preferences.read  -      +        -         -        -         -     -      -        -       -      -       -         -       -
+preferences.write -      +        -         -        -         -     -      -        -       -      -       -         -       -
+clubs.read        -      +        -         -        -         -     -      -        -       -      -       -         -       -
+clubs.write       -      +        -         -        -         -     -      -        -       -      -       -         -       -
+push.write        -      +        -         -        -         -     -      -        -       -      -       -         -       -
+push.erase        -      -        -         -        -         -     -      -        -       -      -       +         +       -
+journal.read      -      -        -         +        -         -     -      -        +       -      -       -         -       -
+journal.write     -      -        -         +        -         -     -      -        -       -      -       -         -       -
+console.read      -      -        -         -        -         +     -      +        +       -      -       -         -       -
+console.propose   -      -        -         -        -         +     -      +        -       -      -       -         -       -
+console.approve   -      -        -         -        -         +     -      +        -       -      -       -         -       -
+disputes.read     -      -        -         -        -         +     -      +        +       -      -       -         -       -
+disputes.write    -      +        -         -        -         -     -      -        -       -      -       -         -       -
+disputes.act      -      -        -         +        -         +     -      -        -       -      -       -         -       -
+letters.read      -      -        -         -        -         -     -      +        +       -      -       -         -       -
+letters.act       -      -        -         -        -         -     -      +        -       -      -       -         -       -
+record.read       -      -        -         +        -         +     -      +        +       -      -       -         -       +
+export.read       -      -        -         -        -         -     -      +        +       -      -       -         -       +
+events.read       -      -        -         -        -         -     -      +        +       +      -       -         -       +
+events.send       -      -        -         -        -         -     -      -        -       +      -       -         -       +
+vault.read        -      -        -         -        -         -     -      -        -       -      -       +         -       -
+vault.write       -      -        -         -        -         -     -      -        -       -      -       +         -       -
+vault.notify      -      -        -         -        -         -     -      -        -       -      -       +         +       -
+vault.erase       -      -        -         -        -         -     -      -        -       -      -       +         -       -
+vault-looks.read  -      -        -         -        -         -     -      -        +       -      -       +         -       -
 """  # noqa: E501
 EVERYTHING = Owner(
     guardian=story.GUARDIAN, provider=story.PROVIDER, payer=PAYER, source="navigator"

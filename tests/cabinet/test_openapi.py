@@ -21,7 +21,7 @@ from services.cabinet.app import serving
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
 from tests.cabinet.journals import Journals
-from tests.cabinet.test_vault import TOKEN, vault_in
+from tests.cabinet.test_vault import SENDERS_TOKEN, TOKEN, vault_in
 from tests.support.issuer import Issuer
 
 
@@ -109,12 +109,16 @@ def test_so_it_is_for_who_has_the_vaults_token(with_vault: Any, mode: Generation
     assert len(asked) == 5
 
 
-@pytest.mark.parametrize("token", [None, TOKEN], ids=["no vault token", "vault token"])
+@pytest.mark.parametrize(
+    ("token", "senders_token"),
+    [(None, None), (TOKEN, None), (TOKEN, SENDERS_TOKEN)],
+    ids=["no vault token", "vault token", "one of the senders too"],
+)
 @pytest.mark.parametrize(
     "server", [None, Issuer(url="https://id.example")], ids=["no log-in", "log-in"]
 )
 async def test_it_tells_how_one_proves_who_one_is(
-    journals: Journals, server: Issuer | None, token: str | None
+    journals: Journals, server: Issuer | None, token: str | None, senders_token: str | None
 ) -> None:
     """Also: nothing is asked for that this installation does not take."""
     access = Access.new(
@@ -122,15 +126,22 @@ async def test_it_tells_how_one_proves_who_one_is(
         sandbox=False,
         server=None if server is None else OpenIdConnect(server.log_in()),
         vault_token=token,
+        senders_token=senders_token,
     )
     async with client_of(app_of(journals, sandbox=False, access=access), auth=None) as client:
         told = (await client.get(PATH)).json()
 
-    by_name = {"accessToken": server is not None, "vaultToken": token is not None}
+    by_name = {
+        "accessToken": server is not None,
+        "vaultToken": token is not None,
+        "vaultSendersToken": senders_token is not None,
+    }
     taken = {name for name, is_taken in by_name.items() if is_taken}
     assert set(told["components"].get("securitySchemes", {})) == taken
     persons = told["paths"]["/api/v1/vault/persons/{id}"]["get"]["security"]
     assert {name for way in persons for name in way} == taken
+    entered = told["paths"]["/api/v1/vault/persons/{id}"]["put"]["security"]
+    assert {name for way in entered for name in way} == taken - {"vaultSendersToken"}
     events = told["paths"]["/api/v1/events"]["post"]["security"]
-    assert {name for way in events for name in way} == taken - {"vaultToken"}
+    assert {name for way in events for name in way} == taken - {"vaultToken", "vaultSendersToken"}
     assert told["paths"][PATH]["get"]["security"] == []

@@ -44,7 +44,7 @@ from tests.support.world import day, event
 CHILD = "child-00027"
 K1 = "k1 " + base64.b64encode(b"1" * 32).decode()
 K2 = "k2 " + base64.b64encode(b"2" * 32).decode()
-TOKEN = "t" * 40
+TOKEN, SENDERS_TOKEN = "t" * 40, "s" * 40
 NAVIGATOR = Reader(by="navigator", why="registration")
 TEACHER = Reader(by="prov-000", why="journal")
 PERSON = Person(
@@ -469,7 +469,12 @@ BODY = PERSON.model_dump_json()
 
 @asynccontextmanager
 async def served(
-    tmp_path: Path, *, sandbox: bool, token: str | None, address: str = "127.0.0.1"
+    tmp_path: Path,
+    *,
+    sandbox: bool,
+    token: str | None,
+    senders_token: str | None = None,
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Serve a cabinet that knows a story and has a vault."""
     journals = await Journals().start()
@@ -485,7 +490,10 @@ async def served(
             sandbox=sandbox,
             vault=vault,
             access=Access.new(
-                Sessions(MemorySessions(), b"k" * 32), sandbox=sandbox, vault_token=token
+                Sessions(MemorySessions(), b"k" * 32),
+                sandbox=sandbox,
+                vault_token=token,
+                senders_token=senders_token,
             ),
         )
         async with client_of(app, address) as client:
@@ -493,6 +501,7 @@ async def served(
 
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+SENDERS = {"authorization": f"Bearer {SENDERS_TOKEN}"}
 
 
 @pytest.mark.parametrize(
@@ -531,6 +540,76 @@ async def test_persons_are_entered_by_who_has_the_token(
     assert put.status_code == status
     assert [each.status_code for each in (read, erased, record)] == [200 if good else status] * 3
     assert (PERSON.family_name in read.text) is good
+
+
+async def test_senders_learn_where_somebody_is_drop_a_browser_and_may_nothing_else(
+    tmp_path: Path,
+) -> None:
+    person, page = f"/api/v1/vault/persons/{story.GUARDIAN}", f"/families/{story.GUARDIAN}"
+    on = browser(1)
+    async with served(
+        tmp_path, sandbox=True, token=TOKEN, senders_token=SENDERS_TOKEN, address="10.0.0.9"
+    ) as client:
+        await client.put(person, content=BODY, headers=BEARER)
+        await client.post(f"{page}/push", json=on.model_dump())
+        found = await client.get(person, params={"why": "notification"}, headers=SENDERS)
+        refused = [
+            await client.put(person, content=BODY, headers=SENDERS),
+            await client.get(person, params={"why": "support"}, headers=SENDERS),
+            await client.get(f"{person}0", params={"why": "support"}, headers=SENDERS),
+            await client.delete(person, params={"basis": "act-1"}, headers=SENDERS),
+            await client.get(f"{person}/looks", headers=SENDERS),
+            await client.get("/api/v1/export", headers=SENDERS),
+        ]
+        dropped = await client.delete(f"{person}/push/{on.endpoint_sha256}", headers=SENDERS)
+        record = (await client.get(f"{person}/looks", headers=BEARER)).json()
+        whole = await client.get(person, params={"why": "notification"}, headers=BEARER)
+        looks = await client.get(f"{page}/looks")
+
+    # No name, no place: neither is needed to send.
+    contact = {"phones": ["+70000000000"], "email": PERSON.email, "push": [on.model_dump()]}
+    assert found.json() == contact
+    assert [each.status_code for each in refused] == [403] * 6
+    assert dropped.status_code == 204
+    assert record["is_whole"]
+    assert [(look["by"], look["why"]) for look in record["looks"]] == [
+        ("machine/navigator", "registration"),
+        (story.GUARDIAN, "push-on"),
+        ("machine/senders", "notification"),
+        ("machine/senders", "push-gone"),
+    ]
+    assert whole.json() == PERSON.model_dump(mode="json") | {"push": []}
+    assert "Рассылка сообщений" in looks.text
+
+
+@pytest.mark.parametrize(
+    ("token", "senders_token", "statuses"),
+    [
+        pytest.param(TOKEN, None, [204, 200, 401], id="of before: with the Navigator's"),
+        pytest.param(None, SENDERS_TOKEN, [401, 401, 404], id="nobody enters persons"),
+    ],
+)
+@pytest.mark.parametrize("sandbox", [False, True])
+async def test_a_token_that_is_not_set_is_nobodys(
+    tmp_path: Path,
+    *,
+    sandbox: bool,
+    token: str | None,
+    senders_token: str | None,
+    statuses: list[int],
+) -> None:
+    look = {"why": "notification"}
+    async with served(
+        tmp_path, sandbox=sandbox, token=token, senders_token=senders_token
+    ) as client:
+        put = await client.put(PATH, content=BODY, headers=BEARER)
+        by_navigator = await client.get(PATH, params=look, headers=BEARER)
+        by_senders = await client.get(PATH, params=look, headers=SENDERS)
+        by_anybody = await client.get(PATH, params=look)
+
+    answers = (put, by_navigator, by_senders)
+    assert [each.status_code for each in answers] == statuses
+    assert by_anybody.status_code == 401
 
 
 async def test_a_body_that_is_wrong_is_refused_and_not_repeated(tmp_path: Path) -> None:
@@ -572,6 +651,7 @@ async def test_a_family_sees_names_and_who_looked(tmp_path: Path) -> None:
     ("by", "said"),
     [
         ("machine/svc-43 <b>", "Система «svc-43 <b>»"),
+        ("machine/senders", "Рассылка сообщений"),
         ("machine/local", "Программа на этом компьютере"),
         ("navigator", "Навигатор"),
         ("machine", "Система сертификатов"),

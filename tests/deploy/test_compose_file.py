@@ -174,7 +174,8 @@ def test_a_secret_is_seen_by_whom_it_is_for_alone() -> None:
         "redis-senders": {"senders"},
         "redis-operator": {"tools"},
         "vault-keys": {"cabinet"},
-        "vault-token": {"cabinet", "senders"},
+        "vault-token": {"cabinet"},
+        "vault-senders-token": {"cabinet", "senders"},
         "paper-key": {"cabinet"},
         "oidc-client-secret": {"cabinet"},
         "oidc-session-key": {"cabinet"},
@@ -218,14 +219,19 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
             assert ("+set" in line.split()) is (user != "watch")
 
 
-def test_a_password_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["kafka-billing", "vault-senders-token"])
+def test_a_password_that_was_removed_or_is_new_is_made_and_no_other(
+    tmp_path: Path, name: str
+) -> None:
     script = (str(DEPLOY / "secrets.sh"), str(tmp_path))
     subprocess.run(script, check=True)
-    before = (tmp_path / "kafka-billing").read_text()
-    (tmp_path / "kafka-billing").unlink()
+    before = (tmp_path / name).read_text()
+    navigators = (tmp_path / "vault-token").read_text()
+    (tmp_path / name).unlink()
     subprocess.run(script, check=True)
 
-    assert (tmp_path / "kafka-billing").read_text() not in {before, ""}
+    assert (tmp_path / name).read_text() not in {before, ""}
+    assert (tmp_path / "vault-token").read_text() == navigators
 
 
 def test_kafka_denies_what_no_list_allows() -> None:
@@ -302,7 +308,7 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
         "PFDO_REDIS_USERNAME": "senders",
         "PFDO_SENDERS_FOLDER": "/var/lib/pfdo/messages",
         "PFDO_SENDERS_VAULT_URL": "http://cabinet:8038",
-        "PFDO_SENDERS_VAULT_TOKEN_FILE": "/run/secrets/vault-token",
+        "PFDO_SENDERS_VAULT_TOKEN_FILE": "/run/secrets/vault-senders-token",
         "PFDO_CA_FILE": "/run/secrets/authorities.pem",
         "PFDO_SANDBOX": "1",
     }
@@ -314,6 +320,9 @@ def test_the_senders_share_the_redis_of_notifications() -> None:
     assert senders["depends_on"] == notifications["depends_on"]
     assert senders["networks"] == [*notifications["networks"], "addresses"]
     assert "messages" in COMPOSE["volumes"]
+    cabinet = CONTAINERS["cabinet"]["environment"]
+    its_own = senders["environment"]["PFDO_SENDERS_VAULT_TOKEN_FILE"]
+    assert cabinet["PFDO_VAULT_SENDERS_TOKEN_FILE"] == its_own != cabinet["PFDO_VAULT_TOKEN_FILE"]
 
 
 def test_a_log_in_server_is_named_by_three_variables_and_two_secrets(tmp_path: Path) -> None:

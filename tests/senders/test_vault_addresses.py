@@ -12,26 +12,45 @@ from services.notifications.senders.addresses import (
     VaultAddresses,
 )
 from tests.cabinet import story
-from tests.cabinet.test_vault import BEARER, BODY, CHILD, PATH, TOKEN, browser, served
+from tests.cabinet.test_vault import (
+    BEARER,
+    BODY,
+    CHILD,
+    PATH,
+    SENDERS_TOKEN,
+    TOKEN,
+    browser,
+    served,
+)
 
 GUARDIAN = "guardian-00001"
 
 
 async def test_the_vault_says_where_a_person_is_and_keeps_the_look(tmp_path: Path) -> None:
-    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
+    async with served(tmp_path, sandbox=False, token=TOKEN, senders_token=SENDERS_TOKEN) as client:
         await client.put(PATH, content=BODY, headers=BEARER)
-        book = VaultAddresses("http://cabinet/", TOKEN, client)
+        book = VaultAddresses("http://cabinet/", SENDERS_TOKEN, client)
 
         found = await book.find(CHILD)
         record = (await client.get(f"{PATH}/looks", headers=BEARER)).json()
 
     assert found == Address(email="nobody@example.invalid", phone="+70000000000")
-    assert [(look["deed"], look["why"]) for look in record["looks"]][-1] == ("read", "notification")
+    last = record["looks"][-1]
+    assert (last["deed"], last["by"], last["why"]) == ("read", "machine/senders", "notification")
+
+
+async def test_senders_that_have_the_navigators_token_still_find_people(tmp_path: Path) -> None:
+    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
+        await client.put(PATH, content=BODY, headers=BEARER)
+
+        found = await VaultAddresses("http://cabinet", TOKEN, client).find(CHILD)
+
+    assert found == Address(email="nobody@example.invalid", phone="+70000000000")
 
 
 async def test_who_is_not_known_has_no_address(tmp_path: Path) -> None:
-    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
-        assert await VaultAddresses("http://cabinet", TOKEN, client).find(GUARDIAN) is None
+    async with served(tmp_path, sandbox=False, token=TOKEN, senders_token=SENDERS_TOKEN) as client:
+        assert await VaultAddresses("http://cabinet", SENDERS_TOKEN, client).find(GUARDIAN) is None
 
 
 async def test_a_parent_turns_a_browser_on_and_senders_find_it_until_it_is_gone(
@@ -39,8 +58,8 @@ async def test_a_parent_turns_a_browser_on_and_senders_find_it_until_it_is_gone(
 ) -> None:
     path, page = f"/api/v1/vault/persons/{story.GUARDIAN}", f"/families/{story.GUARDIAN}/push"
     said = browser(1).model_dump() | {"expirationTime": None}
-    async with served(tmp_path, sandbox=True, token=TOKEN) as client:
-        book = VaultAddresses("http://cabinet", TOKEN, client)
+    async with served(tmp_path, sandbox=True, token=TOKEN, senders_token=SENDERS_TOKEN) as client:
+        book = VaultAddresses("http://cabinet", SENDERS_TOKEN, client)
         refused = await client.post(page, json=said)
         await client.put(path, content=BODY, headers=BEARER)
         wrong = await client.post(page, json=said | {"endpoint": "http://127.0.0.1/"})
@@ -60,7 +79,7 @@ async def test_a_parent_turns_a_browser_on_and_senders_find_it_until_it_is_gone(
 
 
 async def test_a_wrong_token_is_not_taken_for_no_address(tmp_path: Path) -> None:
-    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
+    async with served(tmp_path, sandbox=False, token=TOKEN, senders_token=SENDERS_TOKEN) as client:
         with pytest.raises(AddressesAwayError):
             await VaultAddresses("http://cabinet", "another", client).find(CHILD)
 
@@ -74,9 +93,9 @@ async def test_a_vault_that_is_away_is_waited_for(
         raise VaultUnavailableError("away")
 
     monkeypatch.setattr(Vault, "read", away)
-    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
+    async with served(tmp_path, sandbox=False, token=TOKEN, senders_token=SENDERS_TOKEN) as client:
         with pytest.raises(AddressesAwayError):
-            await VaultAddresses("http://cabinet", TOKEN, client).find(CHILD)
+            await VaultAddresses("http://cabinet", SENDERS_TOKEN, client).find(CHILD)
 
 
 @pytest.mark.parametrize(

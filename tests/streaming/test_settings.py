@@ -119,6 +119,11 @@ def test_no_password_is_shown() -> None:
         pytest.param({"PFDO_BUS": "rabbit"}, "PFDO_BUS: ", id="no such bus"),
         pytest.param({"PFDO_BUS": "kafka"}, "PFDO_KAFKA_BOOTSTRAP is missing", id="where is it"),
         pytest.param({"PFDO_REDIS_URL_FILE": "/nowhere"}, "cannot be read", id="no such file"),
+        pytest.param(
+            {"PFDO_VAULT_TOKEN": "t" * 40, "PFDO_VAULT_SENDERS_TOKEN": "t" * 40},
+            "PFDO_VAULT_SENDERS_TOKEN is PFDO_VAULT_TOKEN",
+            id="senders as the Navigator",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(environment: dict[str, str], message: str) -> None:

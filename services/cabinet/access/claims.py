@@ -9,7 +9,7 @@ from services.cabinet.access.policy import SCOPED, Grant, Principal, Role
 
 PEOPLE = frozenset({Role.GUARDIAN, Role.PROVIDER, Role.PAYER, Role.OPERATOR, Role.AUDITOR})
 """What a person who logs in may be."""
-MACHINES = PEOPLE | {Role.SOURCE, Role.NAVIGATOR}
+MACHINES = PEOPLE | {Role.SOURCE, Role.NAVIGATOR, Role.SENDERS}
 """What a bearer of a token may be: an official's program, too."""
 GRANTS_MAX = 50
 

@@ -27,6 +27,8 @@ class Role(StrEnum):
     """A machine that sends events: the name of its source."""
     NAVIGATOR = "navigator"
     """The machine that enters, reads and erases persons: nothing."""
+    SENDERS = "senders"
+    """The machine that carries messages out: nothing."""
     LOCAL = "local"
     """Whoever asks the API where there is no log-in: nothing. No token ever says so."""
 
@@ -78,6 +80,8 @@ class Action(StrEnum):
     ACT = "act"
     SEND = "send"
     ERASE = "erase"
+    NOTIFY = "notify"
+    """To read where somebody can be reached, for a message to them, and nothing else."""
 
 
 class Reach(StrEnum):
@@ -151,6 +155,7 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
         (Resource.CLUBS, Action.READ): {Role.GUARDIAN: _OWN},
         (Resource.CLUBS, Action.WRITE): {Role.GUARDIAN: _OWN},
         (Resource.PUSH, Action.WRITE): {Role.GUARDIAN: _OWN},
+        (Resource.PUSH, Action.ERASE): {Role.NAVIGATOR: _ALL, Role.SENDERS: _ALL},
         (Resource.JOURNAL, Action.READ): {Role.PROVIDER: _OWN, Role.AUDITOR: _ALL},
         (Resource.JOURNAL, Action.WRITE): {Role.PROVIDER: _OWN},
         (Resource.CONSOLE, Action.READ): {
@@ -189,6 +194,7 @@ RULES: Mapping[tuple[Resource, Action], Mapping[Role, Reach]] = MappingProxyType
             Role.LOCAL: _ALL,
         },
         (Resource.VAULT, Action.READ): {Role.NAVIGATOR: _ALL},
+        (Resource.VAULT, Action.NOTIFY): {Role.NAVIGATOR: _ALL, Role.SENDERS: _ALL},
         (Resource.VAULT, Action.WRITE): {Role.NAVIGATOR: _ALL},
         (Resource.VAULT, Action.ERASE): {Role.NAVIGATOR: _ALL},
         (Resource.VAULT_LOOKS, Action.READ): {Role.NAVIGATOR: _ALL, Role.AUDITOR: _ALL},

@@ -16,7 +16,7 @@ from services.cabinet.access.sessions import Sessions
 
 _WATCHED = frozenset({"/health/live", "/health/ready", "/metrics"})
 """Asked by machines that must not be put off by what others do from their address."""
-_UNLIMITED = (Role.LOCAL, Role.NAVIGATOR)
+_UNLIMITED = (Role.LOCAL, Role.NAVIGATOR, Role.SENDERS)
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
@@ -34,7 +34,9 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """All it takes to know who comes. `vault_token` opens the vault to the Navigator.
+    """All it takes to know who comes.
+
+    `vault_token` opens the vault to the Navigator, `senders_token` as far as senders need it.
 
     `misses` and `codes` are what was asked for in vain; `codes` at /verify, which is for everybody.
     """
@@ -43,6 +45,7 @@ class Access:
     sessions: Sessions
     server: OpenIdConnect | None = None
     vault_token: str | None = None
+    senders_token: str | None = None
     log_ins: Limit
     misses: Limit
     codes: Limit
@@ -55,6 +58,7 @@ class Access:
         sandbox: bool,
         server: OpenIdConnect | None = None,
         vault_token: str | None = None,
+        senders_token: str | None = None,
     ) -> "Access":
         """Return how people and machines are known; with a server nobody is invented."""
         closed = Mode.SANDBOX if sandbox else Mode.CLOSED
@@ -63,6 +67,7 @@ class Access:
             sessions=sessions,
             server=server,
             vault_token=vault_token,
+            senders_token=senders_token,
             log_ins=Limit(LOG_INS_A_MINUTE),
             misses=Limit(MISSES_A_MINUTE),
             codes=Limit(MISSES_A_MINUTE),
@@ -131,18 +136,21 @@ class Access:
     async def _machine(self, request: Request) -> Principal:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
-        known = self.vault_token
-        if known and token and hmac.compare_digest(token.encode(), known.encode()):
-            return _NAVIGATOR
+        keepers = ((self.vault_token, _NAVIGATOR), (self.senders_token, _SENDERS))
+        for known, machine in keepers:
+            if known and token and hmac.compare_digest(token.encode(), known.encode()):
+                return machine
         if self.server is not None:
             return await self.server.bearer(token) if token else Principal()
         here = is_local(request)
         if self.mode is Mode.SANDBOX:
-            return _LOCAL_NAVIGATOR if here and known is None else _LOCAL
+            takes_tokens = any(known for known, _ in keepers)
+            return _LOCAL_NAVIGATOR if here and not takes_tokens else _LOCAL
         return _LOCAL if here else Principal()
 
 
 _NAVIGATOR = Principal(subject="navigator", grants=frozenset({Grant(Role.NAVIGATOR)}))
+_SENDERS = Principal(subject="senders", grants=frozenset({Grant(Role.SENDERS)}))
 _LOCAL = Principal(subject="local", grants=frozenset({Grant(Role.LOCAL)}))
 _LOCAL_NAVIGATOR = Principal(
     subject="local", grants=frozenset({Grant(Role.LOCAL), Grant(Role.NAVIGATOR)})

@@ -19,7 +19,7 @@ from services.cabinet.api import shapes
 from services.cabinet.api.problems import EVERYWHERE
 
 PATH = "/api/v1/openapi.json"
-TOKENS, VAULT_TOKEN = "accessToken", "vaultToken"
+TOKENS, VAULT_TOKEN, SENDERS_TOKEN = "accessToken", "vaultToken", "vaultSendersToken"
 _REF = "#/components/schemas/{model}"
 
 
@@ -86,7 +86,14 @@ def _schemes(access: Access) -> dict[str, Any]:
         schemes[VAULT_TOKEN] = {
             "type": "http",
             "scheme": "bearer",
-            "description": "The token of the vault, which the Navigator and the senders have",
+            "description": "The token of the vault, which the Navigator has",
+        }
+    if access.senders_token is not None:
+        schemes[SENDERS_TOKEN] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token of the senders: for where somebody can be reached, and for "
+            "browsers that are gone",
         }
     return schemes
 
@@ -99,7 +106,8 @@ def _complete(
         operation["security"] = []
         return
     roles = RULES[resource, action]
-    takes = [TOKENS] + [VAULT_TOKEN] * (Role.NAVIGATOR in roles)
+    own = ((VAULT_TOKEN, Role.NAVIGATOR), (SENDERS_TOKEN, Role.SENDERS))
+    takes = [TOKENS, *(name for name, role in own if role in roles)]
     operation["security"] = [{name: []} for name in takes if name in schemes]
     told = ", ".join(
         role.value + " (own)" * (reach is Reach.OWN)

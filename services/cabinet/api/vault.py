@@ -11,12 +11,12 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
-from services.cabinet.access.gate import Visitor, needs
-from services.cabinet.access.policy import Action, Resource
+from services.cabinet.access.gate import NotAllowedError, Visitor, needs
+from services.cabinet.access.policy import Action, Resource, reaches_all
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
 from services.cabinet.vault.looks import Look
-from services.cabinet.vault.person import Known, Person
+from services.cabinet.vault.person import Contact, Known, Person
 from services.cabinet.vault.store import VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
 
@@ -26,9 +26,10 @@ MACHINE = "machine/"
 
 PersonId = Annotated[str, Path(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-Reading = Annotated[Visitor, needs(Resource.VAULT, Action.READ)]
+Notifying = Annotated[Visitor, needs(Resource.VAULT, Action.NOTIFY)]
 Writing = Annotated[Visitor, needs(Resource.VAULT, Action.WRITE)]
 Erasing = Annotated[Visitor, needs(Resource.VAULT, Action.ERASE)]
+Dropping = Annotated[Visitor, needs(Resource.PUSH, Action.ERASE)]
 Basis = Annotated[
     str,
     Query(
@@ -80,16 +81,23 @@ def router(vault: Vault | None) -> APIRouter:
             raise _away() from error
         return Response(status_code=204)
 
-    @api.get("/{id}", response_model=Known)
-    async def read(id: PersonId, why: Purpose, who: Reading) -> Response:  # noqa: A002
-        """Return a person; the look is on record, and the family is shown it."""
+    @api.get("/{id}", response_model=Known | Contact)
+    async def read(id: PersonId, why: Purpose, who: Notifying) -> Response:  # noqa: A002
+        """Return a person; the look is on record, and the family is shown it.
+
+        Senders may look for a notification alone, and are shown where the person can be reached.
+        """
+        may_read = reaches_all(who.principal, Resource.VAULT, Action.READ)
+        if why is not Purpose.NOTIFICATION and not may_read:
+            raise NotAllowedError
         try:
             found = await opened().read([id], _reader(who, why.value))
         except VaultUnavailableError as error:
             raise _away() from error
         if id not in found:
             raise _nobody()
-        return _json(found[id].model_dump(mode="json"))
+        shown = found[id] if may_read else found[id].contact
+        return _json(shown.model_dump(mode="json"))
 
     @api.delete("/{id}", response_model=shapes.ErasureShape)
     async def erase(id: PersonId, basis: Basis, who: Erasing) -> Response:  # noqa: A002
@@ -110,7 +118,7 @@ def router(vault: Vault | None) -> APIRouter:
     async def drop_browser(
         id: PersonId,  # noqa: A002
         endpoint_sha256: Digest,
-        who: Writing,
+        who: Dropping,
     ) -> Response:
         """Forget a browser that a push service says is gone, by the SHA-256 of its endpoint."""
         try:

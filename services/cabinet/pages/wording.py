@@ -364,6 +364,7 @@ LOOKERS: Mapping[str, str] = MappingProxyType(
         "machine": "Система сертификатов",
         "sandbox": "Учебный режим",
         "machine/navigator": "Навигатор или рассылка сообщений",
+        "machine/senders": "Рассылка сообщений",
         "machine/local": "Программа на этом компьютере",
     }
 )

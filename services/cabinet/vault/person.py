@@ -63,10 +63,25 @@ class PushSubscription(BaseModel):
         return sha256(self.endpoint.encode()).hexdigest()
 
 
+class Contact(BaseModel):
+    """Where a person can be reached: what a sender is shown, who needs no name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    phones: tuple[Phone, ...]
+    email: Email | None
+    push: tuple[PushSubscription, ...]
+
+
 class Known(Person):
     """A person as the vault keeps it: who was entered, and browsers that take messages."""
 
     push: tuple[PushSubscription, ...] = Field(default=(), max_length=BROWSERS_MAX)
+
+    @property
+    def contact(self) -> Contact:
+        """Return where the person can be reached."""
+        return Contact(phones=self.phones, email=self.email, push=self.push)
 
     def with_browser(self, browser: PushSubscription) -> "Known":
         """Return the person with one browser more; of too many the oldest goes."""

@@ -74,7 +74,9 @@ class SenderSettings(BaseSettings):
         description="Cabinet whose vault knows where people can be reached; without it nobody can",
     )
     vault_token: str | None = Field(
-        default=None, repr=False, description="Token of that vault: its PFDO_VAULT_TOKEN"
+        default=None,
+        repr=False,
+        description="Token of that vault for senders: its PFDO_VAULT_SENDERS_TOKEN",
     )
     addresses: Path | None = Field(
         default=None,
