@@ -23,7 +23,7 @@ from services.cabinet.queries import Queries
 from streaming.errors import BusUnavailableError, StoreUnavailableError
 from streaming.health import quiet_server
 from streaming.installation import Installation
-from streaming.kafka import group_members
+from streaming.kafka import copies_missing, group_members
 from streaming.kafka_security import security_of
 from streaming.letters import OPEN, letters
 from streaming.telemetry import InstallationTelemetry, Telemetry
@@ -48,7 +48,7 @@ class Watch:
         One store that is away hides nothing of the others; its error is raised at the end.
         """
         readers = readers_of(self._installation, cabinet=True)
-        await self._look_at_processes([reader.name for reader in readers])
+        await self._look_at_kafka([reader.name for reader in readers])
         missing: StoreUnavailableError | None = None
         for reader in readers:
             try:
@@ -56,8 +56,9 @@ class Watch:
             except StoreUnavailableError as error:
                 missing = error
                 # What is not known is not told.
-                self._telemetry.lag.remove(reader.name)
-                self._telemetry.outbox.remove(reader.name)
+                told = self._telemetry
+                for gauge in (told.lag, told.outbox, told.store_memory, told.store_memory_max):
+                    gauge.remove(reader.name)
         if missing is not None:
             raise missing
 
@@ -69,21 +70,25 @@ class Watch:
         partitions = range(installation.bus.partitions)
         standings = [await store.standing(p, reader.version) for p in partitions]
         telemetry.outbox.labels(reader.name).set(sum(s.outbox for s in standings))
+        room = await store.room()
+        telemetry.store_memory.labels(reader.name).set(room.used_bytes)
+        telemetry.store_memory_max.labels(reader.name).set(room.max_bytes)
         days = [s.fields.get("day") for s in standings]
         # Only the cabinet notes the day there; it hears the calendar as the others do.
         if reader.name == PROJECTION.name and all(days):
             telemetry.business_day.set(min(_unix(day) for day in days if day))
 
-    async def _look_at_processes(self, names: list[str]) -> None:
+    async def _look_at_kafka(self, names: list[str]) -> None:
+        """See who runs the services, and whether every partition has its copies."""
         settings = self._installation.settings
         if not settings.uses_kafka:
             return
+        where, security = str(settings.kafka_bootstrap), security_of(settings)
         groups = {f"pfdo-{name}": name for name in names}
-        members = await group_members(
-            str(settings.kafka_bootstrap), list(groups), security_of(settings)
-        )
-        for group, number in members.items():
+        for group, number in (await group_members(where, list(groups), security)).items():
             self._telemetry.processes.labels(groups[group]).set(number)
+        missing = await copies_missing(where, self._installation.topics, security)
+        self._telemetry.missing_copies.set(missing)
 
     async def _look_at_dead_letters(self) -> None:
         installation = self._installation

@@ -15,6 +15,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Iterable,
     Mapping,
     Sequence,
 )
@@ -1015,20 +1016,43 @@ async def group_members(
     bootstrap: str, groups: Sequence[str], security: KafkaSecurity = PLAIN_TEXT
 ) -> Mapping[str, int]:
     """Return how many members each consumer group has. Raises BusUnavailableError."""
+    async with _administering(bootstrap, security) as admin:
+        return {group: await _members(admin, group) for group in groups}
+
+
+async def copies_missing(
+    bootstrap: str, topics: Collection[str], security: KafkaSecurity = PLAIN_TEXT
+) -> int:
+    """Return how many copies of partitions are not in step with their leader, or have none.
+
+    Raises BusUnavailableError.
+    """
+    async with _administering(bootstrap, security) as admin:
+        return _copies_missing(await admin.describe_topics(sorted(topics)))
+
+
+def _copies_missing(described: Iterable[Mapping[str, Any]]) -> int:
+    """Return that of what Kafka tells of topics."""
+    return sum(
+        len(partition["replicas"]) - len(partition["isr"])
+        for topic in described
+        for partition in topic["partitions"]
+    )
+
+
+@asynccontextmanager
+async def _administering(bootstrap: str, security: KafkaSecurity) -> AsyncIterator[Any]:
     admin = AIOKafkaAdminClient(
         bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS, **security.options
     )
-    members: dict[str, int] = {}
     try:
         async with asyncio.timeout(OPEN_SECONDS_MAX):
             await admin.start()
-            for group in groups:
-                members[group] = await _members(admin, group)
+            yield admin
     except _TROUBLE as error:
         raise BusUnavailableError(f"Kafka at {bootstrap}: {error!r}") from error
     finally:
         await stopped(admin.close())
-    return members
 
 
 async def _members(admin: Any, group: str) -> int:

@@ -20,6 +20,7 @@ from streaming.store import (
     Looked,
     Outbox,
     Range,
+    Room,
     Standing,
 )
 
@@ -28,6 +29,7 @@ Point: TypeAlias = Literal[
     "standing",
     "load",
     "outbox",
+    "room",
     "dump",
     "commit.before",
     "commit.after",
@@ -172,6 +174,12 @@ class MemoryStore:
         self._now.kept.pop((partition, version), None)
         await self._at("clear.after")
         return Committed(0)
+
+    async def room(self) -> Room:
+        """Return how many bytes of values are held; nothing limits them."""
+        await self._at("room")
+        values = (each for kept in self._now.kept.values() for each in kept.values.values())
+        return Room(sum(map(len, values)), 0)
 
     async def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:
         """Yield everything a fold must give again, in one step."""

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from streaming.errors import SettingError, StreamingError
+from streaming.store import Room
 from streaming.valkey import EmbeddedValkey, ValkeyUnavailableError
 
 Argument: TypeAlias = bytes | str | int
@@ -194,6 +195,11 @@ class RedisClient:
             trip.add_done_callback(self._trips.discard)
         return self._whole(await question.answers)
 
+    async def room(self) -> Room:
+        """Return how much memory the server holds, and its `maxmemory`."""
+        info: bytes = await self.execute("INFO", "memory")
+        return Room(int(_told(info, "used_memory")), int(_told(info, "maxmemory")))
+
     def _whole(self, answers: list[Any]) -> list[Any]:
         for answer in answers:
             if isinstance(answer, exceptions.RedisError):
@@ -312,7 +318,7 @@ class RedisClient:
                 ) from error
             raise self._translated(error) from error
         # Valkey says here which Redis it is like.
-        version = info.decode().partition("redis_version:")[2].partition("\r\n")[0]
+        version = _told(info, "redis_version")
         if int(version.split(".", maxsplit=1)[0]) < VERSION_MIN:
             raise SettingError(
                 f"This is Redis {version}, which has no functions: take {VERSION_MIN}.0 or newer,"
@@ -382,6 +388,11 @@ def _trips(questions: Sequence[_Question]) -> Iterator[list[_Question]]:
 
 def _is_missing(error: exceptions.ResponseError) -> bool:
     return "Function not found" in str(error)
+
+
+def _told(info: bytes, name: str) -> str:
+    """Return a value of what INFO says."""
+    return info.decode().partition(f"\n{name}:")[2].partition("\r\n")[0]
 
 
 def _texts(answer: Any) -> set[str]:

@@ -27,6 +27,7 @@ from streaming.store import (
     Looked,
     Outbox,
     Range,
+    Room,
     Standing,
 )
 from streaming.valkey import EmbeddedValkey
@@ -174,6 +175,10 @@ class RedisStore:
     async def clear(self, partition: int, version: int, epoch: int) -> Answer:
         """Drop all state of this version of the partition, keeping the epoch."""
         return _answer(await self._client.call("clear", self._keys(partition, version), [epoch]))
+
+    async def room(self) -> Room:
+        """Return how full the server is, of whatever else lies on it too."""
+        return await self._client.room()
 
     async def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:
         """Yield everything a fold must give again, in steps."""

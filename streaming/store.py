@@ -35,6 +35,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How much memory a server holds, and at how much it takes no more writes; 0: it sets none."""
+
+    used_bytes: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """A question to a sorted index: members from `start` to before `end` (None: to the last)."""
 
@@ -224,6 +232,10 @@ class Store(Protocol):
 
         The epoch stays. Answers Committed(0), or Fenced, or Behind if the epoch was forgotten.
         """
+        ...
+
+    async def room(self) -> Room:
+        """Return how full the server is, of whatever else lies on it too."""
         ...
 
     def dump(self, partition: int, version: int) -> AsyncIterator[Mapping[str, bytes]]:

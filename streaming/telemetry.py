@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
+from shutil import disk_usage
 from typing import Any
 
 import structlog
@@ -231,6 +232,24 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self.disk_free = Gauge(
+            "pfdo_disk_free_bytes",
+            "Room left on the disk of this process, in a container that of Docker with its volumes",
+            registry=self.registry,
+        )
+        self.disk_free.set_function(lambda: disk_usage("/").free)
+        self.disk = Gauge("pfdo_disk_bytes", "How large that disk is", registry=self.registry)
+        self.disk.set_function(lambda: disk_usage("/").total)
+        self.vault_memory = Gauge(
+            "pfdo_vault_memory_bytes",
+            "Memory the Redis of the vault uses; 0 where there is no cabinet",
+            registry=self.registry,
+        )
+        self.vault_memory_max = Gauge(
+            "pfdo_vault_memory_max_bytes",
+            "At how much that Redis takes no more writes; 0: it has no limit",
+            registry=self.registry,
+        )
         self.vault_records = Gauge(
             "pfdo_vault_records",
             "Records in the vault of names, as the cabinet sees it; 0 where there is no cabinet",
@@ -273,6 +292,23 @@ class InstallationTelemetry:
             "pfdo_outbox_entries",
             "Records decided and not yet published",
             ["service"],
+            registry=self.registry,
+        )
+        self.store_memory = Gauge(
+            "pfdo_store_memory_bytes",
+            "Memory the Redis of a service uses",
+            ["service"],
+            registry=self.registry,
+        )
+        self.store_memory_max = Gauge(
+            "pfdo_store_memory_max_bytes",
+            "At how much that Redis takes no more writes; 0: it has no limit",
+            ["service"],
+            registry=self.registry,
+        )
+        self.missing_copies = Gauge(
+            "pfdo_missing_copies",
+            "Copies of partitions that no broker has, or not in step: one less survives a loss",
             registry=self.registry,
         )
         self.processes = Gauge(

@@ -448,6 +448,7 @@ async def test_a_vault_that_does_not_answer_is_told_and_so_is_what_it_holds(
     watched = asyncio.create_task(watching.watch(vault, telemetry))
     await vault.put(CHILD, PERSON, NAVIGATOR)
     await until(lambda: told("pfdo_vault_records") == 2)
+    assert told("pfdo_vault_memory_bytes") > 100_000
     assert told("pfdo_trouble_seconds") == 0
 
     await server.stop()

@@ -137,6 +137,24 @@ async def test_what_a_service_has_committed_is_there_after_a_restart(tmp_path: P
         await again.stop()
 
 
+async def test_who_watches_sees_how_full_it_is_and_changes_nothing(tmp_path: Path) -> None:
+    with served(tmp_path, service="billing") as url:
+        watch = _login(tmp_path, "watch")
+        store = RedisStore(url, service="billing", login=watch)
+        await store.start()
+
+        room = await store.room()
+
+        # `maxmemory 256mb` of deploy/redis.conf.
+        assert room.max_bytes == 256 * 1024 * 1024
+        assert 0 < room.used_bytes < room.max_bytes
+        await store.stop()
+        client = Redis.from_url(url, username=watch.username, password=watch.password)
+        with pytest.raises(exceptions.NoPermissionError):
+            client.hset("pfdo:{billing:0}:v1:state", "a", "b")
+        client.close()
+
+
 def _login(folder: Path, user: str) -> Login:
     return Login(username=user, password=(folder / "secrets" / f"redis-{user}").read_text())
 

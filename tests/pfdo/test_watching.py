@@ -16,7 +16,7 @@ from streaming.errors import StoreUnavailableError
 from streaming.installation import Installation
 from streaming.letters import dismiss, letters
 from streaming.memory_store import MemoryStore
-from streaming.store import Standing
+from streaming.store import Room, Standing
 from streaming.telemetry import InstallationTelemetry
 from tests.pfdo.worlds import installation_of, small_file, world
 from tests.support.containers import free_port
@@ -63,6 +63,27 @@ async def test_at_rest_nobody_has_anything_to_do() -> None:
     assert seen["pfdo_business_day_timestamp_seconds", ()] == 1_598_889_600
 
 
+class Limited(MemoryStore):
+    """A store that takes no more writes at some size."""
+
+    async def room(self) -> Room:
+        return Room(80, 100)
+
+
+async def test_how_full_each_store_is_is_told() -> None:
+    _, installation = await played()
+    installation._stores["enrollment"] = Limited()
+    telemetry = InstallationTelemetry()
+
+    await Watch(installation, telemetry).look_at_flow()
+
+    seen = told(telemetry)
+    assert seen["pfdo_store_memory_bytes", ("enrollment",)] == 80
+    assert seen["pfdo_store_memory_max_bytes", ("enrollment",)] == 100
+    assert seen["pfdo_store_memory_bytes", ("billing",)] > 0
+    assert seen["pfdo_store_memory_max_bytes", ("billing",)] == 0
+
+
 async def test_what_nobody_has_read_yet_is_told() -> None:
     made, installation = await played()
     topic = "attendance.events.v1"
@@ -96,6 +117,7 @@ async def test_a_store_that_is_away_hides_nothing_of_the_others() -> None:
 
     seen = told(telemetry)
     assert ("pfdo_lag", ("enrollment",)) not in seen
+    assert ("pfdo_store_memory_bytes", ("enrollment",)) not in seen
     assert seen["pfdo_lag", ("billing",)] == 1
 
 

@@ -174,6 +174,19 @@ class StoreBehaviour(ABC):
 
         assert (await store.load(P, V, ["a"])).values == [None]
 
+    async def test_how_full_it_is_grows_with_what_it_holds(self, store: Store) -> None:
+        before = await store.room()
+        value = b"x" * 1_000_000
+        await self.commits(store, Commit(expected_seq=0, writes={"k": value}))
+
+        after = await store.room()
+
+        assert after.used_bytes - before.used_bytes > 900_000
+        assert after.max_bytes == before.max_bytes
+        self.lose("request")
+        with pytest.raises(StoreUnavailableError):
+            await store.room()
+
     async def test_trimming_takes_from_the_front_before_appending(self, store: Store) -> None:
         epoch = await self.commits(
             store,

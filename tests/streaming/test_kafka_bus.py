@@ -531,3 +531,22 @@ async def test_no_broker_is_said_within_the_limit() -> None:
 
     with pytest.raises(BusUnavailableError, match="Kafka at"):
         await asyncio.wait_for(bus.start(), 35)
+
+
+async def test_of_one_copy_none_is_missing(kafka_bootstrap: str, bus: KafkaBus) -> None:
+    topic = f"copied{uuid4().hex[:8]}.events.v1"
+    await bus.create_topics([topic])
+
+    assert await kafka.copies_missing(kafka_bootstrap, [topic]) == 0
+
+
+async def test_copies_out_of_step_or_without_a_broker_are_missing() -> None:
+    def partition(replicas: list[int], isr: list[int]) -> dict[str, list[int]]:
+        return {"replicas": replicas, "isr": isr}
+
+    described = [
+        {"partitions": [partition([1, 2, 3], [1, 2, 3]), partition([1, 2, 3], [3, 1])]},
+        {"partitions": [partition([2, 3, 1], [1])]},
+    ]
+
+    assert kafka._copies_missing(described) == 3

@@ -15,6 +15,7 @@ from redis import exceptions
 from services.cabinet.vault.looks import FIRST_HASH, KEPT_MAX, Look, look_of
 from streaming.errors import SettingError, StreamingError
 from streaming.redis_client import NOBODY, Argument, FunctionLibrary, Login, RedisClient
+from streaming.store import Room
 from streaming.valkey import EmbeddedValkey
 
 PREFIX = "pfdo:vault:"
@@ -126,6 +127,10 @@ class VaultStore:
         except exceptions.NoPermissionError:
             # By an access list of an earlier version, until its Redis is started anew.
             return None
+
+    async def room(self) -> Room:
+        """Return how full the server is; raises as `load` does."""
+        return await self._client.room()
 
     async def change(self, changes: Sequence[Change]) -> bool:
         """Apply all changes, or none and return False if another was faster with one of them."""

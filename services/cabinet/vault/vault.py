@@ -38,6 +38,7 @@ from services.cabinet.vault.store import (
     VaultUnavailableError,
 )
 from streaming.errors import SettingError
+from streaming.store import Room
 
 ATTEMPTS_MAX = 20
 """So often another process may be faster with a person, then we say so."""
@@ -101,6 +102,10 @@ class Vault:
     async def records(self) -> int | None:
         """Return how many records are kept, None if that may not be known; raises as others do."""
         return await self._store.records()
+
+    async def room(self) -> Room:
+        """Return how full its server is; raises as others do."""
+        return await self._store.room()
 
     async def open(self) -> None:
         """Connect; wrap anew what older master keys have wrapped.

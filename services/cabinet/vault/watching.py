@@ -16,13 +16,15 @@ async def watch(vault: Vault, telemetry: Telemetry) -> None:
     answered_at = time.monotonic()
     while True:
         try:
-            records = await vault.records()
+            records, room = await vault.records(), await vault.room()
         except VaultUnavailableError as error:
             trouble_seconds.set(time.monotonic() - answered_at)
             telemetry.log.warning("the vault does not answer", error=str(error))
         else:
             answered_at = time.monotonic()
             trouble_seconds.set(0)
+            telemetry.vault_memory.set(room.used_bytes)
+            telemetry.vault_memory_max.set(room.max_bytes)
             if records is not None:
                 telemetry.vault_records.set(records)
         await asyncio.sleep(LOOK_SECONDS)
