@@ -42,6 +42,19 @@ HEADERS_BYTES_MAX = 64 * 1024
 DEFECT_LENGTH_MAX = 500
 
 GENESIS_HASH = "0" * 64
+PUBLISHED_ATTRIBUTES = frozenset(
+    {
+        "journalseq",
+        "causetopic",
+        "causepartition",
+        "causeoffset",
+        "causeindex",
+        "businessday",
+        "prevhash",
+        "hash",
+    }
+)
+"""What only services say of their records."""
 """`prevhash` of the first record of a journal partition."""
 
 _STRICT = ConfigDict(

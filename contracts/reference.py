@@ -57,7 +57,8 @@ given by lie in the years 1900 to 2999.
 
 Limits: record ≤ {RECORD_BYTES_MAX // 1024} KiB, nesting ≤ {NESTING_MAX}, ≤ {HEADERS_MAX} headers,
 record key and headers together ≤ {HEADERS_BYTES_MAX // 1024} KiB, integers ≤ 15 digits. Published
-records are larger by what they add.
+records are larger by what they add: `journalseq`, `businessday`, `prevhash`, `hash` and the causes
+are said by services alone, a source that says one is dead-lettered (`bad_envelope`).
 """
 
 _SOURCES = """\

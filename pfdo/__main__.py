@@ -1,5 +1,8 @@
 """`pfdo`: personified financing on the command line. `pfdo --help` lists the commands."""
 
+import sys
+from io import TextIOWrapper
+
 import typer
 
 from pfdo import books, dead_letters, looking, messages, options, running, upkeep
@@ -20,6 +23,9 @@ def _common(
     bus: BusOption = None,
     json: JsonOption = False,
 ) -> None:
+    # Half a character, which a hostile record may hold, is shown and stops nothing.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     context.obj = options.Common(data=data, bus=bus, json=json)
 
 

@@ -241,9 +241,18 @@ def print_found(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             console.print(f"{name}:")
-            _print_rows(console, value)
+            _print_rows(console, [row for each in value for row in _flat(each)])
         else:
             console.print(f"{name}: {value}", highlight=False, markup=False)
+
+
+def _flat(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each of the rows in it, if it holds a list of some; else itself."""
+    for name, inner in row.items():
+        if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
+            outer = {key: value for key, value in row.items() if key != name}
+            return [outer | each for each in inner]
+    return [row]
 
 
 def _print_rows(console: Any, rows: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ def _line(number: int, text: str, topics: set[str]) -> Line:
         return Line(number, None, "")
     try:
         event = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenInputError(f"line {number} is no JSON: {error}") from error
     if not isinstance(event, dict):
         raise BrokenInputError(f"line {number} is no CloudEvent: it is no JSON object")
@@ -57,9 +57,14 @@ def _line(number: int, text: str, topics: set[str]) -> Line:
             f"line {number}: {event['source']} is no source of this installation. Sources stand "
             "in contracts/sources.yaml, or in the file PFDO_SOURCES names."
         )
-    if event["source"] != CALENDAR_SOURCE and not isinstance(event.get("partitionkey"), str):
+    if event["source"] != CALENDAR_SOURCE and not _is_key(event.get("partitionkey")):
         raise BrokenInputError(f"line {number} is no CloudEvent of ours: no partitionkey")
     return Line(number, event, text)
+
+
+def _is_key(value: object) -> bool:
+    """Return whether a value can be the key of a record: text, and no half of a character."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
 def topic_of(event: Mapping[str, Any]) -> str:
@@ -114,14 +119,27 @@ async def publish(
         counts[topic_of(line.event)] += 1
         number += 1
         if len(waiting) >= BATCH_RECORDS_MAX:
-            await installation.bus.publish(waiting)
+            await _publish(installation, waiting, _up_to(line))
             waiting = []
             published(number)
             number = 0
     if waiting:
-        await installation.bus.publish(waiting)
+        await _publish(installation, waiting, _up_to(line))
     published(number)
     return counts
+
+
+def _up_to(line: Line) -> str:
+    return f"one of the {BATCH_RECORDS_MAX} lines up to line {line.number}"
+
+
+async def _publish(installation: Installation, records: Sequence[Outgoing], what: str) -> None:
+    try:
+        await installation.bus.publish(records)
+    except ValueError as error:
+        raise SettingError(
+            f"{what}: {error}. Leave it out, and publish again: what is there already does no harm."
+        ) from error
 
 
 async def publish_raw(
@@ -133,7 +151,7 @@ async def publish_raw(
     if topic not in installation.topics:
         raise SettingError(f"{topic} is no topic of this installation: `pfdo topics create`.")
     records = [Outgoing(topic, partition, encoded, value) for value in values]
-    await installation.bus.publish(records)
+    await _publish(installation, records, "one of the lines")
     return len(records)
 
 

@@ -197,7 +197,8 @@ def _decision(fact: Mapping[str, Any]) -> tuple[str, str | None] | None:
 def event_in(value: bytes | None) -> dict[str, Any]:
     """Return the JSON object in a record, whoever wrote it; an empty one if there is none."""
     try:
-        event = json.loads(value or b"{}")
+        # What is no JSON and is read as such, as NaN, is shown as text.
+        event = json.loads(value or b"{}", parse_constant=str)
     except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}

@@ -63,15 +63,25 @@ def run(
         changes["sandbox"] = True
     settings = options.settings_of(context, data, bus, **changes)
     level = logging.INFO if play_file is None else logging.WARNING
+    health_port = settings.health_port
+    if health_port is None and not cabinet:
+        # The port that was asked for, where nothing else will answer there.
+        health_port = port
     options.run(
-        lambda: _run(settings, names, play_file, cabinet=cabinet, senders=senders),
+        lambda: _run(settings, names, play_file, health_port, cabinet=cabinet, senders=senders),
         level,
         runs_until_told=True,
     )
 
 
 async def _run(
-    settings: Any, names: tuple[str, ...], play_file: Path | None, *, cabinet: bool, senders: bool
+    settings: Any,
+    names: tuple[str, ...],
+    play_file: Path | None,
+    health_port: int | None,
+    *,
+    cabinet: bool,
+    senders: bool,
 ) -> None:
     from pfdo.system import running_now, system, until_ready
     from streaming import health
@@ -103,8 +113,8 @@ async def _run(
             port = await stack.enter_async_context(serving(web, settings.http_host, settings.port))
             address = f"http://{settings.http_host}:{port}"
             telemetry.log.info("serving", address=address)
-        elif settings.health_port is not None:
-            server = health.server(host, telemetry, settings.http_host, settings.health_port)
+        if health_port is not None and not (cabinet and health_port == settings.port):
+            server = health.server(host, telemetry, settings.http_host, health_port)
             stack.push_async_callback(_stop_server, server, asyncio.create_task(server.serve()))
         if play_file is not None:
             await until_ready(host, task)

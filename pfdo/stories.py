@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from contracts.topics import COMMANDS, JOURNALS
+from contracts.topics import COMMANDS, JOURNALS, forwarded_topics
 from pfdo.records import (
     Place,
     each_record,
@@ -18,9 +18,12 @@ from pfdo.records import (
 )
 from streaming.bus import Record
 from streaming.installation import Installation
+from streaming.reading import FORWARDED_FROM
 from streaming.whole import POLL_SECONDS
 
 FOLLOWED_MAX = 500
+ORIGIN_PARTS = 3
+"""Topic, partition and offset."""
 PUBLISHED = (*(topic.name for topic in JOURNALS), COMMANDS.name)
 
 
@@ -91,6 +94,16 @@ def _published(record: Record) -> Followed:
     return Followed(record.appended_at_ms, place_of(record), fact, cause)
 
 
+def _forwarded(record: Record) -> Followed | None:
+    """Return a record that came to a wrong partition, where it stands now; None if it is none."""
+    origin = dict(record.headers).get(FORWARDED_FROM, b"").decode(errors="replace").split("/")
+    event = event_in(record.value)
+    if len(origin) != ORIGIN_PARTS or not {"id", "type", "subject", "data"} <= event.keys():
+        return None
+    cause = (origin[0], int(origin[1]), int(origin[2]))
+    return Followed(record.appended_at_ms, place_of(record), event, cause)
+
+
 async def _event_at(installation: Installation, place: Place) -> Mapping[str, Any] | None:
     """Return the event at a place; None if it is gone, or was none."""
     topic, partition, offset = place
@@ -129,9 +142,10 @@ async def _followed(installation: Installation, place: Place) -> list[dict[str, 
 async def _caused_by(installation: Installation, causes: Collection[Place]) -> list[Followed]:
     """Return what followed at once, the earliest first, and no more than is shown."""
     found: list[Followed] = []
-    async for record in each_record(installation, PUBLISHED):
-        one = _published(record)
-        if one.cause in causes:
+    forwarded = [topic.name for topic in forwarded_topics(installation.sources)]
+    async for record in each_record(installation, (*PUBLISHED, *forwarded)):
+        one = _forwarded(record) if record.topic in forwarded else _published(record)
+        if one is not None and one.cause in causes:
             found.append(one)
             if len(found) > 2 * FOLLOWED_MAX:
                 found = _earliest(found)

@@ -41,6 +41,8 @@ def rules_check(
     from rulebook.loading import check_paths
 
     paths = path or [Path(services.__file__).parent]
+    for missing in (each for each in paths if not each.exists()):
+        options.stop(f"{missing} is not there: name a table or a folder of them.", options.WRONG)
     problems = check_paths(paths)
     for problem in problems:
         print(problem)
@@ -179,7 +181,13 @@ def contracts_export(
     """Write JSON Schemas, AsyncAPI and examples to a directory."""
     from contracts.generate import export
 
-    print(f"{export(directory)} files in {directory}")
+    try:
+        files = export(directory)
+    except OSError as error:
+        options.stop(
+            f"{directory} cannot be written ({error.strerror}): name another.", options.WRONG
+        )
+    print(f"{files} files in {directory}")
 
 
 def topics_create(
@@ -409,4 +417,6 @@ def doctor(
             print(f"{'ok  ' if finding['ok'] else 'BAD '} {finding['what']}: {finding['found']}")
             if finding["remedy"]:
                 print(f"     → {finding['remedy']}")
-    raise typer.Exit(options.DONE if all(finding["ok"] for finding in findings) else options.NO)
+    bad = {finding["what"] for finding in findings if not finding["ok"]}
+    away = not bad.isdisjoint({"bus reachable", "stores"})
+    raise typer.Exit(options.UNREACHABLE if away else options.NO if bad else options.DONE)

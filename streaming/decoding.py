@@ -18,6 +18,7 @@ from contracts.envelope import (
     HEADERS_BYTES_MAX,
     HEADERS_MAX,
     NESTING_MAX,
+    PUBLISHED_ATTRIBUTES,
     RECORD_BYTES_MAX,
     Envelope,
     EventData,
@@ -140,6 +141,15 @@ def _parse(record: Record) -> dict[str, Any]:
             f"{around} bytes of key and headers, {HEADERS_BYTES_MAX} are allowed",
         )
     return parse_object(value)
+
+
+def check_source(envelope: Envelope) -> None:
+    """Raise Defect if an event of a source says of itself what only services' records say."""
+    if envelope.model_fields_set.isdisjoint(PUBLISHED_ATTRIBUTES):
+        return
+    for name in sorted(PUBLISHED_ATTRIBUTES):
+        if getattr(envelope, name) is not None:
+            raise Defect(DeadLetterReason.BAD_ENVELOPE, f"{name} is said by services alone")
 
 
 def headers_bytes(headers: Headers) -> int:

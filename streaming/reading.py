@@ -10,6 +10,7 @@ from streaming.bus import Record
 from streaming.decoding import (
     Decoded,
     Defect,
+    check_source,
     decode_data,
     decode_envelope,
     envelope_of,
@@ -34,6 +35,9 @@ class Kind(StrEnum):
     COMMANDS = "commands"
     REPORTS = "reports"
     JOURNAL = "journal"
+
+
+_OF_SOURCES = frozenset({Kind.SOURCE, Kind.CALENDAR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,8 @@ class Reading:
             envelope = envelope_of(published)
         else:
             envelope = decode_envelope(_as_sent(record, listened))
+            if listened.kind in _OF_SOURCES:
+                check_source(envelope)
         journalseq = envelope.journalseq
         nothing = Read(record, listened, journalseq)
         if envelope.type not in listened.events and not listened.decides_defects:

@@ -22,6 +22,8 @@ SENDERS_PREFIX = "PFDO_SENDERS_"
 OIDC_PREFIX = "PFDO_OIDC_"
 """Settings of the cabinet's log-in: the same."""
 APART = (SENDERS_PREFIX, OIDC_PREFIX)
+OF_TESTS = frozenset({"PFDO_REQUIRE_CONTAINERS", "PFDO_CHAOS", "PFDO_SECONDS_MAX"})
+"""Said to tests, which start processes of ours: no settings, and no mistakes."""
 EMBEDDED_PARTITIONS = 4
 KAFKA_PARTITIONS = 12
 
@@ -290,16 +292,19 @@ def read_settings(
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     for name, text in environment.items():
-        if not name.startswith(prefix) or text == "" or name.startswith(apart):
+        if not name.startswith(prefix) or name.startswith(apart) or name in OF_TESTS:
             continue
-        value, field = text, name.removeprefix(prefix).lower()
-        if field.endswith("_file") and field.removesuffix("_file") in model.model_fields:
-            field, value = field.removesuffix("_file"), _content(name, value)
+        field = name.removeprefix(prefix).lower()
+        is_file = field.endswith("_file") and field.removesuffix("_file") in model.model_fields
+        if is_file:
+            field = field.removesuffix("_file")
         if field not in model.model_fields:
             near = difflib.get_close_matches(field, model.model_fields, n=1)
             remedy = f"did you mean {prefix}{near[0].upper()}?" if near else "remove it."
             raise SettingError(f"{name} is no setting: {remedy} deploy/example.env lists them all.")
-        values[field] = value
+        # A variable without a value is one that is not set.
+        if text:
+            values[field] = _content(name, text) if is_file else text
     values.update({k: v for k, v in changes.items() if v is not None})
     try:
         return model(**values)

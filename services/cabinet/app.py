@@ -23,6 +23,7 @@ from services.cabinet.api import intake, openapi, reading
 from services.cabinet.api import vault as personal
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.counting import Counting
+from services.cabinet.heads import Heads
 from services.cabinet.pages import (
     clubs_routes,
     console_invoice_routes,
@@ -218,6 +219,7 @@ def make_app(
     app.state.telemetry = telemetry
     app.state.access = access
     app.state.recognize = access.recognize
+    app.add_middleware(Heads)
     app.add_middleware(Counting, telemetry=telemetry)
     _add_health(app, host, telemetry)
     app.include_router(reading.router(queries))

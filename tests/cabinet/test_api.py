@@ -95,6 +95,29 @@ async def test_what_has_not_changed_is_not_sent_again(
     assert changed.headers["etag"] != first.headers["etag"]
 
 
+async def test_etags_are_compared_weakly(client: httpx.AsyncClient) -> None:
+    path = f"/api/v1/certificates/{story.ELDER}"
+    etag = (await client.get(path)).headers["etag"]
+
+    strong = await client.get(path, headers={"if-none-match": etag.removeprefix("W/")})
+
+    assert etag.startswith("W/")
+    assert strong.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/login", f"/api/v1/certificates/{story.ELDER}", "/api/v1/nothing"]
+)
+async def test_who_asks_for_the_head_is_told_what_is_there_without_it(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    whole, head = await client.get(path), await client.head(path)
+
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

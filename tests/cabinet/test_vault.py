@@ -505,6 +505,18 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 SENDERS = {"authorization": f"Bearer {SENDERS_TOKEN}"}
 
 
+async def test_who_names_no_basis_erases_too_and_the_act_says_so(tmp_path: Path) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with served(tmp_path, sandbox=False, token=TOKEN) as client:
+        await client.put(PATH, content=BODY, headers=headers)
+        erased = await client.delete(PATH, headers=headers)
+        read = await client.get(PATH, params={"why": "notification"}, headers=headers)
+
+    assert erased.status_code == 200
+    assert erased.json()["act"]["why"] == "unnamed"
+    assert read.status_code == 404
+
+
 @pytest.mark.parametrize(
     ("sandbox", "token", "address", "headers", "status"),
     [

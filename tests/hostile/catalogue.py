@@ -174,6 +174,10 @@ def _envelope() -> Iterator[Hostile]:
         "25 o'clock": {"time": "2020-09-01T25:00:00+08:00"},
         "a sequence with a zero in front": {"sequence": "07"},
         "the number of a journal below zero": {"journalseq": -1},
+        "a business day of its own": {"businessday": "2999-01-01"},
+        "the number of a journal": {"journalseq": 1},
+        "a cause": {"causetopic": "billing.events.v1", "causepartition": 0, "causeoffset": 0},
+        "a link of a chain": {"prevhash": "0" * 64, "hash": "0" * 64},
     }
     for name, changed in wrong.items():
         yield _dead("envelope", name, written(mark(**changed)), "bad_envelope")

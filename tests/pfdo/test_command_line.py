@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -272,13 +273,17 @@ def test_a_record_is_set_aside_by_an_operator(fresh: Installation) -> None:
         pytest.param(("play", "/nowhere"), 2, "cannot be read", id="no such file"),
         pytest.param(("run", "--services", "castle"), 2, "is no service", id="no such service"),
         pytest.param(("rules", "explain", "castle.walls"), 2, "is no table", id="no such table"),
+        pytest.param(("rules", "check", "/nowhere"), 2, "is not there", id="no such rules"),
+        pytest.param(("contracts", "export", "/dev/null/x"), 2, "cannot be written", id="no place"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_what_next(
     played: Installation, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    if arguments[0] == "rules":
+    if arguments[:2] == ("rules", "explain"):
         done = without_installation(*arguments, "a=b")
+    elif arguments[0] in {"rules", "contracts"}:
+        done = without_installation(*arguments)
     else:
         done = played.pfdo(*arguments)
 
@@ -290,7 +295,14 @@ def test_what_cannot_be_done_says_why_and_what_next(
     ("line", "said"),
     [
         pytest.param(b"hello", "line 2 is no JSON", id="no JSON"),
+        pytest.param(b"[" * 200_000, "line 2 is no JSON", id="nested without end"),
         pytest.param(b"[]", "line 2 is no CloudEvent", id="no object"),
+        pytest.param(
+            b'{"specversion":"1.0","id":"x","source":"/payers","type":"a.b.v1",'
+            rb'"partitionkey":"\ud800"}',
+            "line 2 is no CloudEvent of ours: no partitionkey",
+            id="a payer of half a character",
+        ),
         pytest.param(b'{"id":"x"}', "'specversion' is missing", id="no envelope"),
         pytest.param(
             b'{"specversion":"1.0","id":"x","source":"/castle","type":"a.b.v1"}',
@@ -313,6 +325,19 @@ def test_nothing_is_published_if_a_line_is_no_event(
     assert done.returncode == 2
     assert said in done.stderr.decode()
     assert fresh.lines("inputs") == []
+
+
+def test_a_record_of_half_a_character_is_listed_and_hinders_nobody(fresh: Installation) -> None:
+    hostile = rb'{"id":"\ud800","data":NaN}'
+    raw = ("publish", "--raw", "navigator.events.v1", "--key", "25701000", "-")
+    assert fresh.pfdo(*raw, stdin=hostile).returncode == 0
+    assert fresh.pfdo("play", str(SMALL)).returncode == 0
+
+    for arguments in (("inputs",), ("inputs", "--json")):
+        done = fresh.pfdo(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+    (listed,) = [one for one in fresh.lines("inputs") if one["decision"] == "dead-lettered"]
+    assert (listed["id"], listed["reason"]) == ("\ud800", "bad_number")
 
 
 def test_settle_says_no_when_nobody_decides(fresh: Installation) -> None:
@@ -355,6 +380,7 @@ def test_a_bus_that_cannot_be_reached_is_told_apart(fresh: Installation) -> None
 
     assert done.returncode == 3
     assert "pfdo doctor" in done.stderr.decode()
+    assert fresh.pfdo("doctor").returncode == 3
 
 
 def test_run_serves_until_it_is_told_to_stop_and_stops_cleanly(played: Installation) -> None:
@@ -373,6 +399,32 @@ def test_run_serves_until_it_is_told_to_stop_and_stops_cleanly(played: Installat
     assert process.returncode == 0, output.decode()
     assert b"Traceback" not in output
     assert played.json("settle")["settled"] is True
+
+
+def test_a_service_alone_tells_its_health_on_the_port_it_is_given(fresh: Installation) -> None:
+    port = free_port()
+    process = fresh.start("run", "--services", "billing", "--port", str(port))
+    try:
+        deadline = time.monotonic() + 30
+        while health_at(port) != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0, output.decode()
+
+
+def health_at(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
 
 
 def test_a_paused_owner_that_wakes_up_after_another_took_over_leaves(fresh: Installation) -> None:

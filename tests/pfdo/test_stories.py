@@ -8,6 +8,7 @@ import pytest
 from pfdo.records import decided, story
 from pfdo.stories import story_of
 from streaming.bus import Outgoing
+from streaming.routing import partition_of
 from tests.hostile.catalogue import CATALOGUE
 from tests.hostile.test_catalogue import begun
 from tests.pfdo.worlds import installation_of
@@ -20,6 +21,24 @@ async def published_raw(world: World, topic: str, value: bytes) -> None:
     await world.settle()
 
 
+BIRTH = json.dumps(
+    {
+        "specversion": "1.0",
+        "id": "birth-1",
+        "source": "/navigator",
+        "type": "navigator.child-registered.v1",
+        "time": "2020-09-01T09:00:00+08:00",
+        "subject": "child-777",
+        "partitionkey": "25701000",
+        "data": {
+            "child_id": "child-777",
+            "birth_date": "2010-05-05",
+            "guardian_ids": ["guard-777"],
+            "benefits": [],
+            "revision": 1,
+        },
+    }
+).encode()
 RULES = "payers.rules-published.v1"
 
 
@@ -50,6 +69,26 @@ async def test_a_record_that_is_no_event_is_listed_and_hinders_nobody(
     told = await story_of(installation, before[-1]["id"])
     assert told is not None
     assert told["event"]["type"] == before[-1]["type"]
+
+
+async def test_what_came_to_a_wrong_partition_is_told_on_to_where_it_was_decided() -> None:
+    world = await begun()
+    installation = installation_of(world)
+    event = json.loads(BIRTH)
+    right = partition_of(event["partitionkey"].encode(), world.partitions)
+    wrong = (right + 1) % world.partitions
+    await world.bus.publish([Outgoing("navigator.events.v1", wrong, b"key", BIRTH)])
+    await world.settle()
+
+    told = await story_of(installation, event["id"])
+
+    assert told is not None
+    followed = [(each["depth"], each["type"]) for each in told["followed"]]
+    assert followed[:3] == [
+        (1, "enrollment.input-forwarded.v1"),
+        (1, "navigator.child-registered.v1"),
+        (2, "enrollment.input-noted.v1"),
+    ]
 
 
 async def test_whatever_is_in_the_catalogue_can_be_listed_and_told() -> None:

@@ -90,6 +90,12 @@ def test_no_password_is_shown() -> None:
     assert security_of(settings).password == "secret"
 
 
+def test_what_tests_are_told_is_no_setting_and_no_mistake() -> None:
+    told = {"PFDO_REQUIRE_CONTAINERS": "1", "PFDO_CHAOS": "1", "PFDO_SECONDS_MAX": "60"}
+
+    assert load_settings(environment=told) == load_settings(environment={})
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -114,6 +120,7 @@ def test_no_password_is_shown() -> None:
         ),
         pytest.param({"PFDO_PARTITION": "3"}, "did you mean PFDO_PARTITIONS", id="nearly right"),
         pytest.param({"PFDO_COLOUR": "red"}, "PFDO_COLOUR is no setting", id="unknown"),
+        pytest.param({"PFDO_COLOUR": ""}, "PFDO_COLOUR is no setting", id="unknown and empty"),
         pytest.param({"PFDO_PARTITIONS": "0"}, "PFDO_PARTITIONS: ", id="out of bounds"),
         pytest.param({"PFDO_PARTITIONS": "many"}, "PFDO_PARTITIONS: ", id="no number"),
         pytest.param({"PFDO_BUS": "rabbit"}, "PFDO_BUS: ", id="no such bus"),

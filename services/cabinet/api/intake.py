@@ -26,7 +26,14 @@ from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api import shapes
 from services.cabinet.api.problems import EVERYWHERE, ProblemError, problems
 from streaming.bus import Appended, Bus, Outgoing, Record
-from streaming.decoding import Decoded, Defect, decode_data, decode_envelope, model_of
+from streaming.decoding import (
+    Decoded,
+    Defect,
+    check_source,
+    decode_data,
+    decode_envelope,
+    model_of,
+)
 from streaming.routing import partition_of
 
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
@@ -235,6 +242,7 @@ def _decoded(
         record = Record("", 0, 0, 0, None, value)
         try:
             envelope = decode_envelope(record)
+            check_source(envelope)
             # In the order of the bus: whose it is, whether there is such an event, whether it is
             # theirs to send, and only then what it says.
             source = _source_of(envelope, sources, may_speak_as)

@@ -156,8 +156,9 @@ def _json(known: str, answer: Mapping[str, Any], more: Mapping[str, Any] | None 
     body = orjson.dumps(answer)
     etag = f'W/"{sha256(body).hexdigest()[:32]}"'
     headers = {"etag": etag, "cache-control": "private, no-cache"}
-    tags = {tag.strip() for tag in known.split(",")}
-    if etag in tags or "*" in tags:
+    # Compared weakly, whatever the asker calls them (RFC 9110, section 13.1.2).
+    tags = {f"W/{tag.strip().removeprefix('W/')}" for tag in known.split(",")}
+    if etag in tags or "W/*" in tags:
         return Response(status_code=304, headers=headers)
     if more:
         body = orjson.dumps({**answer, **more})

@@ -37,6 +37,8 @@ Basis = Annotated[
         description="What the erasure rests on: a number of a paper, nothing personal",
     ),
 ]
+NO_BASIS = "unnamed"
+"""What the act of an erasure says where nobody said what it rests on."""
 PROBLEMS = EVERYWHERE | problems({404: "Nothing is known of this id, or there is no vault"})
 
 
@@ -100,7 +102,11 @@ def router(vault: Vault | None) -> APIRouter:
         return _json(shown.model_dump(mode="json"))
 
     @api.delete("/{id}", response_model=shapes.ErasureShape)
-    async def erase(id: PersonId, basis: Basis, who: Erasing) -> Response:  # noqa: A002
+    async def erase(
+        id: PersonId,  # noqa: A002
+        who: Erasing,
+        basis: Basis = NO_BASIS,
+    ) -> Response:
         """Destroy the key of a person: what it sealed can be read no more.
 
         A backup of the vault still has the key, wrapped; with the master keys of its time it can be
