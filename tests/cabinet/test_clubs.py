@@ -280,6 +280,7 @@ async def test_what_is_no_child_is_not_taken_and_the_page_says_why(
 
     assert answer.status_code == 422
     assert "data-problem" in answer.text
+    assert 'name="birth-date"' in answer.text or f'href="{FAMILY}/children/new">' in answer.text
     assert await sent(journals) == []
 
 
@@ -623,6 +624,8 @@ async def test_what_is_no_application_is_not_sent(
     answer = await client.post(where, content=body, headers=FORM)
 
     assert answer.status_code == 422
+    # The form again, or the way to a new one.
+    assert f'action="{where}"' in answer.text or f'href="{where}">Открыть' in answer.text
     assert await sent(journals) == []
 
 

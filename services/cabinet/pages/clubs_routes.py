@@ -54,13 +54,13 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
     pages = APIRouter(prefix="/families/{guardian_id}", include_in_schema=False)
     forms = Limit(FORMS_A_MINUTE)
 
-    async def send(event: Mapping[str, Any], then: str, who: Visitor) -> Response:
+    async def send(event: Mapping[str, Any], then: str, who: Visitor, back: str) -> Response:
         try:
             await sending.send([event])
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who)
+            return site.problem(shown.OLD, who=who, back=back)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         return RedirectResponse(then, 303)
@@ -101,6 +101,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         if not people.can_enter:
             raise NotHereError
         children = await queries.own_children(guardian_id)
+        back = f"/families/{guardian_id}/children/new"
         fields: Fields = NOTHING
         try:
             fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
@@ -113,13 +114,13 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
                 await people.enter(entered.child_id, entered.person, reader)
         except FormError as error:
             if not error.field:
-                return site.problem(str(error), who=who)
+                return site.problem(str(error), who=who, back=back)
             return await child_page(guardian_id, who, fields, error)
         except VaultUnavailableError:
             return site.unavailable()
         event = shown.child_event(entered, guardian_id, _now())
         then = f"/families/{guardian_id}/clubs?since={_seconds()}&child={entered.child_id}"
-        return await send(event, then, who)
+        return await send(event, then, who, back)
 
     async def refuse_known(
         entered: shown.Entered, children: list[Answer], guardian_id: str
@@ -245,26 +246,26 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         if group is None or own is None:
             raise NotHereError
         here = f"{path_of(request)}?"
+        back = here + urlencode({"child": child})
         fields: Fields = NOTHING
         try:
             fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
             applying = shown.read_application(fields)
         except FormError as error:
             if not error.field:
-                back = here + urlencode({"child": child})
                 return site.problem(str(error), who=who, back=back)
             return await club_page(guardian_id, group, child, who, fields=fields, trouble=error)
         applied = await queries.applied(own, group)
         today = await queries.business_day()
         if any(not shown.is_over(each, today) for each in applied):
-            return RedirectResponse(here + urlencode({"child": child}), 303)
+            return RedirectResponse(back, 303)
         offered = (await queries.offer(own, group))["offer"]
         if offered is None or offered["parent_kopecks"] > applying.share_kopecks:
             # What was agreed to would not do any more: it is to be read anew.
             return RedirectResponse(here + urlencode({"child": child, "changed": "yes"}), 303)
         event = shown.application_event(own, group, applying, _now())
         then = here + urlencode({"child": child, "since": _seconds(), "sent": event["subject"]})
-        return await send(event, then, who)
+        return await send(event, then, who, back)
 
     return pages
 
