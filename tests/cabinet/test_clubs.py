@@ -38,6 +38,7 @@ from streaming.settings import load_settings
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.forms import beside, forms_of, typed
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals
 from tests.cabinet.test_vault import open_vault
 from tests.cabinet.test_with_services import enrolled_world
@@ -108,7 +109,7 @@ def child(**changes: Any) -> str:
         "birth-date": "2012-05-06",
         "payer": PAYER,
     } | changes
-    return urlencode({k: v for k, v in fields.items() if v is not None})
+    return urlencode({k: v for k, v in fields.items() if v is not None}, doseq=True)
 
 
 def application(share: int = 0, **changes: Any) -> str:
@@ -219,8 +220,44 @@ async def test_a_child_that_is_there_is_not_entered_again_by_another_form(
 
     answer = await client.post(f"{FAMILY}/children", content=child(token="f" * 32), headers=FORM)
 
-    assert "Этот ребёнок уже записан." in answer.text
+    assert beside(answer.text)[0] == "given-name"
+    assert beside(answer.text)[1].startswith("Этот ребёнок уже записан.")
     assert len(await sent(journals)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        pytest.param({"given-name": " "}, "given-name", "Напишите фамилию и имя", id="no name"),
+        pytest.param({"family-name": "<b>"}, "family-name", "Напишите фамилию", id="no letters"),
+        pytest.param({"patronymic": "<"}, "patronymic", "Напишите отчество", id="no patronymic"),
+        pytest.param({"birth-date": "2002-09-14"}, "birth-date", "до 18 лет", id="grown up"),
+        pytest.param({"birth-date": "вчера"}, "birth-date", "Укажите день", id="no day"),
+        pytest.param({"payer": "99999999"}, "payer", "Выберите муниципалитет", id="no payer"),
+        pytest.param(
+            {"benefit": sorted(BENEFITS)[:6]}, "benefit", "не больше пяти", id="six benefits"
+        ),
+    ],
+)
+async def test_what_was_typed_of_a_child_stands_in_the_form_with_what_is_wrong_beside_its_field(
+    journals: Journals, vault: Vault, changes: dict[str, Any], field: str, said: str
+) -> None:
+    fields = {"patronymic": "Ильинична", "benefit": ["b02", "b01"]} | changes
+    body = child(**fields)
+    app = app_of(journals, vault=vault, stand_in=True, region=Region(benefits=BENEFITS))
+    async with client_of(app) as client:
+        answer = await client.post(f"{FAMILY}/children", content=body, headers=FORM)
+
+    (form,) = forms_of(answer.text, f"{FAMILY}/children")
+    name, told = beside(answer.text)
+    assert answer.status_code == 422
+    # What is not on the list of municipalities cannot stand in it.
+    lost = {"payer"} if field == "payer" else set()
+    assert {each: set(form[each]) for each in form.keys() - lost} == {
+        each: set(values) for each, values in typed(body).items() if each not in lost
+    }
+    assert (name, said in told) == (field, True)
+    assert await sent(journals) == []
 
 
 @pytest.mark.parametrize(
@@ -243,6 +280,7 @@ async def test_what_is_no_child_is_not_taken_and_the_page_says_why(
 
     assert answer.status_code == 422
     assert "data-problem" in answer.text
+    assert 'name="birth-date"' in answer.text or f'href="{FAMILY}/children/new">' in answer.text
     assert await sent(journals) == []
 
 
@@ -586,7 +624,37 @@ async def test_what_is_no_application_is_not_sent(
     answer = await client.post(where, content=body, headers=FORM)
 
     assert answer.status_code == 422
+    # The form again, or the way to a new one.
+    assert f'action="{where}"' in answer.text or f'href="{where}">Открыть' in answer.text
     assert await sent(journals) == []
+
+
+async def test_who_forgot_a_consent_finds_the_others_ticked(client: httpx.AsyncClient) -> None:
+    where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
+    (before,) = forms_of((await client.get(where)).text, where)
+    ticked = {"consent": ["application", "parent-share"], "wait": None}
+    body = application(int(before["share"][0]), **ticked)
+
+    answer = await client.post(where, content=body, headers=FORM)
+
+    (form,) = forms_of(answer.text, where)
+    assert answer.status_code == 422
+    assert form == typed(body)
+    assert beside(answer.text)[0] == "consent"
+    assert 'value="terms" required aria-invalid="true"' in answer.text
+    assert "отметить все согласия" in beside(answer.text)[1]
+
+
+async def test_who_agreed_to_another_share_agrees_anew(client: httpx.AsyncClient) -> None:
+    where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
+    body = application(1, consent=["application", "parent-share"])
+
+    answer = await client.post(where, content=body, headers=FORM)
+
+    (form,) = forms_of(answer.text, where)
+    assert "условия изменились" in answer.text
+    assert form["share"] != ["1"]
+    assert "consent" not in form
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,17 @@ async def test_pages_are_accessible_fit_a_phone_and_are_light(tmp_path: Path, da
             f"{FAMILY}/enrollments/{PAYER}/{story.ROBOTS}?became=sent",
         ):
             wrong += await looked_at(page, path)
-        assert wrong == []
+        await page.goto(f"{FAMILY}/contacts")
+        await page.get_by_label("Фамилия").fill("Кедрова")
+        await page.get_by_label("Имя").fill("Анна")
+        await page.get_by_label("Телефон").fill("123")
+        await page.get_by_role("button", name="Сохранить").click()
+        await page.get_by_role("alert").wait_for()
+        found = await Axe().run(page)
+        focused = await page.evaluate("document.activeElement.id")
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        wrong += [found.generate_report()] if found.violations_count else []
+        assert (focused, wide, wrong) == ("phone", SMALL[0], [])
 
 
 async def looked_at(page: Page, path: str) -> list[str]:

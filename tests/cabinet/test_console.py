@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rulebook.wording import counted, full_date
 from services.cabinet.forecast import WINDOW_DAYS, Forecast, Limits, Outlook, forecast, room_of
 from services.cabinet.pages.console_charts import HEIGHT, PART_MIN, WIDTH, growth, stacked, weeks
-from services.cabinet.pages.console_words import CHILDREN
+from services.cabinet.pages.console_words import CHILDREN, category
 from tests.cabinet.autumn import PAYERS, PERIOD, the_town
 from tests.cabinet.clients import client_of
 
@@ -316,6 +316,13 @@ async def test_families_and_providers_find_no_console(whom: str) -> None:
         assert (await client.get(f"/console/{PAYERS[0]}")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("id_", "title"), [("special", "Особая"), ("large-family", "large-family")]
+)
+def test_a_category_without_a_word_is_called_by_its_id(id_: str, title: str) -> None:
+    assert category(id_) == title
+
+
 async def test_the_page_says_what_the_numbers_are() -> None:
     town = await the_town()
     budget = await town.queries.budget(PAYERS[1])
@@ -330,6 +337,8 @@ async def test_the_page_says_what_the_numbers_are() -> None:
         assert f"<dd>{counted(queued, *CHILDREN)}</dd>" in page.text
         assert "Все места заняты: новые сертификаты ждут в очереди" in page.text
         assert 'role="img" aria-label="На сертификатах' in page.text
+        assert ">Общая</h3>" in page.text
+        assert ">general<" not in page.text
         assert "│ сегодня" in page.text
         assert "<dt>Из них уже тратили</dt>" in page.text
         assert f" сгорит после {full_date(budget['ends_on'])}" in page.text

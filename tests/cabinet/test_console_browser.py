@@ -141,7 +141,8 @@ async def console(size: tuple[int, int], *, dark: bool) -> AsyncIterator[Browser
         context.on("console", lambda message: complaints.append(message.text))
         await pick(context, "operator:")
         yield context
-        assert complaints == []
+        # A form that is not taken is an answer of its own, which browsers note.
+        assert [each for each in complaints if "status of 422" not in each] == []
 
 
 async def complaints_about(page: Page, name: str, width: int) -> list[str]:
@@ -183,7 +184,21 @@ async def test_pages_are_accessible_fit_and_are_light(size: tuple[int, int], dar
         await page.get_by_label("Или вставьте строки").fill(lines)
         await button(page, "Сравнить со счетами")
         wrong += await complaints_about(page, "a settlement that is looked at", size[0])
-        assert wrong == []
+        await page.goto(f"{base}/rules")
+        await page.get_by_text("Новая категория").click()
+        form = page.locator("details[open] form")
+        await form.get_by_label("Категория").fill("large-family")
+        await form.get_by_label("Номинал").fill("много")
+        await form.get_by_label("Мест").fill("5")
+        await form.get_by_label("Бюджет").fill("100")
+        await form.get_by_label("Основание").fill("Постановление 7")
+        async with page.expect_navigation():
+            await form.get_by_role("button", name="Посмотреть, что изменится").click()
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        found = await Axe().run(page)
+        wrong += [found.generate_report()] if found.violations_count else []
+        assert await page.evaluate("document.activeElement.name") == "nominal_kopecks"
+        assert (wide, wrong) == (size[0], [])
 
 
 async def test_the_keyboard_is_enough_to_answer_a_proposal() -> None:

@@ -17,6 +17,7 @@ from services.cabinet.pages.spreadsheets import csv_of
 from services.cabinet.settlement import Difference, Invoice, PaidLine, UnreadableError, match, read
 from tests.cabinet.autumn import PAYERS, Town, own_town, the_town
 from tests.cabinet.clients import client_of
+from tests.cabinet.forms import forms_of
 
 TODAY = date(2020, 10, 7)
 INVOICE = "inv-25701000-prov-000-2020-09"
@@ -334,8 +335,25 @@ async def test_lines_that_cannot_be_read_stay_in_the_form() -> None:
 
     assert answer.status_code == 422
     assert f"{HEAD}&lt;x&gt;/1;1,00;07.10.2020;" in answer.text
-    assert 'aria-invalid="true" aria-describedby="lines-trouble"' in answer.text
-    assert '<p class="trouble" id="lines-trouble" role="alert">Строка 2: нужны' in answer.text
+    assert 'aria-invalid="true" aria-describedby="trouble"' in answer.text
+    assert (
+        '<p class="trouble" id="trouble" role="alert" data-problem>Строка 2: нужны' in answer.text
+    )
+
+
+async def test_from_a_preview_one_goes_back_to_the_lines() -> None:
+    town = await the_town()
+    path = f"/console/{PAYERS[0]}/settlement"
+    lines = f"{HEAD}inv-none/1;1,00;07.10.2020;п/п 1\n"
+    async with client_of(town.app()) as client:
+        preview = await client.post(path, data={"lines": lines})
+        (draft,) = forms_of(preview.text, f"{path}/confirm")
+        back = await client.post(path, data=draft | {"step": "change"})
+
+    assert f'name="step" value="change" formaction="{path}">Изменить строки<' in preview.text
+    assert "Подтвердить" not in preview.text
+    assert back.status_code == 200
+    assert forms_of(back.text, path) == [{"lines": [lines]}]
 
 
 async def test_a_file_that_is_too_large_is_told_as_one() -> None:

@@ -23,6 +23,7 @@ from streaming.routing import partition_of
 from streaming.telemetry import InstallationTelemetry
 from tests.cabinet.autumn import PAYERS, Town, the_town
 from tests.cabinet.clients import client_of, csrf_of
+from tests.cabinet.forms import beside, forms_of
 from tests.support.world import World, day, event
 
 PAYER = PAYERS[0]
@@ -198,6 +199,46 @@ async def test_a_letter_is_dismissed_with_a_reason_alone(
     after = (await letters_of(town))["not_utf8"]
     assert answer.status_code == status
     assert (after.status, after.remark) == ((DISMISSED, why) if status == 303 else (OPEN, ""))
+
+
+async def test_what_was_ticked_and_written_stays_when_it_is_not_taken(
+    town: Town, client: httpx.AsyncClient
+) -> None:
+    known = await letters_of(town)
+    one, other, third = (known[reason].id for reason in ("not_utf8", "not_json", "out_of_scope"))
+
+    unsaid = await act(client, "dismiss", one, other, why="а|б")
+    await act(client, "dismiss", third, why="так")
+    late = await act(client, "dismiss", one, third, why="так")
+    nothing = await act(client, "look", why="так")
+
+    pages = [(each.status_code, *beside(each.text)) for each in (unsaid, late, nothing)]
+    (first,), (second,), (last,) = (
+        forms_of(each.text, f"{PAGE}/letters") for each in (unsaid, late, nothing)
+    )
+    assert [(status, field) for status, field, _ in pages] == [
+        (422, "why"),
+        (422, "letter"),
+        (422, "letter"),
+    ]
+    assert (set(first["letter"]), first["why"]) == ({one, other}, ["а|б"])
+    assert (second["letter"], second["why"]) == ([one], ["так"])
+    assert last == {"why": ["так"]}
+
+
+async def test_from_a_dry_run_one_goes_back_with_all_that_was_ticked(
+    town: Town, client: httpx.AsyncClient
+) -> None:
+    ids = {each.id for each in (await letters_of(town)).values()}
+    looked = await act(client, "look", *ids, why="так")
+    (form,) = forms_of(looked.text, f"{PAGE}/letters")
+
+    back = await client.post(f"{PAGE}/letters", data=form | {"what": "change"})
+
+    (again,) = forms_of(back.text, f"{PAGE}/letters")
+    assert 'name="what" value="change"' in looked.text
+    assert back.status_code == 200
+    assert (set(again["letter"]), again["why"]) == (ids, ["так"])
 
 
 async def test_what_is_left_is_counted_and_gone_when_it_is_decided(town: Town) -> None:

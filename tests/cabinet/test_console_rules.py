@@ -37,6 +37,7 @@ from services.cabinet.proposals import (
 from streaming.valkey import EmbeddedValkey
 from tests.cabinet.autumn import PAYERS, PERIOD, Town, own_town, the_town
 from tests.cabinet.clients import client_of, csrf_of
+from tests.cabinet.forms import beside, forms_of, typed
 
 QUEUED = PAYERS[1]
 """A payer of the autumn with more children than funded places."""
@@ -338,6 +339,105 @@ async def test_what_cannot_be_is_said_and_not_kept(changes: dict[str, str], told
 
             assert given.status_code == 422
             assert told in given.text
+    assert await proposals.of(QUEUED) == []
+
+
+FRAME = {"fact": "frame-agreement-set", "period": PERIOD, "state": "ended", "why": "Приказ 3"}
+ROWS = {
+    "fact": "rules-published",
+    "period": PERIOD,
+    "table": "billing.days",
+    "from": "2020-10-20",
+    "published": "2020-10-14",
+    "rows": '[{"id": "<b>"}]',
+    "why": "Приказ 3",
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "said"),
+    [
+        pytest.param(category(why=" "), "why", "Напишите основание", id="no reason"),
+        pytest.param(category(nominal_kopecks="x"), "nominal_kopecks", "не сумма", id="no sum"),
+        pytest.param(category(places_max="1.5"), "places_max", "целое число", id="half a place"),
+        pytest.param(
+            category(category="Общая"), "category", "латинские буквы", id="a new category, no id"
+        ),
+        pytest.param(
+            FRAME | {"provider_id": "Ладья", "limit_kopecks": "5"},
+            "provider_id",
+            "латинские буквы",
+            id="a new frame agreement, no id",
+        ),
+        pytest.param(
+            FRAME | {"provider_id": "prov-000", "limit_kopecks": "-5"},
+            "limit_kopecks",
+            "не сумма",
+            id="a limit below nothing",
+        ),
+        pytest.param(ROWS | {"rows": "{"}, "rows", "не читаются как JSON", id="no JSON"),
+        pytest.param(ROWS, "rows", "Таблица billing.days", id="rows that are none"),
+        pytest.param(ROWS | {"from": "завтра"}, "from", "2020-10-20", id="no day"),
+        pytest.param(
+            {
+                "fact": "policy-set",
+                "period": PERIOD,
+                "debit_basis": "MONTHLY_CONTRACT",
+                "issue_mode": "ON_REQUEST",
+                "why": "п" * 201,
+            },
+            "why",
+            "до 200 знаков",
+            id="a reason that is too long",
+        ),
+    ],
+)
+async def test_what_was_typed_stands_in_its_form_with_what_is_wrong_beside_its_field(
+    form: dict[str, str], field: str, said: str
+) -> None:
+    town, proposals = await the_town(), Proposals(MemoryKeys(), SEAL)
+    async with official(town, f"payer:{QUEUED}", proposals) as clerk:
+        answer = await clerk.post(f"{RULES}/proposals", data=form)
+        before = await clerk.get(f"{RULES}/rules?period={PERIOD}")
+
+    others = forms_of(before.text, f"{RULES}/proposals")
+    (again,) = [each for each in forms_of(answer.text, f"{RULES}/proposals") if each not in others]
+    name, told = beside(answer.text)
+    assert answer.status_code == 422
+    assert again == typed(form)
+    assert (name, said in told) == (field, True)
+    assert answer.text.count('<details class="fold" open>') == (form["fact"] != "policy-set")
+
+
+async def test_what_is_wrong_with_no_field_alone_is_told_at_the_beginning_of_its_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proposing, "OPEN_OF_ONE_MAX", 0)
+    town, proposals = await the_town(), Proposals(MemoryKeys(), SEAL)
+    async with official(town, f"payer:{QUEUED}", proposals) as clerk:
+        answer = await clerk.post(f"{RULES}/proposals", data=category(step="keep"))
+
+    form, _, rest = answer.text.partition('id="trouble"')
+    assert answer.status_code == 422
+    assert rest.partition("</p>")[0].endswith("Ответьте на них или отзовите свои.")
+    assert form.rpartition("<form")[2].count("<input") == 3
+    assert 'value="11 000,00"' in rest
+
+
+async def test_from_a_preview_one_goes_back_to_the_form_as_it_was_filled_in() -> None:
+    town, proposals = await the_town(), Proposals(MemoryKeys(), SEAL)
+    async with official(town, f"payer:{QUEUED}", proposals) as clerk:
+        preview = await clerk.post(f"{RULES}/proposals", data=category())
+        (draft,) = forms_of(preview.text, f"{RULES}/proposals")
+        back = await clerk.post(f"{RULES}/proposals", data=draft | {"step": "change"})
+        elsewhere = await clerk.post(
+            f"{RULES}/proposals", data=category(period="none-such", step="change")
+        )
+
+    assert 'name="step" value="change">Изменить<' in preview.text
+    assert (back.status_code, elsewhere.status_code) == (200, 200)
+    assert typed(category()) in forms_of(back.text, f"{RULES}/proposals")
+    assert typed(category()) in forms_of(elsewhere.text, f"{RULES}/proposals")
     assert await proposals.of(QUEUED) == []
 
 

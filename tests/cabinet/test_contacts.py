@@ -16,6 +16,7 @@ from services.cabinet.vault.store import VaultStore, VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.forms import beside, forms_of, typed
 from tests.cabinet.journals import Journals
 from tests.cabinet.test_clubs import FAMILY, FORM
 from tests.cabinet.test_vault import PERSON, browser, open_vault
@@ -159,15 +160,46 @@ async def test_a_phone_is_understood_however_it_is_written(
         pytest.param("&".join(f"a{n}=1" for n in range(99)), "не читается", id="too many fields"),
     ],
 )
-async def test_what_is_wrong_is_not_kept_and_not_repeated(
-    client: httpx.AsyncClient, vault: Vault, body: str, said: str
+async def test_what_is_wrong_is_kept_nowhere(
+    client: httpx.AsyncClient,
+    vault: Vault,
+    body: str,
+    said: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     answer = await client.post(CONTACTS, content=body, headers=FORM)
+    anew = await client.get(CONTACTS)
 
     assert answer.status_code == 422
     assert said in answer.text
-    assert "Кедрова" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert "Кедрова" not in anew.text
+    assert "Кедрова" not in "".join(capfd.readouterr())
     assert await vault.read([story.GUARDIAN], SENDER) == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        pytest.param("email", "anna", "Проверьте адрес почты", id="no address"),
+        pytest.param("phone", "123", "Проверьте телефон", id="no number"),
+        pytest.param("family-name", "<Кедрова>", "Напишите фамилию", id="no family name"),
+        pytest.param("given-name", " ", "Напишите фамилию и имя", id="no name"),
+        pytest.param("patronymic", "<>", "Напишите отчество", id="no patronymic"),
+    ],
+)
+async def test_what_was_typed_stands_in_the_form_with_what_is_wrong_beside_its_field(
+    client: httpx.AsyncClient, field: str, value: str, said: str
+) -> None:
+    body = contacts(**{field: value})
+
+    answer = await client.post(CONTACTS, content=body, headers=FORM)
+
+    (form,) = forms_of(answer.text, CONTACTS)
+    name, told = beside(answer.text)
+    assert answer.status_code == 422
+    assert form == typed(body)
+    assert (name, told.partition(said)[0]) == (field, "")
 
 
 async def test_while_the_vault_is_away_nothing_is_shown_that_could_be_saved_over_it(

@@ -293,6 +293,7 @@ async def test_a_refusal_is_told(
 
     assert answer.status_code == status
     assert seen in answer.text
+    assert status == 303 or f'href="{FAMILY}">Открыть страницу заново' in answer.text
 
 
 # --- the provider ------------------------------------------------------------------------------

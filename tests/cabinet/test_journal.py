@@ -357,7 +357,18 @@ async def test_a_form_that_cannot_be_is_refused_and_nothing_is_sent(
 
     assert answer.status_code == 422
     assert "data-problem" in answer.text
+    assert len(content) > 64 * 1024 or f'href="{GROUP}">Открыть страницу заново' in answer.text
     assert await sent(journals) == []
+
+
+async def test_for_a_day_that_has_not_come_nobody_fills_in_marks_in_vain(
+    client: httpx.AsyncClient,
+) -> None:
+    tomorrow = (await client.get(f"{GROUP}?day=2020-09-15")).text
+    today = (await client.get(f"{GROUP}?day=2020-09-14")).text
+
+    assert ("Этот день ещё не наступил" in tomorrow, "<fieldset>" in tomorrow) == (True, False)
+    assert ("Этот день ещё не наступил" in today, "<fieldset>" in today) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from services.cabinet.pages.family import family_page
 from services.cabinet.pages.leaving import leaving_page
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.forms import beside, forms_of, typed
 from tests.cabinet.journals import PAYER, Journals
 from tests.cabinet.test_clubs import FAMILY, FORM, Town, sent
 from tests.cabinet.test_vault import open_vault
@@ -324,6 +325,11 @@ async def test_the_last_day_lies_between_today_and_the_end(
 
     assert answer.status_code == status
     assert len(await sent(journals)) == (status == 303)
+    if status == 422:
+        (again,) = forms_of(answer.text, page_of(story.ROBOTS))
+        assert again == typed(body)
+        assert beside(answer.text)[0] == "last-day"
+        assert "последний день занятий" in beside(answer.text)[1].lower()
 
 
 async def test_who_read_of_an_application_does_not_end_an_agreement(

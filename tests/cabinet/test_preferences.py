@@ -12,7 +12,8 @@ from contracts.sources import load_sources
 from services.cabinet import sending
 from services.cabinet.app import make_app
 from services.cabinet.pages import preferences as shown
-from services.cabinet.pages.preferences import FormError, preferences_page, read_preferences
+from services.cabinet.pages.forms import FormError, fields_of
+from services.cabinet.pages.preferences import preferences_page
 from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.projections import cabinet
 from services.notifications.domain import hours
@@ -24,6 +25,7 @@ from streaming.memory_store import MemoryStore
 from streaming.telemetry import Telemetry
 from tests.cabinet import story
 from tests.cabinet.clients import app_of, client_of
+from tests.cabinet.forms import beside, forms_of, typed
 from tests.cabinet.journals import OTHER_PAYER, PAYER, Journals, input_of
 from tests.cabinet.test_with_services import ENROLLMENT, enrolled_world
 from tests.support.world import World, day, event
@@ -37,6 +39,11 @@ SET = "navigator.preferences-set"
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """No services run beside the page: there is nothing to wait for."""
     monkeypatch.setattr(sending, "DECIDED_SECONDS_MAX", 0.01)
+
+
+def read_preferences(body: str, known: dict[str, Any]) -> shown.Chosen:
+    """Return what a form says."""
+    return shown.read_preferences(fields_of(body, shown.FIELDS_MAX), known)
 
 
 def said(revision: int = 1, **changes: Any) -> dict[str, Any]:
@@ -397,6 +404,24 @@ async def test_what_is_no_form_of_ours_sends_nothing_and_says_why(
     assert answer.status_code == 422
     assert "data-problem" in answer.text
     assert await sent(journals) == []
+
+
+@pytest.mark.parametrize("field", ["quiet-from", "quiet-until"])
+async def test_what_was_chosen_stands_in_the_form_with_what_is_wrong_beside_its_field(
+    client: httpx.AsyncClient, field: str
+) -> None:
+    chosen = {"to-debit": ["sms"], "zone": "+07:00", "digest": "on", "quiet-from": "22:30"}
+    body = form(**chosen | {field: "9 вечера"})
+
+    answer = await client.post(PAGE, content=body, headers=FORM)
+
+    (shown_again,) = forms_of(answer.text, PAGE)
+    assert answer.status_code == 422
+    assert shown_again == typed(body)
+    assert beside(answer.text) == (
+        field,
+        "Время пишется так: 21:00. Исправьте тихие часы и сохраните ещё раз.",
+    )
 
 
 async def test_a_form_that_is_too_long_is_not_read(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
@@ -20,8 +19,8 @@ from services.cabinet.club_queries import of_age
 from services.cabinet.offer import GROWN_UP_YEARS, age_on
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
+from services.cabinet.pages.forms import Fields, FormError, one
 from services.cabinet.pages.leaving import SOURCE
-from services.cabinet.pages.preferences import FormError
 from services.cabinet.queries import Answer
 from services.cabinet.vault.person import Person
 
@@ -201,6 +200,26 @@ def _offer(offer: Mapping[str, Any], offered: Answer) -> dict[str, Any]:
     }
 
 
+def application_form(
+    offer: Mapping[str, Any] | None, fields: Fields, new_token: str, *, changed: bool
+) -> dict[str, Any]:
+    """Return what stands in the form of an application: what was ticked, if it was sent before.
+
+    Who ticked it for another share reads the new one first, and agrees anew.
+    """
+    is_typed = "share" in fields
+    is_other = is_typed and offer is not None and one(fields, "share") != str(offer["share"])
+    given = [] if is_other else fields.get("consent", [])
+    consents = [] if offer is None else [key for key, _ in offer["consents"]]
+    return {
+        "changed": changed or is_other,
+        "given": given,
+        "missing": next((key for key in consents if key not in given), ""),
+        "waits": "wait" in fields or not is_typed,
+        "token": one(fields, "token") or new_token,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applying:
     """What a family sends with an application: the share it read, and what it agreed to."""
@@ -211,18 +230,17 @@ class Applying:
     token: str
 
 
-def read_application(body: str) -> Applying:
+def read_application(fields: Fields) -> Applying:
     """Return what the form of an application says. Raises FormError."""
-    fields = _fields(body)
-    share = _one(fields, "share")
+    share = one(fields, "share")
     if not share.isascii() or not share.isdecimal() or int(share[:14]) > KOPECKS_MAX:
-        raise FormError(_OLD)
+        raise FormError(OLD)
     needed = [each.value for each in _ALWAYS]
     if int(share[:14]):
         needed.append(Consent.PARENT_SHARE.value)
     given = fields.get("consent", [])
     if not set(needed) <= set(given):
-        raise FormError("Чтобы подать заявление, нужно отметить все согласия.")
+        raise FormError("Чтобы подать заявление, нужно отметить все согласия.", "consent")
     return Applying(
         share_kopecks=int(share[:14]),
         consents=tuple(needed),
@@ -260,37 +278,48 @@ def application_event(
 # --- a child -----------------------------------------------------------------------------------
 
 
+def child_form(fields: Fields, new_token: str) -> dict[str, Any]:
+    """Return what stands in the form of a child: what was typed, if anything was."""
+    names = ("family-name", "given-name", "patronymic", "birth-date", "payer")
+    return {
+        **{name.replace("-", "_"): one(fields, name) for name in names},
+        "claimed": fields.get("benefit", []),
+        # The same form sent again is the same child.
+        "token": one(fields, "token") or new_token,
+    }
+
+
 def read_child(
-    body: str,
+    fields: Fields,
     guardian_id: str,
     payers: Sequence[str],
     benefits: Container[str],
     today: str | None,
 ) -> Entered:
     """Return the child that a form enters; it may claim `benefits` alone. Raises FormError."""
-    fields = _fields(body)
     try:
-        birth_date = date.fromisoformat(_one(fields, "birth-date"))
+        birth_date = date.fromisoformat(one(fields, "birth-date"))
     except ValueError as error:
-        raise FormError("Укажите день рождения ребёнка.") from error
+        raise FormError("Укажите день рождения ребёнка.", "birth-date") from error
     if today is None or not (0 <= age_on(birth_date, date.fromisoformat(today)) < GROWN_UP_YEARS):
-        raise FormError("Проверьте день рождения: сертификат бывает только у детей до 18 лет.")
-    payer = _one(fields, "payer")
+        text = "Проверьте день рождения: сертификат бывает только у детей до 18 лет."
+        raise FormError(text, "birth-date")
+    payer = one(fields, "payer")
     if payer not in payers:
-        raise FormError("Выберите муниципалитет, где живёт ребёнок.")
+        raise FormError("Выберите муниципалитет, где живёт ребёнок.", "payer")
     claimed = sorted(set(fields.get("benefit", [])))
     if any(code not in benefits for code in claimed):
-        raise FormError(_OLD)
+        raise FormError(OLD)
     if len(claimed) > BENEFITS_MAX:
-        raise FormError("Отметьте не больше пяти льгот.")
+        raise FormError("Отметьте не больше пяти льгот.", "benefit")
     try:
         person = Person(
-            family_name=_one(fields, "family-name"),
-            given_name=_one(fields, "given-name"),
-            patronymic=_one(fields, "patronymic").strip() or None,
+            family_name=one(fields, "family-name"),
+            given_name=one(fields, "given-name"),
+            patronymic=one(fields, "patronymic").strip() or None,
         )
     except ValidationError as error:
-        raise FormError("Напишите фамилию и имя ребёнка, как в свидетельстве.") from error
+        raise _no_name(str(error.errors()[0]["loc"][0])) from error
     child_id = _id("child", guardian_id, _token(fields))
     return Entered(
         child_id=child_id,
@@ -299,6 +328,14 @@ def read_child(
         payer=payer,
         benefits=tuple(claimed),
     )
+
+
+def _no_name(part: str) -> FormError:
+    if part == "patronymic":
+        text = "Напишите отчество ребёнка, как в свидетельстве; если его нет, оставьте пустым."
+    else:
+        text = "Напишите фамилию и имя ребёнка, как в свидетельстве."
+    return FormError(text, part.replace("_", "-"))
 
 
 def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
@@ -316,24 +353,13 @@ def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
 
 # --- forms -------------------------------------------------------------------------------------
 
-_OLD = "Форма устарела. Откройте страницу заново."
+OLD = "Форма устарела. Откройте страницу заново."
 
 
-def _fields(body: str) -> Mapping[str, list[str]]:
-    try:
-        return parse_qs(body, max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise FormError("Форма не читается. Откройте страницу заново.") from error
-
-
-def _one(fields: Mapping[str, list[str]], name: str) -> str:
-    return fields.get(name, [""])[0]
-
-
-def _token(fields: Mapping[str, list[str]]) -> str:
-    token = _one(fields, "token")
+def _token(fields: Fields) -> str:
+    token = one(fields, "token")
     if len(token) != TOKEN_LENGTH or not set(token) <= set("0123456789abcdef"):
-        raise FormError(_OLD)
+        raise FormError(OLD)
     return token
 
 

@@ -19,8 +19,8 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import GROUPS_READ_MAX, ClubQueries
 from services.cabinet.pages import clubs as shown
+from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of
 from services.cabinet.pages.people import People
-from services.cabinet.pages.preferences import FormError
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
 from services.cabinet.sending import Sending
@@ -54,13 +54,13 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
     pages = APIRouter(prefix="/families/{guardian_id}", include_in_schema=False)
     forms = Limit(FORMS_A_MINUTE)
 
-    async def send(event: Mapping[str, Any], then: str, who: Visitor) -> Response:
+    async def send(event: Mapping[str, Any], then: str, who: Visitor, back: str) -> Response:
         try:
             await sending.send([event])
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem("Форма устарела. Откройте страницу заново.", who=who)
+            return site.problem(shown.OLD, who=who, back=back)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         return RedirectResponse(then, 303)
@@ -74,17 +74,26 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
 
     # --- a child -------------------------------------------------------------------------------
 
-    @pages.get("/children/new")
-    async def new_child(guardian_id: Id, who: Own) -> Response:
+    async def child_page(
+        guardian_id: str,
+        who: Visitor,
+        fields: Fields = NOTHING,
+        trouble: FormError | None = None,
+    ) -> Response:
         content: dict[str, Any] = {
             "guardian_id": guardian_id,
             "payers": site.region.in_order(await queries.payer_codes()),
             "benefits": list(site.region.benefits.items()),
             "today": await queries.business_day(),
-            "token": secrets.token_hex(shown.TOKEN_LENGTH // 2),
             "can_enter": people.can_enter,
+            "trouble": trouble,
         }
-        return site.page("child_new.html", who=who, **content)
+        content |= shown.child_form(fields, _token())
+        return site.page("child_new.html", 200 if trouble is None else 422, who=who, **content)
+
+    @pages.get("/children/new")
+    async def new_child(guardian_id: Id, who: Own) -> Response:
+        return await child_page(guardian_id, who)
 
     @pages.post("/children")
     async def enter_child(request: Request, guardian_id: Id, who: Entering) -> Response:
@@ -92,22 +101,26 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         if not people.can_enter:
             raise NotHereError
         children = await queries.own_children(guardian_id)
-        body = form_of(request).decode(errors="replace")
+        back = f"/families/{guardian_id}/children/new"
+        fields: Fields = NOTHING
         try:
+            fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
             payers, today = await queries.payer_codes(), await queries.business_day()
-            entered = shown.read_child(body, guardian_id, payers, site.region.benefits, today)
+            entered = shown.read_child(fields, guardian_id, payers, site.region.benefits, today)
             await refuse_known(entered, children, guardian_id)
             # Sent again it is the same person: what was kept the first time stays.
             if all(each["child_id"] != entered.child_id for each in children):
                 reader = Reader(by=guardian_id, why="registration")
                 await people.enter(entered.child_id, entered.person, reader)
         except FormError as error:
-            return site.problem(str(error), who=who)
+            if not error.field:
+                return site.problem(str(error), who=who, back=back)
+            return await child_page(guardian_id, who, fields, error)
         except VaultUnavailableError:
             return site.unavailable()
         event = shown.child_event(entered, guardian_id, _now())
         then = f"/families/{guardian_id}/clubs?since={_seconds()}&child={entered.child_id}"
-        return await send(event, then, who)
+        return await send(event, then, who, back)
 
     async def refuse_known(
         entered: shown.Entered, children: list[Answer], guardian_id: str
@@ -122,7 +135,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
             Reader(by=guardian_id, why="registration"),
         )
         if any(person.full_name == entered.person.full_name for person in known.values()):
-            raise FormError("Этот ребёнок уже записан.")
+            text = "Этот ребёнок уже записан. Если это другой, проверьте имя и день рождения."
+            raise FormError(text, "given-name")
 
     # --- groups --------------------------------------------------------------------------------
 
@@ -165,6 +179,41 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
             **content,
         )
 
+    async def club_page(
+        guardian_id: str,
+        group: Answer,
+        key: str,
+        who: Visitor,
+        *,
+        sent: str = "",
+        since: int = 0,
+        changed: bool = False,
+        fields: Fields = NOTHING,
+        trouble: FormError | None = None,
+    ) -> Response:
+        children = await queries.own_children(guardian_id)
+        chosen = _chosen(children, key)
+        applied = [] if chosen is None else await queries.applied(chosen, group)
+        offered = None if chosen is None else await queries.offer(chosen, group)
+        content = shown.club_page(group, chosen, offered, applied, await queries.business_day())
+        content |= shown.application_form(content["offer"], fields, _token(), changed=changed)
+        awaited = bool(sent) and sent not in {each["enrollment_id"] for each in applied}
+        return site.page(
+            "club.html",
+            200 if trouble is None else 422,
+            who=who,
+            guardian_id=guardian_id,
+            names=await names_of(children, guardian_id),
+            keys=shown.keys_of(children),
+            awaited=awaited and not _is_late(since),
+            lost=awaited and _is_late(since),
+            since=since,
+            here=f"/families/{guardian_id}/clubs/{group['home']}/{group['group_id']}",
+            sent=sent,
+            trouble=trouble,
+            **content,
+        )
+
     @pages.get("/clubs/{home}/{group_id}")
     async def club(
         guardian_id: Id,
@@ -179,27 +228,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         group = await queries.group_at(home, group_id)
         if group is None:
             raise NotHereError
-        children = await queries.own_children(guardian_id)
-        chosen = _chosen(children, child)
-        applied = [] if chosen is None else await queries.applied(chosen, group)
-        offered = None if chosen is None else await queries.offer(chosen, group)
-        content = shown.club_page(group, chosen, offered, applied, await queries.business_day())
-        awaited = bool(sent) and sent not in {each["enrollment_id"] for each in applied}
-        return site.page(
-            "club.html",
-            who=who,
-            guardian_id=guardian_id,
-            names=await names_of(children, guardian_id),
-            token=secrets.token_hex(shown.TOKEN_LENGTH // 2),
-            keys=shown.keys_of(children),
-            awaited=awaited and not _is_late(since),
-            lost=awaited and _is_late(since),
-            since=since,
-            changed=bool(changed),
-            here=f"/families/{guardian_id}/clubs/{home}/{group_id}",
-            sent=sent,
-            **content,
-        )
+        told: dict[str, Any] = {"sent": sent, "since": since, "changed": bool(changed)}
+        return await club_page(guardian_id, group, child, who, **told)
 
     @pages.post("/clubs/{home}/{group_id}")
     async def apply(
@@ -216,21 +246,26 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         if group is None or own is None:
             raise NotHereError
         here = f"{path_of(request)}?"
+        back = here + urlencode({"child": child})
+        fields: Fields = NOTHING
         try:
-            applying = shown.read_application(form_of(request).decode(errors="replace"))
+            fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
+            applying = shown.read_application(fields)
         except FormError as error:
-            return site.problem(str(error), who=who)
+            if not error.field:
+                return site.problem(str(error), who=who, back=back)
+            return await club_page(guardian_id, group, child, who, fields=fields, trouble=error)
         applied = await queries.applied(own, group)
         today = await queries.business_day()
         if any(not shown.is_over(each, today) for each in applied):
-            return RedirectResponse(here + urlencode({"child": child}), 303)
+            return RedirectResponse(back, 303)
         offered = (await queries.offer(own, group))["offer"]
         if offered is None or offered["parent_kopecks"] > applying.share_kopecks:
             # What was agreed to would not do any more: it is to be read anew.
             return RedirectResponse(here + urlencode({"child": child, "changed": "yes"}), 303)
         event = shown.application_event(own, group, applying, _now())
         then = here + urlencode({"child": child, "since": _seconds(), "sent": event["subject"]})
-        return await send(event, then, who)
+        return await send(event, then, who, back)
 
     return pages
 
@@ -242,6 +277,10 @@ def _chosen(children: list[Answer], key: str) -> Answer | None:
     child_id, _, payer = key.partition(".")
     found = [each for each in children if each["child_id"] == child_id]
     return next((each for each in found if payer in ("", each["payer"])), None)
+
+
+def _token() -> str:
+    return secrets.token_hex(shown.TOKEN_LENGTH // 2)
 
 
 def _seconds() -> int:

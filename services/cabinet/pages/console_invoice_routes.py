@@ -6,7 +6,7 @@ the confirmation carries the file again. What it settles goes out as `payers.inv
 
 from collections import Counter
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -17,6 +17,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.invoice_queries import InvoiceQueries
 from services.cabinet.pages import console_invoices as shown
+from services.cabinet.pages.forms import FormError, fields_of, one
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.site import Id, Site, attached
 from services.cabinet.pages.spreadsheets import CSV, csv_of
@@ -26,6 +27,7 @@ from streaming.errors import BusUnavailableError
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 """As a form: Russian letters take six bytes each."""
+FIELDS_MAX = 10
 
 Month = Annotated[str | None, Query(pattern=r"^[0-9]{4}-[0-9]{2}$")]
 Number = Annotated[int | None, Query(ge=0, le=100_000)]
@@ -62,12 +64,14 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
         invoices = await queries.invoices_by(payer, chosen) if chosen else []
         titles = await queries.provider_titles({each["provider_id"] for each in invoices})
         content = shown.invoices_page(payer, months, chosen, invoices, titles)
-        more = {"told": "", "is_late": False, "text": "", "trouble": ""} | more
+        more = {"told": "", "is_late": False, "text": ""} | more
         return site.page("console_invoices.html", status, who=who, **(content | more))
 
-    async def unreadable(payer: str, who: Visitor, text: str, why: str) -> Response:
+    async def unreadable(
+        payer: str, who: Visitor, text: str, error: settlement.UnreadableError
+    ) -> Response:
         """Return the form again, with what was in it and why it was not taken."""
-        return await page(payer, who, None, 422, text=text, trouble=why)
+        return await page(payer, who, None, 422, text=text, trouble=FormError(str(error), "lines"))
 
     @pages.get("/invoices")
     async def listed(
@@ -97,21 +101,23 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
 
     @pages.post("/settlement")
     async def look(request: Request, payer: Id, who: Looking) -> Response:
-        text, _ = _fields(form_of(request))
+        text, _, step = _fields(form_of(request))
+        if step == "change":
+            return await page(payer, who, None, text=text)
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return await unreadable(payer, who, text, str(error))
+            return await unreadable(payer, who, text, error)
         content = shown.settlement_page(payer, text, matched)
         return site.page("console_settlement.html", who=who, changed=False, **content)
 
     @pages.post("/settlement/confirm")
     async def settle(request: Request, payer: Id, who: Settling) -> Response:
-        text, seal = _fields(form_of(request))
+        text, seal, _ = _fields(form_of(request))
         try:
             matched = await matched_of(payer, text)
         except settlement.UnreadableError as error:
-            return await unreadable(payer, who, text, str(error))
+            return await unreadable(payer, who, text, error)
         if seal != shown.seal(matched):
             # Something was settled or issued since the preview: look again.
             content = shown.settlement_page(payer, text, matched)
@@ -138,10 +144,10 @@ def router(queries: InvoiceQueries, site: Site, sending: Sending) -> APIRouter:
 _AT_ONCE = 100
 
 
-def _fields(form: bytes) -> tuple[str, str]:
-    """Return the file and the seal of the preview that a form carries."""
+def _fields(form: bytes) -> tuple[str, str, str]:
+    """Return the file, the seal of the preview, and the button of a form."""
     try:
-        fields = parse_qs(form.decode(), max_num_fields=10)
+        fields = fields_of(form.decode(), FIELDS_MAX)
     except ValueError:
-        return "", ""
-    return fields.get("lines", [""])[0], fields.get("seal", [""])[0]
+        return "", "", ""
+    return one(fields, "lines"), one(fields, "seal"), one(fields, "step")

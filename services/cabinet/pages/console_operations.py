@@ -2,14 +2,15 @@
 
 from codecs import getincrementaldecoder
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qs
 
 from rulebook.wording import counted, full_date
 from services.cabinet.pages import wording
 from services.cabinet.pages.console_words import DAYS
+from services.cabinet.pages.forms import Fields, FormError, fields_of, one
 from services.cabinet.queries import Answer
 from services.cabinet.watched import Watched
 from streaming.letters import DISMISSED, OPEN, REDRIVEN, Letter
@@ -79,8 +80,16 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class ChoiceError(Exception):
-    """A form chose nothing, or something that is not there; in plain Russian."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a form says: which letters, what to do with them, and why."""
+
+    ids: tuple[str, ...] = ()
+    what: str = ""
+    why: str = ""
+
+
+NO_CHOICE = Choice()
 
 
 def operations_page(
@@ -89,10 +98,11 @@ def operations_page(
     parked_total: int,
     letters: Sequence[Letter],
     letters_older: int = 0,
+    choice: Choice = NO_CHOICE,
 ) -> dict[str, Any]:
     """Return what the page shows; of letters the open ones first, then the latest.
 
-    `letters_older` are so many that they were not looked at.
+    `letters_older` are so many that they were not looked at; `choice` is what was ticked before.
     """
     waiting = [each for each in letters if each.status == OPEN]
     others = [each for each in letters if each.status != OPEN]
@@ -107,6 +117,8 @@ def operations_page(
         "letters": [_letter(each) for each in shown],
         "letters_more": len(letters) - len(shown),
         "letters_older": letters_older,
+        "ticked": choice.ids,
+        "why_closed": choice.why,
     }
 
 
@@ -170,33 +182,35 @@ def _date(text: str | None) -> str:
 # --- forms ---------------------------------------------------------------------------------------
 
 
-def chosen(form: bytes, letters: Sequence[Letter]) -> tuple[list[Letter], str, str]:
-    """Return the letters a form chose, what to do with them, and why. Raises ChoiceError.
-
-    Only open ones can be chosen: what was done about a letter stands.
-    """
-    try:
-        fields = parse_qs(form.decode(), max_num_fields=CHOSEN_MAX + 10)
-    except ValueError as error:
-        raise ChoiceError("Слишком много сразу или форма не читается.") from error
-    by_id = {letter.id: letter for letter in letters}
-    ids = list(dict.fromkeys(fields.get("letter", [])))
-    if not ids:
-        raise ChoiceError("Выберите хотя бы одно письмо.")
-    missing = [id_ for id_ in ids if id_ not in by_id or by_id[id_].status != OPEN]
-    if missing:
-        raise ChoiceError("Что-то из выбранного уже обработано. Откройте страницу заново.")
-    return (
-        [by_id[id_] for id_ in ids],
-        fields.get("what", [""])[0],
-        fields.get("why", [""])[0].strip(),
+def read_choice(form: bytes) -> Choice:
+    """Return what a form says. Raises FormError."""
+    fields: Fields = fields_of(form.decode(errors="replace"), CHOSEN_MAX + 10)
+    return Choice(
+        ids=tuple(dict.fromkeys(fields.get("letter", []))),
+        what=one(fields, "what"),
+        why=one(fields, "why").strip(),
     )
 
 
+def chosen(choice: Choice, letters: Sequence[Letter]) -> list[Letter]:
+    """Return the letters that were chosen. Raises FormError.
+
+    Only open ones can be chosen: what was done about a letter stands.
+    """
+    by_id = {letter.id: letter for letter in letters}
+    if not choice.ids:
+        raise FormError("Выберите хотя бы одно письмо.", "letter")
+    missing = [id_ for id_ in choice.ids if id_ not in by_id or by_id[id_].status != OPEN]
+    if missing:
+        text = "Что-то из выбранного уже обработано. Остальное отмечено: проверьте и повторите."
+        raise FormError(text, "letter")
+    return [by_id[id_] for id_ in choice.ids]
+
+
 def check_all(chosen: Sequence[Letter], ours: Collection[str]) -> None:
-    """Refuse letters that came in topics which the cabinet may not write. Raises ChoiceError."""
+    """Refuse letters that came in topics which the cabinet may not write. Raises FormError."""
     if any(each.at[0] not in ours for each in chosen):
-        raise ChoiceError(NOT_OURS)
+        raise FormError(NOT_OURS, "letter")
 
 
 NOT_OURS = (
@@ -206,15 +220,17 @@ NOT_OURS = (
 
 
 def check_why(why: str) -> None:
-    """Refuse a reason that could not stand on the record. Raises ChoiceError."""
+    """Refuse a reason that could not stand on the record. Raises FormError."""
     if not 0 < len(why) <= WHY_LENGTH_MAX or not why.isprintable() or "|" in why:
-        raise ChoiceError(
-            f"Напишите, почему письмо закрывается: до {WHY_LENGTH_MAX} знаков, без имён и адресов."
+        text = (
+            f"Напишите, почему письмо закрывается: до {WHY_LENGTH_MAX} знаков, "
+            "без имён, адресов и черты «|»."
         )
+        raise FormError(text, "why")
 
 
 def rehearsal_page(
-    told: Sequence[tuple[Letter, tuple[str, str] | None]],
+    told: Sequence[tuple[Letter, tuple[str, str] | None]], choice: Choice
 ) -> dict[str, Any]:
     """Return what a dry run shows: who could be read now, and why others could not."""
     return {
@@ -229,5 +245,6 @@ def rehearsal_page(
             for letter, trouble in told
         ],
         "ids": [letter.id for letter, _ in told],
+        "why_closed": choice.why,
         "readable": sum(trouble is None for _, trouble in told),
     }

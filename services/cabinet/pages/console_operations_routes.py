@@ -16,6 +16,8 @@ from services.cabinet.access.gate import Visitor, form_of, needs
 from services.cabinet.access.policy import Action, Resource, allows_somewhere
 from services.cabinet.operations_queries import OperationsQueries
 from services.cabinet.pages import console_operations as shown
+from services.cabinet.pages.console_operations import NO_CHOICE, Choice
+from services.cabinet.pages.forms import FormError
 from services.cabinet.pages.site import Site
 from services.cabinet.watched import look
 from streaming import letters as kept
@@ -34,8 +36,9 @@ def router(
     # Where the cabinet may write (contracts/access.py); the rest is for `pfdo dead-letters`.
     ours = {topic.name for topic in source_topics(sources)}
 
-    @pages.get("")
-    async def operations(who: Reading, done: str = "") -> Response:
+    async def page(
+        who: Visitor, told: str = "", choice: Choice = NO_CHOICE, trouble: FormError | None = None
+    ) -> Response:
         try:
             flow = await queries.flow(bus, sources)
             parked, total = await queries.parked()
@@ -44,32 +47,44 @@ def router(
         except BusUnavailableError:
             return site.unavailable()
         watched = None if watch_url is None else await look(watch_url)
-        content = shown.operations_page(flow, parked, total, letters, older)
+        content = shown.operations_page(flow, parked, total, letters, older, choice)
         content |= shown.watched_part(watched, is_set=watch_url is not None)
-        may_act = allows_somewhere(who.principal, Resource.LETTERS, Action.ACT)
-        told = _DONE.get(done, "")
-        return site.page("console_operations.html", who=who, told=told, may_act=may_act, **content)
+        content |= {"told": told, "trouble": trouble}
+        content["may_act"] = allows_somewhere(who.principal, Resource.LETTERS, Action.ACT)
+        return site.page(
+            "console_operations.html", 200 if trouble is None else 422, who=who, **content
+        )
+
+    @pages.get("")
+    async def operations(who: Reading, done: str = "") -> Response:
+        return await page(who, _DONE.get(done, ""))
 
     @pages.post("/letters")
     async def act(request: Request, who: Acting) -> Response:
+        choice = NO_CHOICE
         try:
+            choice = shown.read_choice(form_of(request))
+            if choice.what == "change":
+                return await page(who, choice=choice)
             letters = await kept.letters(bus, sources, shown.LETTERS_LATEST_MAX)
-            chosen, what, why = shown.chosen(form_of(request), letters)
-            if what == "redrive":
+            chosen = shown.chosen(choice, letters)
+            if choice.what == "redrive":
                 shown.check_all(chosen, ours)
                 await kept.redrive(bus, chosen)
                 return RedirectResponse("/operations?done=redriven", 303)
-            if what == "dismiss":
-                shown.check_why(why)
+            if choice.what == "dismiss":
+                shown.check_why(choice.why)
                 for each in chosen:
-                    await kept.dismiss(bus, each, why)
+                    await kept.dismiss(bus, each, choice.why)
                 return RedirectResponse("/operations?done=dismissed", 303)
             told = await _rehearsed(bus, chosen, sources, ours)
-        except shown.ChoiceError as error:
-            return site.problem(str(error), who=who)
+        except FormError as error:
+            if not error.field:
+                return site.problem(str(error), who=who, back="/operations")
+            return await page(who, choice=choice, trouble=error)
         except BusUnavailableError:
             return site.unavailable()
-        return site.page("console_rehearsal.html", who=who, **shown.rehearsal_page(told))
+        return site.page("console_rehearsal.html", who=who, **shown.rehearsal_page(told, choice))
 
     return pages
 

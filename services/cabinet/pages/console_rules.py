@@ -16,6 +16,7 @@ from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import console_words as words
 from services.cabinet.pages import wording
 from services.cabinet.pages.console_events import payer_event
+from services.cabinet.pages.forms import UNREADABLE, WHOLE, FormError
 from services.cabinet.preview import CaseChange, tables
 from services.cabinet.proposal_queries import Preview
 from services.cabinet.proposals import Answer as Given
@@ -82,49 +83,84 @@ RECIPIENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class FormError(Exception):
-    """A form cannot be taken; in plain Russian."""
-
-
 # --- the page ------------------------------------------------------------------------------------
 
 
 def rules_page(
-    settings: Answer, proposals: Sequence[Kept], titles: Mapping[str, str]
+    settings: Answer,
+    proposals: Sequence[Kept],
+    titles: Mapping[str, str],
+    typed: Mapping[str, str] = MappingProxyType({}),
+    trouble: FormError | None = None,
 ) -> dict[str, Any]:
-    """Return what the page of what a payer may change shows."""
+    """Return what the page of what a payer may change shows.
+
+    `typed` is the form that was sent, if one was; it stands open, with `trouble` if there is any.
+    """
     today: date | None = settings["business_day"]
+    sent = typed.get("fact", "")
+    name, listed = {
+        "category-set": ("category", settings["categories"]),
+        "frame-agreement-set": ("provider_id", settings["frames"]),
+    }.get(sent, ("", []))
+    # What is not listed yet was filled in where something new is.
+    about = next((each[name] for each in listed if each[name] == typed.get(name)), "")
+
+    def form(fact: str, key: str = "", **known: Any) -> dict[str, Any]:
+        is_typed = (fact, key) == (sent, about)
+        shown = {**known, "why": "", **(typed if is_typed else {})}
+        return {**shown, "is_open": is_typed, "trouble": trouble if is_typed else None}
+
     return {
         "payer": settings["payer"],
         "period": settings["period"],
         "periods": settings["periods"],
-        "today": "" if today is None else today.isoformat(),
         "categories": [
             {
                 "id": each["category"],
                 "title": words.category(each["category"]),
                 "said": _limits(each),
-                "nominal": _input(each["nominal_kopecks"]),
-                "places": each["places_max"] if each["places_max"] is not None else "",
-                "budget": _input(each["budget_max_kopecks"]),
+                "form": form(
+                    "category-set",
+                    each["category"],
+                    nominal_kopecks=_input(each["nominal_kopecks"]),
+                    places_max="" if each["places_max"] is None else each["places_max"],
+                    budget_max_kopecks=_input(each["budget_max_kopecks"]),
+                ),
             }
             for each in settings["categories"]
         ],
-        "basis": settings["debit_basis"] or "ATTENDED_LESSONS",
-        "mode": settings["issue_mode"] or "ON_ENROLLMENT",
+        "new_category": form(
+            "category-set", category="", nominal_kopecks="", places_max="", budget_max_kopecks=""
+        ),
+        "policy": form(
+            "policy-set",
+            debit_basis=settings["debit_basis"] or "ATTENDED_LESSONS",
+            issue_mode=settings["issue_mode"] or "ON_ENROLLMENT",
+        ),
         "bases": list(words.BASES.items()),
         "modes": list(words.MODES.items()),
         "frames": [
             {
                 "provider_id": each["provider_id"],
                 "title": each["title"],
-                "state": each["state"],
                 "said": STATES.get(each["state"], each["state"]),
-                "limit": _input(each["limit_kopecks"]),
                 "limit_said": _value("limit_kopecks", each["limit_kopecks"]),
+                "form": form(
+                    "frame-agreement-set",
+                    each["provider_id"],
+                    state=each["state"],
+                    limit_kopecks=_input(each["limit_kopecks"]),
+                ),
             }
             for each in settings["frames"]
         ],
+        "new_frame": form("frame-agreement-set", provider_id="", state="", limit_kopecks=""),
+        "publishing": form(
+            "rules-published",
+            table="",
+            **{"from": "", "published": "" if today is None else today.isoformat(), "rows": ""},
+        ),
         "tables": [(name, TABLES.get(name, name), table_rows(name)) for name in sorted(tables())],
         "overlays": [
             {
@@ -207,14 +243,17 @@ def fields_of(form: bytes) -> dict[str, str]:
     try:
         return dict(parse_qsl(form.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise FormError("Форма не читается. Откройте страницу заново.") from error
+        raise FormError(UNREADABLE) from error
 
 
 def proposed(payer: str, fields: Mapping[str, str], by: str, at: str) -> Proposal:
     """Return what a form proposes, checked as its event will be. Raises FormError."""
     fact, why = fields.get("fact", ""), fields.get("why", "").strip()
+    if fact not in FACTS:
+        raise FormError("Непонятно, что меняется.")
     if not 0 < len(why) <= WHY_LENGTH_MAX or not why.isprintable():
-        raise FormError(f"Напишите основание: до {WHY_LENGTH_MAX} знаков, без имён и адресов.")
+        text = f"Напишите основание: до {WHY_LENGTH_MAX} знаков, без имён и адресов."
+        raise FormError(text, "why")
     match fact:
         case "category-set":
             subject, data = fields.get("category", ""), _category(fields)
@@ -223,10 +262,8 @@ def proposed(payer: str, fields: Mapping[str, str], by: str, at: str) -> Proposa
             data = {name: fields.get(name, "") for name in ("period", "debit_basis", "issue_mode")}
         case "frame-agreement-set":
             subject, data = fields.get("provider_id", ""), _frame(fields)
-        case "rules-published":
-            subject, data = fields.get("table", ""), _rules(fields, why)
         case _:
-            raise FormError("Непонятно, что меняется.")
+            subject, data = fields.get("table", ""), _rules(fields, why)
     check(fact, data)
     return Proposal(payer=payer, fact=fact, subject=subject, data=data, why=why, by=by, at=at)
 
@@ -237,10 +274,18 @@ def check(fact: str, data: Mapping[str, Any]) -> None:
     try:
         EVENTS[f"payers.{fact}.v1"].model_validate(dict(data) | revision)
     except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise FormError(f"Проверьте поле «{_FIELDS.get(field, field)}».") from error
+        field = str(error.errors()[0]["loc"][0])
+        hint = _HINTS.get(field, "")
+        title = _FIELDS.get(field, _OTHERS.get(field, field))
+        text = f"Проверьте поле «{title}»{': ' if hint else ''}{hint}."
+        raise FormError(text, _PLACES.get(field, field)) from error
 
 
+_PLACES = {"basis": "why", "period": WHOLE}
+"""Beside which field of a form another one is told of."""
+_ID = "латинские буквы, цифры и дефис, от 3 до 40 знаков"
+_DAY = "день пишется так: 2020-10-20"
+_HINTS = {"category": _ID, "provider_id": _ID, "from": _DAY, "published": _DAY}
 _FIELDS = {
     "category": "Категория",
     "period": "Период",
@@ -261,7 +306,7 @@ _FIELDS = {
 def _category(fields: Mapping[str, str]) -> dict[str, Any]:
     places = fields.get("places_max", "")
     if not places.isascii() or not places.isdecimal() or len(places) > 7:
-        raise FormError("Мест — целое число.")
+        raise FormError("Мест — целое число.", "places_max")
     return {
         "category": fields.get("category", ""),
         "period": fields.get("period", ""),
@@ -284,13 +329,13 @@ def _frame(fields: Mapping[str, str]) -> dict[str, Any]:
 
 def _rules(fields: Mapping[str, str], why: str) -> dict[str, Any]:
     if fields.get("table", "") not in tables():
-        raise FormError("Такой таблицы нет.")
+        raise FormError("Такой таблицы нет.", "table")
     try:
         rows = orjson.loads(fields.get("rows", ""))
     except orjson.JSONDecodeError as error:
-        raise FormError(f"Строки не читаются как JSON: знак {error.pos + 1}.") from error
+        raise FormError(f"Строки не читаются как JSON: знак {error.pos + 1}.", "rows") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise FormError("Строки — это список: [{…}, {…}].")
+        raise FormError("Строки — это список: [{…}, {…}].", "rows")
     return {
         "table": fields["table"],
         "from": fields.get("from", ""),
@@ -303,7 +348,7 @@ def _rules(fields: Mapping[str, str], why: str) -> dict[str, Any]:
 def _kopecks(fields: Mapping[str, str], name: str) -> int:
     kopecks = kopecks_of(fields.get(name, ""))
     if kopecks is None or kopecks < 0:
-        raise FormError(f"«{_FIELDS[name]}» — не сумма в рублях.")
+        raise FormError(f"«{_FIELDS[name]}» — не сумма в рублях.", name)
     return kopecks
 
 

@@ -4,6 +4,8 @@ One proposes, with a preview; another approves what the preview says at that mom
 payer's event goes out through the intake of the API.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,11 +17,12 @@ from services.cabinet.access.policy import Action, Owner, Resource, allows
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.pages import console_rules as shown
 from services.cabinet.pages.console_events import payer_event
-from services.cabinet.pages.console_rules import FormError
+from services.cabinet.pages.forms import WHOLE, FormError
 from services.cabinet.pages.freshness import said_when_behind
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.proposal_queries import Preview, ProposalQueries, UnknownPeriodError
 from services.cabinet.proposals import Answer, Kept, Proposal, Proposals, TooManyError, now
+from services.cabinet.queries import Answer as Settings
 from services.cabinet.sending import Sending
 from streaming.errors import BusUnavailableError
 
@@ -42,9 +45,9 @@ def router(
         try:
             return await queries.preview(proposal.payer, proposal.fact, proposal.data)
         except UnknownPeriodError as error:
-            raise FormError("Такого периода муниципалитет не открыл.") from error
+            raise FormError("Такого периода муниципалитет не открыл.", WHOLE) from error
         except RulesInvalidError as error:
-            raise FormError(error.russian) from error
+            raise FormError(error.russian, "rows") from error
 
     async def page(
         who: Visitor, kept: Kept, preview: Preview, status: int = 200, **more: Any
@@ -59,24 +62,46 @@ def router(
         await sending.send([event])
         await proposals.sent(kept.proposal.payer, kept.proposal.id)
 
-    @pages.get("/rules")
-    async def rules(payer: Id, who: Own, period: PeriodId = None) -> Response:
-        settings = await queries.settings(payer, period)
+    async def rules_page(
+        payer: str,
+        who: Visitor,
+        settings: Settings | None,
+        typed: Mapping[str, str] = MappingProxyType({}),
+        trouble: FormError | None = None,
+    ) -> Response:
         if settings is None:
             raise NotHereError
         kept = await proposals.of(payer)
         about = {id_ for each in kept for id_ in shown.provider_of(each.proposal)}
-        content = shown.rules_page(settings, kept, await queries.provider_titles(about))
+        titles = await queries.provider_titles(about)
+        content = shown.rules_page(settings, kept, titles, typed, trouble)
         owner = Owner(payer=payer)
         may_propose = allows(who.principal, Resource.CONSOLE, Action.PROPOSE, owner)
-        return site.page("console_rules.html", who=who, may_propose=may_propose, **content)
+        status = 200 if trouble is None else 422
+        return site.page("console_rules.html", status, who=who, may_propose=may_propose, **content)
+
+    async def filled_in(
+        payer: str, who: Visitor, typed: Mapping[str, str], trouble: FormError | None = None
+    ) -> Response:
+        """Return the page of a form as it was filled in, with what is wrong with it."""
+        found = await queries.settings(payer, typed.get("period"))
+        if found is None:
+            found = await queries.settings(payer)
+        return await rules_page(payer, who, found, typed, trouble)
+
+    @pages.get("/rules")
+    async def rules(payer: Id, who: Own, period: PeriodId = None) -> Response:
+        return await rules_page(payer, who, await queries.settings(payer, period))
 
     @pages.post("/proposals")
     async def propose(request: Request, payer: Id, who: Proposing) -> Response:
         if payer not in await queries.payer_codes():
             raise NotHereError
+        fields: dict[str, str] = {}
         try:
             fields = shown.fields_of(form_of(request))
+            if fields.get("step") == "change":
+                return await filled_in(payer, who, fields)
             proposal = shown.proposed(payer, fields, who.principal.subject, now())
             preview = await previewed(proposal)
             if fields.get("step") != "keep":
@@ -84,9 +109,11 @@ def router(
                 return await page(who, kept, preview, draft=fields)
             id_ = await proposals.put(proposal)
         except FormError as error:
-            return site.problem(str(error), who=who)
+            if not error.field:
+                return site.problem(str(error), who=who, back=f"/console/{payer}/rules")
+            return await filled_in(payer, who, fields, error)
         except TooManyError:
-            return site.problem(_TOO_MANY, who=who)
+            return await filled_in(payer, who, fields, FormError(_TOO_MANY, WHOLE))
         return RedirectResponse(f"/console/{payer}/proposals/{id_}", 303)
 
     @pages.get("/proposals/{id_}")

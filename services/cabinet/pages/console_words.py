@@ -27,7 +27,7 @@ MODES: Mapping[str, str] = MappingProxyType(
 
 def category(id_: str) -> str:
     """Return what a category is called; one we know no word for by its id."""
-    return wording.CATEGORIES.get(id_, id_).capitalize()
+    return wording.CATEGORIES[id_].capitalize() if id_ in wording.CATEGORIES else id_
 
 
 def outlook(told: Forecast | None) -> tuple[str, str]:

@@ -4,14 +4,12 @@ All of it is for the vault alone.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
 from rulebook.wording import NO_BREAK_SPACE
-from services.cabinet.pages.preferences import FormError
+from services.cabinet.pages.forms import Fields, FormError, one
 from services.cabinet.vault.person import Person
 
 FIELDS_MAX = 20
@@ -35,16 +33,18 @@ def contacts_page(known: Person | None) -> dict[str, Any]:
     }
 
 
-def read_contacts(body: str) -> Person:
+def typed(fields: Fields) -> dict[str, Any]:
+    """Return what the form shows: what was typed."""
+    names = ("family-name", "given-name", "patronymic", "email", "phone")
+    return {name.replace("-", "_"): one(fields, name) for name in names}
+
+
+def read_contacts(fields: Fields) -> Person:
     """Return who a form says its guardian is. Raises FormError."""
-    try:
-        fields = parse_qs(body, max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise FormError("Форма не читается. Откройте страницу заново.") from error
     email, phone = _one(fields, "email"), _phone(_one(fields, "phone"))
     if not email.isascii():
         # Relays that we know of take no others.
-        raise FormError(_NO_EMAIL)
+        raise FormError(_NO_EMAIL, "email")
     try:
         return Person(
             family_name=_one(fields, "family-name"),
@@ -54,19 +54,25 @@ def read_contacts(body: str) -> Person:
             phones=(phone,) if phone else (),
         )
     except ValidationError as error:
-        raise FormError(_wrong({str(each["loc"][0]) for each in error.errors()})) from error
+        raise _wrong(str(error.errors()[0]["loc"][0])) from error
 
 
-def _wrong(fields: set[str]) -> str:
-    if "email" in fields:
-        return _NO_EMAIL
-    if "phones" in fields:
-        return f"Проверьте телефон: +7{NO_BREAK_SPACE}и{NO_BREAK_SPACE}ещё десять цифр."
-    return "Напишите фамилию и имя, как в паспорте."
+def _wrong(part: str) -> FormError:
+    match part:
+        case "email":
+            return FormError(_NO_EMAIL, "email")
+        case "phones":
+            text = f"Проверьте телефон: +7{NO_BREAK_SPACE}и{NO_BREAK_SPACE}ещё десять цифр."
+            return FormError(text, "phone")
+        case "patronymic":
+            text = "Напишите отчество, как в паспорте; если его нет, оставьте пустым."
+            return FormError(text, "patronymic")
+        case _:
+            return FormError("Напишите фамилию и имя, как в паспорте.", part.replace("_", "-"))
 
 
-def _one(fields: Mapping[str, list[str]], name: str) -> str:
-    return fields.get(name, [""])[0].strip()
+def _one(fields: Fields, name: str) -> str:
+    return one(fields, name).strip()
 
 
 def _phone(written: str) -> str:

@@ -3,7 +3,7 @@
 It goes into the vault and nowhere else; each look and each change is on its record.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -13,7 +13,7 @@ from services.cabinet.access.limits import Limit
 from services.cabinet.access.policy import Action, Resource
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import contacts as shown
-from services.cabinet.pages.preferences import FormError
+from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.vault.store import VaultUnavailableError
 from services.cabinet.vault.vault import Reader, Vault
@@ -37,6 +37,19 @@ def router(queries: ClubQueries, vault: Vault | None, site: Site) -> APIRouter:
     path = "/families/{guardian_id}/contacts"
     forms = Limit(FORMS_A_MINUTE)
 
+    async def page(
+        guardian_id: str, who: Visitor, status: int = 200, *, saved: bool = False, **content: Any
+    ) -> Response:
+        return site.page(
+            "contacts.html",
+            status,
+            who=who,
+            guardian_id=guardian_id,
+            saved=saved,
+            has_children=bool(await queries.own_children(guardian_id)),
+            **content,
+        )
+
     @pages.get(path)
     async def contacts(guardian_id: Id, who: Own, saved: Word = "") -> Response:
         if vault is None:
@@ -45,25 +58,24 @@ def router(queries: ClubQueries, vault: Vault | None, site: Site) -> APIRouter:
             found = await vault.read([guardian_id], Reader(by=guardian_id, why=WHY))
         except VaultUnavailableError:
             return site.unavailable()
-        return site.page(
-            "contacts.html",
-            who=who,
-            guardian_id=guardian_id,
-            saved=bool(saved),
-            has_children=bool(await queries.own_children(guardian_id)),
-            **shown.contacts_page(found.get(guardian_id)),
-        )
+        content = shown.contacts_page(found.get(guardian_id))
+        return await page(guardian_id, who, saved=bool(saved), **content)
 
     @pages.post(path)
     async def enter(request: Request, guardian_id: Id, who: Entering) -> Response:
         forms.take(guardian_id)
         if vault is None:
             raise NotHereError
+        fields: Fields = NOTHING
         try:
-            person = shown.read_contacts(form_of(request).decode(errors="replace"))
+            fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
+            person = shown.read_contacts(fields)
             await vault.amend(guardian_id, person, Reader(by=guardian_id, why=WHY))
         except FormError as error:
-            return site.problem(str(error), who=who)
+            if not error.field:
+                return site.problem(str(error), who=who, back=path_of(request))
+            # In this answer alone: what is wrong is kept nowhere.
+            return await page(guardian_id, who, 422, trouble=error, **shown.typed(fields))
         except VaultUnavailableError:
             return site.unavailable()
         return RedirectResponse(f"{path_of(request)}?saved=yes", 303)

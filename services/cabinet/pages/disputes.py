@@ -10,7 +10,7 @@ from contracts.vocabulary import AnsweredBy, DisputeAnswer, DisputeGround, Evide
 from rulebook.wording import counted, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.preferences import FormError
+from services.cabinet.pages.forms import FormError
 from services.cabinet.queries import Answer
 
 SOURCE = "disputes"

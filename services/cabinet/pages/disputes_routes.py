@@ -19,8 +19,8 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import disputes as shown
 from services.cabinet.pages import family
+from services.cabinet.pages.forms import FormError
 from services.cabinet.pages.freshness import said_when_behind
-from services.cabinet.pages.preferences import FormError
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
 from services.cabinet.sending import Sending
@@ -55,14 +55,15 @@ def router(queries: ClubQueries, site: Site, sending: Sending) -> APIRouter:
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who)
+            return site.problem(shown.OLD, who=who, back=then)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         # A conflict is another word about what was said already: the page shows how that stands.
         if became is not None and became["decision"] == "refused":
             reason = str(became["reason"])
             if reason != "conflict":
-                return site.problem(shown.REFUSALS.get(reason, shown.REFUSED), who=who)
+                why = shown.REFUSALS.get(reason, shown.REFUSED)
+                return site.problem(why, who=who, back=then)
         return RedirectResponse(then, 303)
 
     async def answered(
@@ -71,7 +72,7 @@ def router(queries: ClubQueries, site: Site, sending: Sending) -> APIRouter:
         try:
             evidence = shown.read_evidence(form_of(request))
         except FormError as error:
-            return site.problem(str(error), who=who)
+            return site.problem(str(error), who=who, back=then)
         return await send(shown.answer_event(*place, by, evidence, _now()), then, who)
 
     @pages.post("/families/{guardian_id}/disputes/{payer}/{enrollment_id}/{lesson_id}")
@@ -89,7 +90,7 @@ def router(queries: ClubQueries, site: Site, sending: Sending) -> APIRouter:
             ground = shown.read_ground(form_of(request))
             found = await queries.family(guardian_id)
         except FormError as error:
-            return site.problem(str(error), who=who)
+            return site.problem(str(error), who=who, back=then)
         except StoreUnavailableError:
             return site.unavailable()
         child = None if found is None else _child_with(found, payer, enrollment_id)

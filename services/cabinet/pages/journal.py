@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from contracts.vocabulary import Mark
 from rulebook.wording import counted, full_date, rubles
 from services.cabinet.pages import disputes, wording
+from services.cabinet.pages.forms import UNREADABLE, FormError
 from services.cabinet.pages.spreadsheets import harmless, plain_rubles
 from services.cabinet.queries import Answer
 
@@ -26,6 +27,7 @@ PAYMENTS_ASKED = 5
 """So many of a payer's latest payments say when the next one is to be expected."""
 FIELDS_MAX = 4 * CHILDREN_SHOWN_MAX + 20
 REVISION_MAX = 1_000_000
+NOT_YET = "Этот день ещё не наступил: отметить можно прошедшее занятие."
 REFUSALS: Mapping[str, str] = MappingProxyType(
     {
         "already_finished": "Это заявление уже закрыто: семья отозвала его, или ответ уже был.",
@@ -34,10 +36,6 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
 )
 """Why an answer to an application was not taken, by its reason."""
 REFUSED = "Ответ не принят. Откройте журнал заново и посмотрите на это заявление."
-
-
-class FormError(ValueError):
-    """A form says what it cannot say; the text is for the person who sent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +161,7 @@ def group_page(
         "day": found["day"],
         "day_said": _date(found["day"]),
         "today": found["business_day"],
+        "not_yet": NOT_YET if (found["day"] or "") > (found["business_day"] or "") else "",
         "lesson_id": chosen,
         "lessons": list(enumerate(known, 1)) if len(known) > 1 else [],
         "another": _another(found["day"], known) if lessons and chosen in lessons else "",
@@ -216,7 +215,7 @@ def read_marks(body: str, today: str | None) -> MarksForm:
     except ValueError as error:
         raise FormError("Не понятно, за какой день отметки.") from error
     if today is None or day.isoformat() > today:
-        raise FormError("Этот день ещё не наступил: отметить можно прошедшее занятие.")
+        raise FormError(NOT_YET)
     others = fields.get("rest")
     changes = []
     for name, entry in fields.items():
@@ -265,7 +264,7 @@ def _fields(body: str) -> dict[str, str]:
     try:
         return dict(parse_qsl(body, strict_parsing=bool(body), max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise FormError("Форма не читается. Откройте страницу заново.") from error
+        raise FormError(UNREADABLE) from error
 
 
 # --- the events a form becomes -----------------------------------------------------------------

@@ -17,6 +17,7 @@ from services.cabinet.access.policy import Action, Resource, Role, reaches_all
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.pages import journal as shown
+from services.cabinet.pages.forms import UNREADABLE, FormError
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import Id, Site, attached
@@ -39,16 +40,18 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
         prefix="/journal", include_in_schema=False, dependencies=[said_when_behind(queries)]
     )
 
-    async def answered(who: Visitor, work: Callable[[], Awaitable[Response]]) -> Response:
-        """Return what the work gives, or a page that says why not."""
+    async def answered(
+        who: Visitor, work: Callable[[], Awaitable[Response]], back: str = "/journal"
+    ) -> Response:
+        """Return what the work gives, or a page that says why not and leads back."""
         try:
             return await work()
-        except shown.FormError as error:
-            return site.problem(str(error), who=who)
+        except FormError as error:
+            return site.problem(str(error), who=who, back=back)
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(_REFUSED, who=who)
+            return site.problem(_REFUSED, who=who, back=back)
         except (StoreUnavailableError, BusUnavailableError):
             return site.unavailable()
 
@@ -138,12 +141,14 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             asked |= {"saved": len(form.changes)} | ({"page": page} if page else {})
             return RedirectResponse(f"{path_of(request)}?{urlencode(asked)}", 303)
 
-        return await answered(who, work)
+        return await answered(who, work, path_of(request))
 
     @pages.post("/{provider_id}/applications/{payer}/{enrollment_id}")
     async def answer(
         request: Request, provider_id: Id, payer: Id, enrollment_id: Id, who: Marking
     ) -> Response:
+        back = f"/journal/{provider_id}"
+
         async def work() -> Response:
             reason = shown.read_answer(_text(form_of(request)))
             _there(await queries.member(provider_id, payer, enrollment_id))
@@ -152,10 +157,10 @@ def router(queries: DisputeQueries, people: People, site: Site, sending: Sending
             # The page may be older than what the family, or a colleague, did meanwhile.
             if became is not None and became["decision"] == "refused":
                 why = shown.REFUSALS.get(str(became["reason"]), shown.REFUSED)
-                return site.problem(why, who=who, back=f"/journal/{provider_id}")
-            return RedirectResponse(f"/journal/{provider_id}?done=1", 303)
+                return site.problem(why, who=who, back=back)
+            return RedirectResponse(f"{back}?done=1", 303)
 
-        return await answered(who, work)
+        return await answered(who, work, back)
 
     @pages.get("/{provider_id}/money")
     async def money(provider_id: Id, who: Own) -> Response:
@@ -200,7 +205,7 @@ def _text(form: bytes) -> str:
     try:
         return form.decode()
     except UnicodeDecodeError as error:
-        raise shown.FormError("Форма не читается. Откройте страницу заново.") from error
+        raise FormError(UNREADABLE) from error
 
 
 def _now() -> str:

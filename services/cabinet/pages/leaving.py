@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any
-from urllib.parse import parse_qs
 
 from contracts.vocabulary import ApplicationRefusal, TerminatedBy
 from rulebook.wording import full_date, rubles
 from services.cabinet.club_queries import is_theirs
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.preferences import FormError
+from services.cabinet.pages.forms import Fields, FormError, one
 
 SOURCE = "families"
 """As whom the cabinet sends what families enter."""
@@ -54,7 +53,7 @@ _OVER: Mapping[str, str] = {
     "CANCELLED": "Зачисление не состоялось.",
 }
 """What came of it, whoever was faster."""
-_OLD = "Форма устарела. Откройте страницу заново."
+OLD = "Форма устарела. Откройте страницу заново."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,26 +189,25 @@ def _spending(valid_until: str | None) -> str:
     )
 
 
-def read_leaving(body: str, enrollment: Mapping[str, Any], today: str | None) -> Leaving:
+def read_leaving(fields: Fields, enrollment: Mapping[str, Any], today: str | None) -> Leaving:
     """Return what the form says. Raises FormError."""
     try:
-        fields = parse_qs(body, max_num_fields=FIELDS_MAX)
-        way = Way(fields.get("way", [""])[0])
+        way = Way(one(fields, "way"))
     except ValueError as error:
-        raise FormError(_OLD) from error
+        raise FormError(OLD) from error
     now = wording.day(today)
     if way is Way.WITHDRAW or now is None:
         return Leaving(way=way)
     if not has_begun(enrollment, today):
         return Leaving(way=way, last_day=now)
     try:
-        last_day = date.fromisoformat(fields.get("last-day", [""])[0])
+        last_day = date.fromisoformat(one(fields, "last-day"))
     except ValueError as error:
-        raise FormError("Укажите последний день занятий.") from error
+        raise FormError("Укажите последний день занятий.", "last-day") from error
     final = wording.day(enrollment["ends_on"])
     if last_day < now or (final is not None and last_day > final):
         until = "" if final is None else f" до {full_date(final)}"
-        raise FormError(f"Последний день занятий — от сегодняшнего{until}.")
+        raise FormError(f"Последний день занятий — от сегодняшнего{until}.", "last-day")
     return Leaving(way=way, last_day=last_day)
 
 

@@ -16,8 +16,8 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import leaving as shown
+from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of, one
 from services.cabinet.pages.people import People
-from services.cabinet.pages.preferences import FormError
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
 from services.cabinet.sending import Sending
@@ -50,23 +50,36 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
             raise NotHereError
         return found
 
-    @pages.get(path)
-    async def look(
-        guardian_id: Id, payer: Id, enrollment_id: Id, who: Own, became: Word = ""
+    async def page(
+        found: Answer,
+        guardian_id: str,
+        who: Visitor,
+        became: str = "",
+        trouble: FormError | None = None,
+        last_day: str | None = None,
     ) -> Response:
-        found = await known(guardian_id, payer, enrollment_id)
+        payer, enrollment_id = found["payer"], found["enrollment_id"]
         content = shown.leaving_page(found, guardian_id, await queries.business_day(payer))
         child_id = content["child_id"]
         names = await people.find({child_id: guardian_id}, Reader(by=guardian_id, why="clubs"))
         return site.page(
             "leaving.html",
+            200 if trouble is None else 422,
             who=who,
+            trouble=trouble,
+            last_day=content["first_day"] if last_day is None else last_day,
             guardian_id=guardian_id,
             child=names[child_id].given_name if child_id in names else child_id,
             here=f"/families/{guardian_id}/enrollments/{payer}/{enrollment_id}",
             became=became,
             **content,
         )
+
+    @pages.get(path)
+    async def look(
+        guardian_id: Id, payer: Id, enrollment_id: Id, who: Own, became: Word = ""
+    ) -> Response:
+        return await page(await known(guardian_id, payer, enrollment_id), guardian_id, who, became)
 
     @pages.post(path)
     async def leave(
@@ -75,11 +88,15 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         forms.take(guardian_id)
         found = await known(guardian_id, payer, enrollment_id)
         here = f"{path_of(request)}?"
+        fields: Fields = NOTHING
         try:
-            body = form_of(request).decode(errors="replace")
-            leaving = shown.read_leaving(body, found, await queries.business_day(payer))
+            fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
+            leaving = shown.read_leaving(fields, found, await queries.business_day(payer))
         except FormError as error:
-            return site.problem(str(error), who=who)
+            if not error.field:
+                return site.problem(str(error), who=who, back=path_of(request))
+            last_day = one(fields, "last-day")
+            return await page(found, guardian_id, who, trouble=error, last_day=last_day)
         if shown.way_of(found, guardian_id) is not leaving.way:
             # What was read does not hold any more, or it was sent before.
             return RedirectResponse(here + urlencode({"became": "other"}), 303)
@@ -88,7 +105,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem("Форма устарела. Откройте страницу заново.", who=who)
+            return site.problem(shown.OLD, who=who, back=path_of(request))
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         is_refused = told is not None and told["decision"] == REFUSED

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 
 from contracts.vocabulary import Channel
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
+from services.cabinet.pages.forms import Fields, FormError, one
 from services.cabinet.queries import Answer
 
 QUIET_FROM, QUIET_UNTIL = "21:00", "08:00"
@@ -32,10 +32,6 @@ _HERE = Channel.CABINET.value
 _OTHERS = tuple(channel.value for channel in Channel if channel is not Channel.CABINET)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
 _MARK = re.compile(r"([0-9]{1,10})-([0-9a-f]{16})\Z")
-
-
-class FormError(ValueError):
-    """A form says what it cannot say; the text is for the person who sent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,15 +139,36 @@ def _category(id_: str, told: Sequence[Answer], now: Answer) -> dict[str, Any]:
     }
 
 
-def read_preferences(body: str, found: Answer) -> Chosen:
+def typed(page: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
+    """Return the page with what was chosen in its form in place of what is known."""
+    return {
+        **page,
+        "revision": one(fields, "revision"),
+        "categories": [
+            each
+            | {
+                "ways": [
+                    (way, label, way in fields.get(f"to-{each['id']}", []))
+                    for way, label, _ in each["ways"]
+                ]
+            }
+            for each in page["categories"]
+        ],
+        "is_quiet": "any-time" not in fields,
+        "quiet_from": one(fields, "quiet-from"),
+        "quiet_until": one(fields, "quiet-until"),
+        "zones": [(id_, name, id_ == one(fields, "zone")) for id_, name, _ in page["zones"]]
+        if "zone" in fields
+        else page["zones"],
+        "digest": "digest" in fields,
+    }
+
+
+def read_preferences(fields: Fields, found: Answer) -> Chosen:
     """Return what a form says, on top of what is known. Raises FormError.
 
     What it cannot say stays as it is: categories that these payers tell nothing of.
     """
-    try:
-        fields = parse_qs(body, max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise FormError("Форма не читается. Откройте страницу заново.") from error
     known = _latest(found["said"])["channels"]
     categories = _categories(found)
     channels = {name: tuple(ways) for name, ways in known.items() if name not in categories}
@@ -171,21 +188,22 @@ def read_preferences(body: str, found: Answer) -> Chosen:
     )
 
 
-def _revision(fields: Mapping[str, Sequence[str]]) -> int:
-    (text,) = fields.get("revision", [""])[:1]
+def _revision(fields: Fields) -> int:
+    text = one(fields, "revision")
     if not text.isascii() or not text.isdecimal() or not 0 <= int(text[:12]) < REVISION_MAX:
         raise FormError("Форма устарела. Откройте страницу заново.")
     return int(text[:12])
 
 
-def _clock(fields: Mapping[str, Sequence[str]], name: str) -> str:
-    text = fields.get(name, [""])[0]
+def _clock(fields: Fields, name: str) -> str:
+    text = one(fields, name)
     if not _CLOCK.match(text):
-        raise FormError("Время пишется так: 21:00. Исправьте тихие часы и сохраните ещё раз.")
+        told = "Время пишется так: 21:00. Исправьте тихие часы и сохраните ещё раз."
+        raise FormError(told, name)
     return text
 
 
-def _zone(fields: Mapping[str, Sequence[str]], known: str | None) -> str:
+def _zone(fields: Fields, known: str | None) -> str:
     chosen = fields.get("zone", [known or USUAL_ZONE])[0]
     if chosen != known and chosen not in wording.ZONES:
         raise FormError("Не понятно, по какому времени тихие часы. Откройте страницу заново.")

@@ -14,6 +14,7 @@ from services.cabinet.access.gate import NotHereError, Visitor, form_of, needs, 
 from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.pages import preferences as shown
+from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.queries import Answer
@@ -54,11 +55,16 @@ def router(queries: PreferenceQueries, site: Site, sending: Sending) -> APIRoute
     @pages.post(path)
     async def choose(request: Request, guardian_id: Id, who: Choosing) -> Response:
         found = await known(guardian_id)
+        fields: Fields = NOTHING
         try:
-            chosen = shown.read_preferences(form_of(request).decode(errors="replace"), found)
+            fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
+            chosen = shown.read_preferences(fields, found)
             await sending.send(shown.preferences_events(found, chosen, _now()))
-        except shown.FormError as error:
-            return site.problem(str(error), who=who)
+        except FormError as error:
+            if not error.field:
+                return site.problem(str(error), who=who, back=path_of(request))
+            content = shown.typed(shown.preferences_page(found), fields)
+            return site.page("preferences.html", 422, who=who, trouble=error, **content)
         except (ProblemError, BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         return RedirectResponse(f"{path_of(request)}?{urlencode({'saved': chosen.mark})}", 303)

@@ -100,8 +100,11 @@ class Site:
     def page(
         self, name: str, status: int = 200, *, who: Visitor = STRANGER, **shown: Any
     ) -> Response:
-        """Return a page, for who asks: it shows who that is, and its forms are theirs."""
-        shown = {"is_behind": is_said()} | shown
+        """Return a page, for who asks: it shows who that is, and its forms are theirs.
+
+        `trouble` is a FormError, or nothing: why the form of the page was not taken.
+        """
+        shown = {"is_behind": is_said(), "trouble": None} | shown
         content = self._environment.get_template(name).render(who=who, **shown, **self._shown)
         return Response(content, status, media_type="text/html", headers=self._headers)
 
@@ -117,8 +120,8 @@ class Site:
     ) -> Response:
         """Return why a form was not taken, and where to go on.
 
-        `back` is a path: the page to open anew. Without it the browser's way back keeps what was
-        typed.
+        `back` is a path: the page to open anew. What was typed is lost: a form in which something
+        can be corrected is shown again instead (`pages/forms.py`).
         """
         return self.page("problem.html", status, who=who, problem=text, back=back)
 
