@@ -1,6 +1,6 @@
 """What a payer asks: its budget, who holds certificates, who waits, what was spent, and when.
 
-Dictionaries, as in `queries.py`. Everything of a payer stands in one partition.
+Dictionaries, as in `parts.py`. Everything of a payer stands in one partition.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.forecast import Forecast, Limits, forecast
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     CATEGORIES,
     GRANTED_DAYS,
@@ -25,7 +26,6 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
-from services.cabinet.queries import Answer, Part
 from streaming.store import Count
 
 DAYS_MAX = 2_000

@@ -1,10 +1,12 @@
 """What is asked about disputes of debits: by the provider, and by the payer.
 
-Dictionaries, as in `queries.py`.
+Dictionaries, as in `parts.py`.
 """
 
 from collections.abc import Sequence
 
+from services.cabinet.child_history import dispute_answer
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     DISPUTES_AT,
     DISPUTES_BY,
@@ -15,7 +17,6 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.provider_queries import ProviderQueries
-from services.cabinet.queries import Answer, Part, dispute_answer
 from streaming.store import Count
 
 DISPUTES_LISTED_MAX = 200

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from services.cabinet.parts import Answer
 from services.cabinet.projections.models import (
     INVOICES_BY,
     Invoice,
@@ -9,7 +10,6 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.provider_queries import invoice_with_lines
-from services.cabinet.queries import Answer
 from services.cabinet.report_queries import ReportQueries
 from services.cabinet.settlement import Invoice as Issued
 

@@ -10,8 +10,8 @@ from contracts.sources import Sources
 from contracts.topics import JOURNALS, forwarded_topics, source_topics
 from contracts.vocabulary import Service
 from services.cabinet.invoice_queries import InvoiceQueries
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import PARKED, Parked, Progress, under
-from services.cabinet.queries import Answer, Part
 from streaming.bus import Bus
 
 PARKED_SHOWN_MAX = 300

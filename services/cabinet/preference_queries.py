@@ -7,9 +7,9 @@ from typing import Any
 from rulebook.model import Row
 from rulebook.overlay import version_in_force
 from services.cabinet import preview
+from services.cabinet.parts import Answer
 from services.cabinet.projections.models import CHILDREN_OF, Preferences, beginning, under
 from services.cabinet.proposal_queries import ProposalQueries
-from services.cabinet.queries import Answer
 
 ROUTING = "notifications.routing"
 GUARDIANS = "guardians"

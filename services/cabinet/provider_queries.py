@@ -1,6 +1,6 @@
 """What a provider asks: its groups, who is in them, what was marked, what it is paid.
 
-Dictionaries, as in `queries.py`. Enrollments stand with their child's payer, groups with the
+Dictionaries, as in `parts.py`. Enrollments stand with their child's payer, groups with the
 provider's municipality: what belongs together is joined here.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     ENROLLMENTS_OF,
     GROUPS_OF,
@@ -25,7 +26,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
-from services.cabinet.queries import Answer, Part, Queries
+from services.cabinet.queries import Queries
 
 PROVIDERS_LISTED_MAX = 60
 GROUP_MEMBERS_MAX = 2_000

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.vocabulary import ApplicationRefusal
 from services.cabinet.console_queries import ConsoleQueries
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     AGREED,
     BORN,
@@ -25,7 +26,6 @@ from services.cabinet.projections.models import (
     member,
     under,
 )
-from services.cabinet.queries import Answer, Part
 from streaming.store import Count
 
 AGE_MIN, AGE_BELOW = 5, 18

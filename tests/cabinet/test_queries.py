@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
-from services.cabinet.queries import EXPORTS, PAGE_MEMBERS, Answer, Part
+from services.cabinet.parts import PAGE_MEMBERS, Answer, Part
+from services.cabinet.queries import EXPORTS
 from streaming.redis_client import Argument, RedisClient
 from streaming.redis_store import RedisStore
 from streaming.valkey import EmbeddedValkey
