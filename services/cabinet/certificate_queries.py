@@ -45,11 +45,15 @@ class CertificateQueries(Parts):
             return False, None
         part, rest = numbered
         payer, child_id = split(rest)
-        day = (await part.standing())["business_day"]
-        certificate = await part.find(Certificate, under(payer, child_id))
+        standing, certificate, entries = await asyncio.gather(
+            part.standing(),
+            part.find(Certificate, under(payer, child_id)),
+            part.members(GRANTS, *beginning(payer, child_id)),
+        )
+        day: str | None = standing["business_day"]
         if certificate is None or _state(certificate) != "ACTIVE" or day is None:
             return False, day
-        periods = [last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
+        periods = [last(entry) for entry in entries]
         grants = await part.all(Grant, [under(payer, child_id, period) for period in periods])
         return any(
             grant.valid_from.isoformat() <= day <= grant.valid_until.isoformat()
@@ -109,34 +113,31 @@ async def certificates_on(
 async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:
     periods = [last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
     ids = [under(payer, child_id, period) for period in periods]
-    grants, purses, over = await asyncio.gather(
-        part.all(Grant, ids), part.all(Purse, ids), periods_over(part, payer, periods, day)
+    grants, purses, spans = await asyncio.gather(
+        part.all(Grant, ids),
+        part.all(Purse, ids),
+        part.all(Period, [under(payer, period) for period in periods]),
     )
     return await asyncio.gather(
         *(
-            _period(part, payer, period, grant, purse, is_over=period in over)
-            for period, grant, purse in zip(periods, grants, purses, strict=True)
+            _period(part, payer, period, grant, purse, ended=is_over(span, day))
+            for period, grant, purse, span in zip(periods, grants, purses, spans, strict=True)
             if grant is not None
         )
     )
 
 
-async def periods_over(part: Part, payer: str, periods: Sequence[str], day: str | None) -> set[str]:
-    """Return those of a payer's periods that have ended by a business day."""
-    known = await part.all(Period, [under(payer, period) for period in periods])
-    return {
-        id_
-        for id_, period in zip(periods, known, strict=True)
-        if day is not None and period is not None and day > period.ends_on.isoformat()
-    }
+def is_over(period: Period | None, day: str | None) -> bool:
+    """Return whether a period has ended by a business day."""
+    return day is not None and period is not None and day > period.ends_on.isoformat()
 
 
 async def _period(
-    part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, *, is_over: bool
+    part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, *, ended: bool
 ) -> Answer:
     position = None
     # The queue ends with the period (docs/rules.md, section 4).
-    if grant.turn is not None and not is_over:
+    if grant.turn is not None and not ended:
         asked = Count(queue(payer, period, grant.category), "", grant.turn)
         position = (await part.counts([asked]))[0] + 1
     if purse is None:

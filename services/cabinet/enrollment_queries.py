@@ -93,17 +93,14 @@ class EnrollmentQueries(CertificateQueries):
 
     async def _groups(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
         groups = await part.all(Group, [under(home, id_) for id_, home in places])
-        answers: dict[str, Answer] = {}
-        for (id_, home), group in zip(places, groups, strict=True):
-            if group is not None:
-                line = await part.members(waiting_list(home, id_)) if group.waiting else []
-                answers[id_] = {
-                    "group_id": id_,
-                    "capacity": group.capacity,
-                    "taken": group.taken,
-                    "waiting": [last(entry) for entry in line],
-                }
-        return answers
+        found = await asyncio.gather(
+            *(
+                _group(part, home, id_, group)
+                for (id_, home), group in zip(places, groups, strict=True)
+                if group is not None
+            )
+        )
+        return {answer["group_id"]: answer for answer in found}
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
         entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
@@ -172,6 +169,16 @@ class EnrollmentQueries(CertificateQueries):
             return None
         line = waiting_list(application.group_home, turn.group_id)
         return (await part.counts([Count(line, "", turn.member)]))[0] + 1
+
+
+async def _group(part: Part, home: str, id_: str, group: Group) -> Answer:
+    line = await part.members(waiting_list(home, id_)) if group.waiting else []
+    return {
+        "group_id": id_,
+        "capacity": group.capacity,
+        "taken": group.taken,
+        "waiting": [last(entry) for entry in line],
+    }
 
 
 def _grants_of(

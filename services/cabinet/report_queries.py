@@ -42,17 +42,21 @@ class ReportQueries(ConsoleQueries):
             return None
         part, chosen = self._part_of(payer), budget["period"]
         span = (budget["starts_on"], budget["ends_on"])
-        as_of = await part.standing()
         # Of a period that is over, or has not begun, its own last or first day counts.
         day = min(max(budget["business_day"] or span[0], span[0]), span[1])
-        (children, covered), refused, submitted, days, groups, delivered = await asyncio.gather(
+        as_of, coverage, (refused, submitted), (days, groups, delivered) = await asyncio.gather(
+            part.standing(),
             _coverage(part, payer, chosen, day),
-            _refused(part, payer, *span),
-            part.counts([_between(SUBMITTED, *span, payer)]),
-            _days_to_agreement(part, payer, chosen),
-            _groups(part, payer, *span),
-            _accounts(part, payer),
+            asyncio.gather(
+                _refused(part, payer, *span), part.counts([_between(SUBMITTED, *span, payer)])
+            ),
+            asyncio.gather(
+                _days_to_agreement(part, payer, chosen),
+                _groups(part, payer, *span),
+                _accounts(part, payer),
+            ),
         )
+        children, covered = coverage
         titles = await self.provider_titles({each["provider_id"] for each in (*groups, *delivered)})
         return budget | {
             "as_of": as_of["journals"],
