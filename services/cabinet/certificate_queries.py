@@ -132,6 +132,17 @@ def is_over(period: Period | None, day: str | None) -> bool:
     return day is not None and period is not None and day > period.ends_on.isoformat()
 
 
+def unopened(grant: Grant) -> Purse:
+    """Return the purse billing has not opened yet: all that is granted is there."""
+    return Purse(
+        nominal_kopecks=grant.nominal_kopecks,
+        balance_kopecks=grant.nominal_kopecks,
+        reserved_kopecks=0,
+        paid_kopecks=0,
+        expired_kopecks=0,
+    )
+
+
 async def _period(
     part: Part, payer: str, period: str, grant: Grant, purse: Purse | None, *, ended: bool
 ) -> Answer:
@@ -140,15 +151,7 @@ async def _period(
     if grant.turn is not None and not ended:
         asked = Count(queue(payer, period, grant.category), "", grant.turn)
         position = (await part.counts([asked]))[0] + 1
-    if purse is None:
-        # Billing has not opened the account yet: all that is granted is there.
-        purse = Purse(
-            nominal_kopecks=grant.nominal_kopecks,
-            balance_kopecks=grant.nominal_kopecks,
-            reserved_kopecks=0,
-            paid_kopecks=0,
-            expired_kopecks=0,
-        )
+    purse = purse or unopened(grant)
     return {
         "period": period,
         "category": grant.category,

@@ -1,4 +1,4 @@
-"""What a payer asks: its budget, who holds certificates, who waits, what was spent, and when.
+"""What a payer asks: its budget, how many hold certificates and wait, what was spent, and when.
 
 Dictionaries, as in `parts.py`. Everything of a payer stands in one partition.
 """
@@ -47,9 +47,9 @@ class ConsoleQueries(DisputeQueries):
         None if there is no such payer or period.
         """
         part = self._part_of(payer)
-        standing, periods = await asyncio.gather(part.standing(), _periods_of(part, payer))
+        standing, periods = await asyncio.gather(part.standing(), periods_of(part, payer))
         today = standing["business_day"]
-        chosen = period or _present(periods, today)
+        chosen = period or present_of(periods, today)
         if chosen not in periods:
             return None
         day = None if today is None else date.fromisoformat(today)
@@ -75,7 +75,7 @@ class ConsoleQueries(DisputeQueries):
         }
 
 
-async def _periods_of(part: Part, payer: str) -> dict[str, Period]:
+async def periods_of(part: Part, payer: str) -> dict[str, Period]:
     """Return the periods of a payer by id, the earliest first."""
     ids = [entry.rpartition("|")[2] for entry in await part.members(PERIODS, *beginning(payer))]
     known = await part.all(Period, [under(payer, id_) for id_ in ids])
@@ -83,7 +83,7 @@ async def _periods_of(part: Part, payer: str) -> dict[str, Period]:
     return dict(sorted(found.items(), key=lambda each: (each[1].starts_on, each[0])))
 
 
-def _present(periods: dict[str, Period], today: str | None) -> str | None:
+def present_of(periods: dict[str, Period], today: str | None) -> str | None:
     """Return the period of a day; else the last that began before it; else the first."""
     if today is not None:
         day = date.fromisoformat(today)

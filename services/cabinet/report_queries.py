@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.vocabulary import ApplicationRefusal
-from services.cabinet.console_queries import ConsoleQueries
+from services.cabinet.holder_queries import HolderQueries
 from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     AGREED,
@@ -32,7 +32,7 @@ AGE_MIN, AGE_BELOW = 5, 18
 """Whole years of those a certificate is for (docs/rules.md, section 2: certificates.age)."""
 
 
-class ReportQueries(ConsoleQueries):
+class ReportQueries(HolderQueries):
     """Questions of reports, beside all others."""
 
     async def report(self, payer: str, period: str | None = None) -> Answer | None:

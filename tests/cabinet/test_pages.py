@@ -1031,12 +1031,15 @@ OFFICIAL_PAGES = (
     f"/journal/{story.PROVIDER}/money",
     "/console",
     *(f"/console/{PAYER}{path}" for path in ("", "/reports", "/invoices", "/rules", "/disputes")),
+    *(f"/console/{PAYER}/lists/{roll}" for roll in ("holders", "queue")),
 )
 FILES = (
     f"/journal/{story.PROVIDER}/money.csv",
     f"/console/{PAYER}/invoices.csv",
     f"/console/{PAYER}/reports.xlsx",
     f"/console/{PAYER}/reports/coverage.csv",
+    f"/console/{PAYER}/lists/holders.csv",
+    f"/console/{PAYER}/lists/queue.xlsx",
     f"{FAMILY}/{story.ELDER}/certificate.pdf",
     f"{FAMILY}/{story.ELDER}/statement.pdf",
 )

@@ -153,6 +153,8 @@ class Grant:
     valid_from: date
     valid_until: date
     turn: str | None = None
+    since: date | None = None
+    """The business day from which it has its money, or its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
