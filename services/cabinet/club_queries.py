@@ -9,6 +9,7 @@ from typing import Any
 from rulebook.overlay import Overlays
 from services.cabinet import preview
 from services.cabinet.offer import Course, Span, age_on, offer, span_of
+from services.cabinet.parts import Answer, Part
 from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.projections.models import (
     APPLICATIONS_OF,
@@ -29,7 +30,6 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
-from services.cabinet.queries import Answer, Part
 
 GROUPS_READ_MAX = 20_000
 """So many groups of a municipality are looked through; the page says so where there are more."""

@@ -1,14 +1,16 @@
-"""What a payer asks: its budget, who holds certificates, who waits, what was spent, and when.
+"""What a payer asks: its budget, how many hold certificates and wait, what was spent, and when.
 
-Dictionaries, as in `queries.py`. Everything of a payer stands in one partition.
+Dictionaries, as in `parts.py`. Everything of a payer stands in one partition.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.forecast import Forecast, Limits, forecast
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     CATEGORIES,
     GRANTED_DAYS,
@@ -25,7 +27,6 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
-from services.cabinet.queries import Answer, Part
 from streaming.store import Count
 
 DAYS_MAX = 2_000
@@ -46,17 +47,19 @@ class ConsoleQueries(DisputeQueries):
         None if there is no such payer or period.
         """
         part = self._part_of(payer)
-        today = (await part.standing())["business_day"]
-        periods = await _periods_of(part, payer)
-        chosen = period or _present(periods, today)
+        standing, periods = await asyncio.gather(part.standing(), periods_of(part, payer))
+        today = standing["business_day"]
+        chosen = period or present_of(periods, today)
         if chosen not in periods:
             return None
-        money, policy = (
-            await part.find(PeriodMoney, under(payer, chosen)) or PeriodMoney(),
-            await part.find(Policy, under(payer, chosen)) or Policy(),
-        )
         day = None if today is None else date.fromisoformat(today)
-        categories = await _categories(part, payer, chosen, periods[chosen], day)
+        money, policy, categories, spent = await asyncio.gather(
+            part.find(PeriodMoney, under(payer, chosen)),
+            part.find(Policy, under(payer, chosen)),
+            _categories(part, payer, chosen, periods[chosen], day),
+            _spent(part, payer, chosen),
+        )
+        policy = policy or Policy()
         return {
             "payer": payer,
             "period": chosen,
@@ -66,13 +69,13 @@ class ConsoleQueries(DisputeQueries):
             "business_day": day,
             "debit_basis": policy.debit_basis,
             "issue_mode": policy.issue_mode,
-            "money": money,
+            "money": money or PeriodMoney(),
             "categories": categories,
-            "spent": await _spent(part, payer, chosen),
+            "spent": spent,
         }
 
 
-async def _periods_of(part: Part, payer: str) -> dict[str, Period]:
+async def periods_of(part: Part, payer: str) -> dict[str, Period]:
     """Return the periods of a payer by id, the earliest first."""
     ids = [entry.rpartition("|")[2] for entry in await part.members(PERIODS, *beginning(payer))]
     known = await part.all(Period, [under(payer, id_) for id_ in ids])
@@ -80,7 +83,7 @@ async def _periods_of(part: Part, payer: str) -> dict[str, Period]:
     return dict(sorted(found.items(), key=lambda each: (each[1].starts_on, each[0])))
 
 
-def _present(periods: dict[str, Period], today: str | None) -> str | None:
+def present_of(periods: dict[str, Period], today: str | None) -> str | None:
     """Return the period of a day; else the last that began before it; else the first."""
     if today is not None:
         day = date.fromisoformat(today)
@@ -98,13 +101,15 @@ async def _categories(
 ) -> list[Answer]:
     entries = await part.members(CATEGORIES, *beginning(payer, period))
     names = [entry.rpartition("|")[2] for entry in entries]
-    known = await part.all(Category, [under(payer, period, name) for name in names])
-    queued = await part.counts([Count(queue(payer, period, name)) for name in names])
+    known, queued, granted = await asyncio.gather(
+        part.all(Category, [under(payer, period, name) for name in names]),
+        part.counts([Count(queue(payer, period, name)) for name in names]),
+        asyncio.gather(*(_granted_days(part, payer, period, name) for name in names)),
+    )
     found = []
-    for name, category, waiting in zip(names, known, queued, strict=True):
+    for name, category, waiting, days in zip(names, known, queued, granted, strict=True):
         if category is None:
             continue
-        days = await _granted_days(part, payer, period, name)
         is_over = today is not None and today > span.ends_on
         found.append(
             {

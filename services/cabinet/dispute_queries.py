@@ -1,10 +1,13 @@
 """What is asked about disputes of debits: by the provider, and by the payer.
 
-Dictionaries, as in `queries.py`.
+Dictionaries, as in `parts.py`.
 """
 
+import asyncio
 from collections.abc import Sequence
 
+from services.cabinet.child_history import dispute_answer
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     DISPUTES_AT,
     DISPUTES_BY,
@@ -15,8 +18,7 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.provider_queries import ProviderQueries
-from services.cabinet.queries import Answer, Part, dispute_answer
-from streaming.store import Count
+from streaming.store import Count, Range
 
 DISPUTES_LISTED_MAX = 200
 """So many open disputes stand on a page, the oldest; how many there are is counted."""
@@ -47,18 +49,27 @@ class DisputeQueries(ProviderQueries):
         `open_in_all` and `upheld_in_all` count them, also those that are not listed.
         """
         part = self._part_of(payer)
-        open_ = await part.first(DISPUTES_BY, *beginning(payer), DISPUTES_LISTED_MAX)
-        upheld = await part.first(UPHELD_BY, *beginning(payer), UPHELD_LISTED_MAX)
-        counts = await part.counts(
-            [Count(DISPUTES_BY, *beginning(payer)), Count(UPHELD_BY, *beginning(payer))]
+        standing, listed, counts = await asyncio.gather(
+            part.standing(),
+            part.ranges(
+                [
+                    Range(DISPUTES_BY, *beginning(payer), DISPUTES_LISTED_MAX),
+                    Range(UPHELD_BY, *beginning(payer), UPHELD_LISTED_MAX),
+                ]
+            ),
+            part.counts(
+                [Count(DISPUTES_BY, *beginning(payer)), Count(UPHELD_BY, *beginning(payer))]
+            ),
         )
-        lists = [
-            await self._disputes(part, [_place([payer, *entry.split("|")[2:]]) for entry in some])
-            for some in (open_, upheld)
-        ]
+        lists = await asyncio.gather(
+            *(
+                self._disputes(part, [_place([payer, *entry.split("|")[2:]]) for entry in some])
+                for some in listed
+            )
+        )
         return {
             "payer": payer,
-            "business_day": (await part.standing())["business_day"],
+            "business_day": standing["business_day"],
             "open": lists[0],
             "open_in_all": counts[0],
             "upheld": lists[1],
@@ -75,9 +86,9 @@ class DisputeQueries(ProviderQueries):
         """Return disputes with the group each is about, and whom to ask for the child's name."""
         disputes = await part.all(Dispute, [under(*place) for place in places])
         found = {p: each for p, each in zip(places, disputes, strict=True) if each is not None}
-        enrolled = await self._applications(part, [(id_, payer) for payer, id_, _ in found])
-        children = await part.all(
-            Child, [under(place[0], each.child_id) for place, each in found.items()]
+        enrolled, children = await asyncio.gather(
+            self._applications(part, [(id_, payer) for payer, id_, _ in found]),
+            part.all(Child, [under(place[0], each.child_id) for place, each in found.items()]),
         )
         answers = []
         for ((payer, id_, lesson_id), each), child in zip(found.items(), children, strict=True):

@@ -11,7 +11,8 @@ The method, so that everybody can count it again:
 4. The room is gone `ceil(room / rate)` days after today. On the last day of the period or before
    it: that is the day. Later: it lasts for the period.
 
-The rate is a fraction of whole numbers; nothing is rounded before the last step.
+The rate is a fraction of whole numbers; nothing is rounded before the last step. How agreements
+are paid, by lessons or by the month, changes nothing: a certificate's money is granted as a whole.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,9 @@
 """What a payer asks about invoices: which there are, their lines, what was paid."""
 
+import asyncio
 from collections.abc import Iterable
 
+from services.cabinet.parts import Answer
 from services.cabinet.projections.models import (
     INVOICES_BY,
     Invoice,
@@ -9,7 +11,6 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.provider_queries import invoice_with_lines
-from services.cabinet.queries import Answer
 from services.cabinet.report_queries import ReportQueries
 from services.cabinet.settlement import Invoice as Issued
 
@@ -28,20 +29,30 @@ class InvoiceQueries(ReportQueries):
         entries = await part.members(INVOICES_BY, *beginning(payer, month))
         ids = [entry.rpartition("|")[2] for entry in entries]
         known = await part.all(Invoice, [under(payer, id_) for id_ in ids])
-        return [
-            await invoice_with_lines(part, payer, id_, invoice)
-            for id_, invoice in zip(ids, known, strict=True)
-            if invoice is not None
-        ]
+        return await asyncio.gather(
+            *(
+                invoice_with_lines(part, payer, id_, invoice)
+                for id_, invoice in zip(ids, known, strict=True)
+                if invoice is not None
+            )
+        )
 
     async def issued(self, payer: str, ids: Iterable[str]) -> dict[str, Issued]:
         """Return those invoices that are the payer's, as a settlement is held against them."""
         part, asked = self._part_of(payer), sorted(set(ids))
         known = await part.all(Invoice, [under(payer, id_) for id_ in asked])
-        found = {}
-        for id_, invoice in zip(asked, known, strict=True):
-            if invoice is not None:
-                whole = await invoice_with_lines(part, payer, id_, invoice)
-                lines = {each["line_reference"]: each["amount_kopecks"] for each in whole["lines"]}
-                found[id_] = Issued(lines=lines, is_settled=invoice.settled, month=whole["month"])
-        return found
+        found = await asyncio.gather(
+            *(
+                invoice_with_lines(part, payer, id_, invoice)
+                for id_, invoice in zip(asked, known, strict=True)
+                if invoice is not None
+            )
+        )
+        return {
+            each["invoice_id"]: Issued(
+                lines={line["line_reference"]: line["amount_kopecks"] for line in each["lines"]},
+                is_settled=each["settled"],
+                month=each["month"],
+            )
+            for each in found
+        }

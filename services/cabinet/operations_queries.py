@@ -10,8 +10,8 @@ from contracts.sources import Sources
 from contracts.topics import JOURNALS, forwarded_topics, source_topics
 from contracts.vocabulary import Service
 from services.cabinet.invoice_queries import InvoiceQueries
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import PARKED, Parked, Progress, under
-from services.cabinet.queries import Answer, Part
 from streaming.bus import Bus
 
 PARKED_SHOWN_MAX = 300
@@ -51,21 +51,24 @@ class OperationsQueries(InvoiceQueries):
 
     async def parked(self) -> tuple[list[Answer], int]:
         """Return inputs that wait, by the day they wait until, and how many there are in all."""
-        found: list[Answer] = []
-        total = 0
-        for part in self._parts:
-            entries = await part.members(PARKED)
-            total += len(entries)
-            shown = entries[:PARKED_SHOWN_MAX]
-            places = [entry.split("|")[1:] for entry in shown]
-            known = await part.all(Parked, [under(*place) for place in places])
-            found += [
-                _parked(place, parked)
-                for place, parked in zip(places, known, strict=True)
-                if parked is not None
-            ]
+        parts = await self._everywhere(_parked_in)
+        found = [each for waiting, _ in parts for each in waiting]
+        total = sum(number for _, number in parts)
         found.sort(key=lambda each: (each["until"] or "9999", each["place"]))
         return found[:PARKED_SHOWN_MAX], total
+
+
+async def _parked_in(part: Part) -> tuple[list[Answer], int]:
+    """Return inputs of a partition that wait, so many at most, and how many there are in all."""
+    entries = await part.members(PARKED)
+    places = [entry.split("|")[1:] for entry in entries[:PARKED_SHOWN_MAX]]
+    known = await part.all(Parked, [under(*place) for place in places])
+    found = [
+        _parked(place, parked)
+        for place, parked in zip(places, known, strict=True)
+        if parked is not None
+    ]
+    return found, len(entries)
 
 
 def _parked(place: list[str], parked: Parked) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a guardian asks about messages: which there are, and what was said about them."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 from rulebook.model import Row
 from rulebook.overlay import version_in_force
 from services.cabinet import preview
+from services.cabinet.parts import Answer
 from services.cabinet.projections.models import CHILDREN_OF, Preferences, beginning, under
 from services.cabinet.proposal_queries import ProposalQueries
-from services.cabinet.queries import Answer
 
 ROUTING = "notifications.routing"
 GUARDIANS = "guardians"
@@ -24,17 +25,29 @@ class PreferenceQueries(ProposalQueries):
 
         None for a guardian without children.
         """
-        payers = await self._payers_of(guardian_id)
+        standings, payers = await asyncio.gather(self.as_of(), self._payers_of(guardian_id))
         if not payers:
             return None
-        days = {each["partition"]: each["business_day"] for each in await self.as_of()}
-        said, told = [], []
-        for payer in payers:
-            part = self._part_of(payer)
-            known = await part.find(Preferences, under(payer, guardian_id)) or Preferences()
-            said.append(_said(payer, known))
-            told += await self._told(payer, days[part.number])
-        return {"guardian_id": guardian_id, "said": said, "told": told}
+        days = {each["partition"]: each["business_day"] for each in standings}
+        said, told = await asyncio.gather(
+            asyncio.gather(
+                *(
+                    self._part_of(payer).find(Preferences, under(payer, guardian_id))
+                    for payer in payers
+                )
+            ),
+            asyncio.gather(
+                *(self._told(payer, days[self.partition_of(payer)]) for payer in payers)
+            ),
+        )
+        return {
+            "guardian_id": guardian_id,
+            "said": [
+                _said(payer, known or Preferences())
+                for payer, known in zip(payers, said, strict=True)
+            ],
+            "told": [each for of_payer in told for each in of_payer],
+        }
 
     async def _payers_of(self, guardian_id: str) -> list[str]:
         found = await self._everywhere(

@@ -10,6 +10,7 @@ from typing import Any
 from rulebook.overlay import Overlays
 from services.cabinet import preview
 from services.cabinet.operations_queries import OperationsQueries
+from services.cabinet.parts import PAGE_MEMBERS, Answer, Part
 from services.cabinet.preview import CaseChange, CategoryChange, Holder, Limits
 from services.cabinet.projections.models import (
     BORN,
@@ -29,7 +30,6 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
-from services.cabinet.queries import PAGE_MEMBERS, Answer, Part
 from streaming.store import Count
 
 DAYS = "billing.days"

@@ -1,6 +1,6 @@
 """What a provider asks: its groups, who is in them, what was marked, what it is paid.
 
-Dictionaries, as in `queries.py`. Enrollments stand with their child's payer, groups with the
+Dictionaries, as in `parts.py`. Enrollments stand with their child's payer, groups with the
 provider's municipality: what belongs together is joined here.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     ENROLLMENTS_OF,
     GROUPS_OF,
@@ -25,7 +26,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
-from services.cabinet.queries import Answer, Part, Queries
+from services.cabinet.queries import Queries
 
 PROVIDERS_LISTED_MAX = 60
 GROUP_MEMBERS_MAX = 2_000
@@ -55,15 +56,15 @@ class ProviderQueries(Queries):
 
     async def journal(self, provider_id: str) -> Answer | None:
         """Return a provider's groups with those who wait for its answer; None if it is unknown."""
-        titles = await self.provider_titles([provider_id])
+        titles, today, places = await asyncio.gather(
+            self.provider_titles([provider_id]),
+            self.business_day(),
+            self._groups_of_provider(provider_id),
+        )
         if not titles:
             return None
-        today = await self.business_day()
         groups = await asyncio.gather(
-            *(
-                self._with_those_who_wait(*place, today)
-                for place in await self._groups_of_provider(provider_id)
-            )
+            *(self._with_those_who_wait(*place, today) for place in places)
         )
         return {
             "provider_id": provider_id,
@@ -86,10 +87,11 @@ class ProviderQueries(Queries):
 
         Without a day, of the business day. None if the group is not the provider's.
         """
-        group = await self.group_of(provider_id, home, group_id)
+        group, today = await asyncio.gather(
+            self.group_of(provider_id, home, group_id), self.business_day()
+        )
         if group is None:
             return None
-        today = await self.business_day()
         day = day or today
         members = [
             each for each in await self._members(home, group_id) if _is_in_force(each, day or "")
@@ -116,33 +118,30 @@ class ProviderQueries(Queries):
 
     async def invoices_of(self, provider_id: str) -> list[Answer]:
         """Return the invoices of a provider with their lines, the latest month first."""
-        found: list[Answer] = []
-        for part in self._parts:
-            entries = await part.first(INVOICES_OF, *beginning(provider_id), INVOICES_MAX)
-            places = [entry.split("|")[2:] for entry in entries]
-            invoices = await part.all(Invoice, [under(*place) for place in places])
-            for (payer, invoice_id), invoice in zip(places, invoices, strict=True):
-                if invoice is not None:
-                    found.append(await invoice_with_lines(part, payer, invoice_id, invoice))
+        parts = await self._everywhere(lambda part: _invoices_of(part, provider_id))
+        found = [each for invoices in parts for each in invoices]
         return sorted(found, key=lambda each: (each["month"], each["payer"]), reverse=True)
 
     async def charged(self, provider_id: str) -> list[Answer]:
         """Return what each enrollment of a provider was charged so far, net of what went back."""
-        found: list[Answer] = []
-        for home, group_id, group in await self._groups_of_provider(provider_id):
-            members = await self._members(home, group_id)
-            reserves = await asyncio.gather(*(self._reserve(each) for each in members))
-            found += [
-                {
-                    "enrollment_id": each["enrollment_id"],
-                    "payer": each["payer"],
-                    "title": group.title,
-                    "charged_kopecks": reserve.charged_kopecks,
-                }
-                for each, reserve in zip(members, reserves, strict=True)
-                if reserve is not None and reserve.charged_kopecks
-            ]
-        return found
+        found = await asyncio.gather(
+            *(self._charged_in(*place) for place in await self._groups_of_provider(provider_id))
+        )
+        return [each for of_group in found for each in of_group]
+
+    async def _charged_in(self, home: str, group_id: str, group: Group) -> list[Answer]:
+        members = await self._members(home, group_id)
+        reserves = await asyncio.gather(*(self._reserve(each) for each in members))
+        return [
+            {
+                "enrollment_id": each["enrollment_id"],
+                "payer": each["payer"],
+                "title": group.title,
+                "charged_kopecks": reserve.charged_kopecks,
+            }
+            for each, reserve in zip(members, reserves, strict=True)
+            if reserve is not None and reserve.charged_kopecks
+        ]
 
     async def business_day(self) -> str | None:
         """Return the latest business day of all payers, or None before the first."""
@@ -152,16 +151,8 @@ class ProviderQueries(Queries):
     # --- parts ---------------------------------------------------------------------------------
 
     async def _groups_of_provider(self, provider_id: str) -> list[tuple[str, str, Group]]:
-        found: list[tuple[str, str, Group]] = []
-        for part in self._parts:
-            entries = await part.members(GROUPS_OF, *beginning(provider_id))
-            places = [entry.split("|")[1:] for entry in entries]
-            groups = await part.all(Group, [under(*place) for place in places])
-            found += [
-                (home, group_id, group)
-                for (home, group_id), group in zip(places, groups, strict=True)
-                if group is not None
-            ]
+        parts = await self._everywhere(lambda part: _groups_in(part, provider_id))
+        found = [place for places in parts for place in places]
         return sorted(found, key=lambda each: (each[2].title, each[1]))
 
     async def _members(self, home: str, group_id: str) -> list[Answer]:
@@ -225,6 +216,30 @@ class ProviderQueries(Queries):
             *(_marks_of(self._part_of(payer), payer, id_, day) for id_, payer in places)
         )
         return dict(zip(places, found, strict=True))
+
+
+async def _groups_in(part: Part, provider_id: str) -> list[tuple[str, str, Group]]:
+    entries = await part.members(GROUPS_OF, *beginning(provider_id))
+    places = [entry.split("|")[1:] for entry in entries]
+    groups = await part.all(Group, [under(*place) for place in places])
+    return [
+        (home, group_id, group)
+        for (home, group_id), group in zip(places, groups, strict=True)
+        if group is not None
+    ]
+
+
+async def _invoices_of(part: Part, provider_id: str) -> list[Answer]:
+    entries = await part.first(INVOICES_OF, *beginning(provider_id), INVOICES_MAX)
+    places = [entry.split("|")[2:] for entry in entries]
+    known = await part.all(Invoice, [under(*place) for place in places])
+    return await asyncio.gather(
+        *(
+            invoice_with_lines(part, payer, invoice_id, invoice)
+            for (payer, invoice_id), invoice in zip(places, known, strict=True)
+            if invoice is not None
+        )
+    )
 
 
 async def _marks_of(part: Part, payer: str, enrollment_id: str, day: str) -> dict[str, Answer]:

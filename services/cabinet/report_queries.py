@@ -10,7 +10,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.vocabulary import ApplicationRefusal
-from services.cabinet.console_queries import ConsoleQueries
+from services.cabinet.holder_queries import HolderQueries
+from services.cabinet.parts import Answer, Part
 from services.cabinet.projections.models import (
     AGREED,
     BORN,
@@ -25,14 +26,13 @@ from services.cabinet.projections.models import (
     member,
     under,
 )
-from services.cabinet.queries import Answer, Part
 from streaming.store import Count
 
 AGE_MIN, AGE_BELOW = 5, 18
 """Whole years of those a certificate is for (docs/rules.md, section 2: certificates.age)."""
 
 
-class ReportQueries(ConsoleQueries):
+class ReportQueries(HolderQueries):
     """Questions of reports, beside all others."""
 
     async def report(self, payer: str, period: str | None = None) -> Answer | None:
@@ -42,17 +42,21 @@ class ReportQueries(ConsoleQueries):
             return None
         part, chosen = self._part_of(payer), budget["period"]
         span = (budget["starts_on"], budget["ends_on"])
-        as_of = await part.standing()
         # Of a period that is over, or has not begun, its own last or first day counts.
         day = min(max(budget["business_day"] or span[0], span[0]), span[1])
-        (children, covered), refused, submitted, days, groups, delivered = await asyncio.gather(
+        as_of, coverage, (refused, submitted), (days, groups, delivered) = await asyncio.gather(
+            part.standing(),
             _coverage(part, payer, chosen, day),
-            _refused(part, payer, *span),
-            part.counts([_between(SUBMITTED, *span, payer)]),
-            _days_to_agreement(part, payer, chosen),
-            _groups(part, payer, *span),
-            _accounts(part, payer),
+            asyncio.gather(
+                _refused(part, payer, *span), part.counts([_between(SUBMITTED, *span, payer)])
+            ),
+            asyncio.gather(
+                _days_to_agreement(part, payer, chosen),
+                _groups(part, payer, *span),
+                _accounts(part, payer),
+            ),
         )
+        children, covered = coverage
         titles = await self.provider_titles({each["provider_id"] for each in (*groups, *delivered)})
         return budget | {
             "as_of": as_of["journals"],

@@ -121,6 +121,9 @@ console         ?      -        -         -        -         +     -      +     
 reports         ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
 report-csv      ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
 reports-xlsx    ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+roll            ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+roll-csv        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
+roll-xlsx       ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
 disputes        ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
 settle-dispute  ?      -        -         -        -         +     -      -        -       ?      ?       ?         ?       ?
 settlements     ?      -        -         -        -         +     -      +        +       ?      ?       ?         ?       ?
@@ -384,6 +387,21 @@ ASKED = {
     ),
     "reports-xlsx": Asked(
         what=CONSOLE_READ, path=f"{CONSOLE}/reports.xlsx", twin=f"{NO_CONSOLE}/reports.xlsx"
+    ),
+    "roll": Asked(
+        what=CONSOLE_READ,
+        path=f"{CONSOLE}/lists/holders",
+        twin=f"{NO_CONSOLE}/lists/holders",
+    ),
+    "roll-csv": Asked(
+        what=CONSOLE_READ,
+        path=f"{CONSOLE}/lists/queue.csv",
+        twin=f"{NO_CONSOLE}/lists/queue.csv",
+    ),
+    "roll-xlsx": Asked(
+        what=CONSOLE_READ,
+        path=f"{CONSOLE}/lists/queue.xlsx",
+        twin=f"{NO_CONSOLE}/lists/queue.xlsx",
     ),
     "disputes": Asked(
         what=(Resource.DISPUTES, READ), path=f"{CONSOLE}/disputes", twin=f"{NO_CONSOLE}/disputes"

@@ -388,7 +388,7 @@ async def test_a_group_that_ended_is_not_offered_and_one_without_places_comes_la
 async def test_however_many_groups_there_are_the_page_finds_them_or_says_that_it_did_not(
     journals: Journals, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.cabinet.queries.PAGE_MEMBERS", 2)
+    monkeypatch.setattr("services.cabinet.parts.PAGE_MEMBERS", 2)
     queries = ClubQueries(journals.store, journals.partitions)
     every = await queries.groups_in(PAYER)
     whole = (await client.get(CLUBS)).text

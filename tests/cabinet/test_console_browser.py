@@ -168,6 +168,8 @@ async def test_pages_are_accessible_fit_and_are_light(size: tuple[int, int], dar
             "/console",
             base,
             f"{base}/reports",
+            f"{base}/lists/holders",
+            f"{base}/lists/queue",
             f"{base}/invoices",
             f"{base}/rules",
             proposal,

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.vocabulary import Kopecks
+from services.billing.domain.months import schedule as billing_months
 from services.cabinet.app import make_app, serving
+from services.cabinet.monthly import PaidMonth, months_left, months_of
 from services.cabinet.pages import routes, wording
 from services.cabinet.pages.family import (
     BAR_PART_MIN,
@@ -1007,6 +1010,106 @@ async def test_a_family_reads_how_long_the_money_lasts(
     assert (f"спишется {100}" in " ".join(shown["outlook"])) is (charged < 20)
 
 
+# --- agreements paid by the month ----------------------------------------------------------------
+
+
+@given(
+    st.integers(0, 400), st.integers(0, 400), st.integers(100_000, 10_000_000), st.integers(0, 14)
+)
+def test_the_months_ahead_are_those_billing_has_not_charged(
+    begins: int, days: int, share: int, charged: int
+) -> None:
+    starts = date(2020, 1, 1) + timedelta(days=begins)
+    ends = starts + timedelta(days=days)
+    schedule = [
+        PaidMonth(opens_on=each.opens_on, amount_kopecks=each.amount_kopecks)
+        for each in billing_months(starts, ends, Kopecks(share))
+    ]
+    reserved = share - sum(each.amount_kopecks for each in schedule[:charged])
+
+    months = months_of(starts, ends, share)
+
+    assert months == schedule
+    assert months_left(months, ends, reserved) == schedule[charged:]
+
+
+MONTHLY = {
+    "debit_basis": "MONTHLY_CONTRACT",
+    "starts_on": "2020-09-01",
+    "ends_on": "2020-12-31",
+    "certificate_share_kopecks": 804_396,
+    "reserved_kopecks": 804_396,
+}
+"""An agreement of 1,978.05 for September and 2,021.97 for each of three months (rules.md, W6)."""
+FIRST = "За сентябрь 2020\u00a0года спишется 1\u00a0978,05\u00a0₽"
+SECOND = "За октябрь 2020\u00a0года спишется 2\u00a0021,97\u00a0₽, не раньше 1\u00a0октября."
+TO_THE_END = "Денег хватит до конца договора, 31\u00a0декабря 2020\u00a0года."
+
+
+@pytest.mark.parametrize(
+    ("changes", "today", "told"),
+    [
+        pytest.param(
+            {},
+            "2020-08-31",
+            [f"{FIRST}, не раньше 1\u00a0сентября.", TO_THE_END],
+            id="before it begins",
+        ),
+        pytest.param(
+            {},
+            "2020-09-01",
+            [f"{FIRST}.", TO_THE_END],
+            id="on its first day, not charged yet",
+        ),
+        pytest.param(
+            {"reserved_kopecks": 606_591},
+            "2020-09-30",
+            [SECOND, TO_THE_END],
+            id="the first is charged",
+        ),
+        pytest.param(
+            {"reserved_kopecks": 0},
+            "2020-12-01",
+            ["За все месяцы договора деньги уже списаны."],
+            id="the last is charged",
+        ),
+        pytest.param(
+            {"reserved_kopecks": 202_197, "ended_on": "2020-10-31", "state": "ENDED"},
+            "2020-09-20",
+            [SECOND, TO_THE_END.replace("декабря", "октября")],
+            id="it ends before its time",
+        ),
+        pytest.param({"reserved_kopecks": 1}, "2020-09-30", [], id="sums that do not say it"),
+        pytest.param({}, None, [], id="before the first business day"),
+        pytest.param(
+            {"certificate_share_kopecks": 0, "reserved_kopecks": 0},
+            "2020-09-30",
+            [],
+            id="own money",
+        ),
+    ],
+)
+async def test_a_family_that_pays_by_the_month_reads_what_comes_next(
+    journals: Journals, changes: dict[str, Any], today: str | None, told: list[str]
+) -> None:
+    family: Any = await journals.queries.family(story.GUARDIAN)
+    (child,) = (each for each in family["children"] if each["child_id"] == story.ELDER)
+    (robots,) = (each for each in child["enrollments"] if each["enrollment_id"] == story.ROBOTS)
+    changed = family | {
+        "business_day": today,
+        "children": [child | {"enrollments": [robots | MONTHLY | changes]}],
+    }
+
+    shown = family_page(changed)
+    (enrollment,) = shown["children"][0]["enrollments"]
+    page = Site(sandbox=True, invented=False, papers=False).page(
+        "family.html", version="v", own=False, **shown
+    )
+
+    assert enrollment["outlook"] == told
+    assert all(said in bytes(page.body).decode() for said in told)
+
+
 async def test_what_is_being_read_again_is_not_said_to_be_missing(journals: Journals) -> None:
     store = MemoryStore()
     again = Journals(journals.bus, store, journals.partitions)
@@ -1031,12 +1134,15 @@ OFFICIAL_PAGES = (
     f"/journal/{story.PROVIDER}/money",
     "/console",
     *(f"/console/{PAYER}{path}" for path in ("", "/reports", "/invoices", "/rules", "/disputes")),
+    *(f"/console/{PAYER}/lists/{roll}" for roll in ("holders", "queue")),
 )
 FILES = (
     f"/journal/{story.PROVIDER}/money.csv",
     f"/console/{PAYER}/invoices.csv",
     f"/console/{PAYER}/reports.xlsx",
     f"/console/{PAYER}/reports/coverage.csv",
+    f"/console/{PAYER}/lists/holders.csv",
+    f"/console/{PAYER}/lists/queue.xlsx",
     f"{FAMILY}/{story.ELDER}/certificate.pdf",
     f"{FAMILY}/{story.ELDER}/statement.pdf",
 )

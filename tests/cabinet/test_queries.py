@@ -1,6 +1,7 @@
 """What the cabinet answers: shapes, what is not there, and that all ways say the same."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from services.cabinet.api import shapes
-from services.cabinet.queries import EXPORTS, PAGE_MEMBERS, Answer, Part
+from services.cabinet.club_queries import ClubQueries
+from services.cabinet.parts import PAGE_MEMBERS, Answer, Part
+from services.cabinet.queries import EXPORTS
 from streaming.redis_client import Argument, RedisClient
 from streaming.redis_store import RedisStore
 from streaming.valkey import EmbeddedValkey
@@ -166,9 +169,68 @@ async def test_as_of_names_the_last_record_of_each_journal(journals: Journals) -
         assert number == len(records), topic
 
 
-async def test_a_family_takes_a_few_round_trips_whatever_it_is_made_of(
-    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+PROVIDERS = (story.PROVIDER, "prov-100", "prov-101", "prov-102")
+PAYERS = (PAYER, OTHER_PAYER, "25714000", "25738000", "25740000")
+
+
+@asynccontextmanager
+async def in_redis(folder: Path, partitions: int) -> AsyncIterator[Journals]:
+    """Yield a cabinet that knows the whole story, on a Redis."""
+    store = RedisStore(EmbeddedValkey(folder), service="cabinet")
+    await store.start()
+    try:
+        told = await Journals(store=store, partitions=partitions).start()
+        await story.tell_all(told)
+        await told.follow()
+        yield told
+    finally:
+        await store.stop()
+
+
+async def tell_more(journals: Journals) -> None:
+    """There are several of each thing: providers, payers with categories, groups, invoices."""
+    await story.dispute(journals, "2020-09-09", 25_137)
+    for number, provider_id in enumerate(PROVIDERS[1:]):
+        await journals.noted(
+            "enrollment",
+            "navigator.provider-registered",
+            {"provider_id": provider_id, "title": "Клуб", "state": "active", "revision": 1},
+            payer=PAYERS[number % 2],
+        )
+        issued = {
+            "invoice_id": f"inv-{number}",
+            "provider_id": provider_id if number else story.PROVIDER,
+            "month": "2020-09",
+            "amount_kopecks": 100,
+            "lines": [
+                {
+                    "line_reference": f"inv-{number}/1",
+                    "enrollment_id": story.ROBOTS,
+                    "certificate_number": story.NUMBER,
+                    "lessons": 1,
+                    "amount_kopecks": 100,
+                }
+            ],
+        }
+        await journals.fact("billing.invoice-issued", issued)
+    for payer in PAYERS[1:]:
+        period = {
+            "period": "2020",
+            "starts_on": "2020-01-01",
+            "ends_on": "2020-12-31",
+            "basis": "Постановление 1",
+        }
+        await journals.noted("enrollment", "payers.period-opened", period, payer=payer)
+        for name in ("general", "reserve"):
+            of_payer = story.category(category=name)
+            await journals.noted("certificates", "payers.category-set", of_payer, payer=payer)
+    for group_id in ("grp-001", "grp-003"):
+        await story.ask_for_place(journals, f"enr-more-{group_id}", group_id, 0, waiting=1)
+    await journals.follow()
+
+
+def counted_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets, for each round trip from now on, how many commands it carries."""
     trips: list[int] = []
     asked = RedisClient._asked
 
@@ -176,21 +238,63 @@ async def test_a_family_takes_a_few_round_trips_whatever_it_is_made_of(
         trips.append(len(commands))
         return await asked(client, commands)
 
-    store = RedisStore(EmbeddedValkey(tmp_path), service="cabinet")
-    await store.start()
-    try:
-        in_redis = await Journals(store=store, partitions=journals.partitions).start()
-        await story.tell_all(in_redis)
-        await in_redis.follow()
-        monkeypatch.setattr(RedisClient, "_asked", counted)
+    monkeypatch.setattr(RedisClient, "_asked", counted)
+    return trips
 
-        family = await in_redis.queries.family(story.GUARDIAN)
-    finally:
-        await store.stop()
+
+async def test_a_family_takes_a_few_round_trips_whatever_it_is_made_of(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_redis(tmp_path, journals.partitions) as told:
+        trips = counted_trips(monkeypatch)
+
+        family = await told.queries.family(story.GUARDIAN)
 
     assert family == await journals.queries.family(story.GUARDIAN)
     assert len(trips) <= ROUND_TRIPS_MAX
     assert sum(trips) > 4 * ROUND_TRIPS_MAX, "there was something to ask"
+
+
+QUESTIONS: dict[str, tuple[Callable[[ClubQueries], Awaitable[Any]], int]] = {
+    "titles of providers": (lambda asked: asked.provider_titles((*PROVIDERS, "prov-999")), 2),
+    "groups": (lambda asked: asked.page("groups", "", 50), 3),
+    "payers": (lambda asked: asked.page("payers", "", 50), 3),
+    "invoices": (lambda asked: asked.page("invoices", "", 50), 3),
+    "certificates": (lambda asked: asked.page("certificates", "", 50), 5),
+    "enrollments": (lambda asked: asked.page("enrollments", "", 50), 3),
+    "providers": (lambda asked: asked.page("providers", "", 50), 3),
+    "whether a certificate is in force": (lambda asked: asked.in_force(story.NUMBER), 3),
+    "a budget": (lambda asked: asked.budget(PAYER), 5),
+    "a report": (lambda asked: asked.report(PAYER), 9),
+    "disputes of a payer": (lambda asked: asked.disputes_by(PAYER), 4),
+    "invoices of a payer": (lambda asked: asked.invoices_by(PAYER, "2020-09"), 3),
+    "invoices of a provider": (lambda asked: asked.invoices_of(story.PROVIDER), 3),
+    "what was charged": (lambda asked: asked.charged(story.PROVIDER), 6),
+    "the journal of a provider": (lambda asked: asked.journal(story.PROVIDER), 6),
+    "preferences": (lambda asked: asked.preferences(story.GUARDIAN), 2),
+}
+"""Each with the round trips it may take, however many things it is about."""
+
+
+async def test_more_things_take_no_more_round_trips(
+    journals: Journals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: dict[str, int] = {}
+    answers: dict[str, Any] = {}
+    async with in_redis(tmp_path, journals.partitions) as told:
+        await tell_more(told)
+        queries = ClubQueries(told.store, told.partitions)
+        counted = counted_trips(monkeypatch)
+        for name, (ask, _) in QUESTIONS.items():
+            counted.clear()
+            answers[name] = await ask(queries)
+            trips[name] = len(counted)
+
+    assert trips == {name: number for name, (_, number) in QUESTIONS.items()}
+    await tell_more(journals)
+    in_memory = ClubQueries(journals.store, journals.partitions)
+    for name, (ask, _) in QUESTIONS.items():
+        assert answers[name] == await ask(in_memory), name
 
 
 async def test_a_child_under_two_payers_of_one_partition_has_the_certificate_of_each() -> None:

@@ -300,11 +300,12 @@ def reports_page(report: Answer) -> dict[str, Any]:
         "period": report["period"],
         "periods": report["periods"],
         "today": "" if today is None else full_date(today),
-        "tables": [_shown(each) for each in tables(report)],
+        "tables": [shown_table(each) for each in tables(report)],
     }
 
 
-def _shown(table: Table) -> dict[str, Any]:
+def shown_table(table: Table) -> dict[str, Any]:
+    """Return what a page shows of a table."""
     kinds = [kind for _, kind in table.columns]
     rows = [
         [_text(cell, kind) for cell, kind in zip(row, kinds, strict=True)] for row in table.rows

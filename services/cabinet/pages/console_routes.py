@@ -1,4 +1,4 @@
-"""`/console`: a payer's budget, certificates, queues and reports; for the operator those of all."""
+"""`/console`: a payer's budget, lists of certificates, reports; for the operator those of all."""
 
 import asyncio
 from typing import Annotated
@@ -7,8 +7,11 @@ from fastapi import APIRouter, Query, Response
 
 from services.cabinet.access.gate import NotHereError, Visitor, needs
 from services.cabinet.access.policy import Action, Owner, Resource, allows, allows_somewhere
+from services.cabinet.holder_queries import Roll
 from services.cabinet.pages import console as shown
 from services.cabinet.pages import console_reports as reports
+from services.cabinet.pages import console_rolls as rolls
+from services.cabinet.pages.console_rolls import Sort
 from services.cabinet.pages.freshness import ensure_whole, said_when_behind
 from services.cabinet.pages.site import Id, Site, attached
 from services.cabinet.pages.spreadsheets import CSV, XLSX, csv_of, xlsx_of
@@ -16,6 +19,8 @@ from services.cabinet.queries import Answer
 from services.cabinet.report_queries import ReportQueries
 
 PeriodId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9][a-z0-9-]{2,39}$")]
+CategoryId = Annotated[str | None, Query(max_length=40, pattern=r"^[a-z0-9-]+$")]
+Page = Annotated[int, Query(ge=1, le=100_000)]
 Anywhere = Annotated[Visitor, needs(Resource.CONSOLE, Action.READ)]
 OWN = needs(Resource.CONSOLE, Action.READ, payer="payer")
 Own = Annotated[Visitor, OWN]
@@ -62,6 +67,46 @@ def router(queries: ReportQueries, site: Site) -> APIRouter:
         if found is None:
             raise NotHereError
         return found
+
+    async def roll_of(payer: str, roll: Roll, period: str | None, category: str | None) -> Answer:
+        found = await queries.roll(roll, payer, period, category)
+        if found is None:
+            raise NotHereError
+        return found
+
+    @pages.get("/{payer}/lists/{roll}.csv", dependencies=[OWN])
+    async def lines(
+        payer: Id, roll: Roll, period: PeriodId = None, category: CategoryId = None
+    ) -> Response:
+        await ensure_whole(queries)
+        found = await roll_of(payer, roll, period, category)
+        # A large municipality has thousands of lines: others are answered meanwhile.
+        content = await asyncio.to_thread(csv_of, rolls.table(found))
+        return _file(content, CSV, f"{rolls.file_name(found)}.csv")
+
+    @pages.get("/{payer}/lists/{roll}.xlsx", dependencies=[OWN])
+    async def sheet(
+        payer: Id, roll: Roll, period: PeriodId = None, category: CategoryId = None
+    ) -> Response:
+        await ensure_whole(queries)
+        found = await roll_of(payer, roll, period, category)
+        content = await asyncio.to_thread(
+            xlsx_of, reports.about(found), [rolls.table(found)], found["business_day"]
+        )
+        return _file(content, XLSX, f"{rolls.file_name(found)}.xlsx")
+
+    @pages.get("/{payer}/lists/{roll}")
+    async def listed(
+        payer: Id,
+        roll: Roll,
+        who: Own,
+        period: PeriodId = None,
+        category: CategoryId = None,
+        sort: Sort = Sort.NUMBER,
+        page: Page = 1,
+    ) -> Response:
+        found = await roll_of(payer, roll, period, category)
+        return site.page("console_roll.html", who=who, **rolls.roll_page(found, sort, page))
 
     @pages.get("/{payer}/reports")
     async def told(payer: Id, who: Own, period: PeriodId = None) -> Response:

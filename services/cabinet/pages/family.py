@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from contracts.vocabulary import NominalCause
-from rulebook.wording import counted, full_date, rubles
+from rulebook.wording import counted, day_and_month, full_date, month_and_year, rubles
+from services.cabinet.monthly import months_left, months_of
 from services.cabinet.pages import wording
 from services.cabinet.pages.leaving import OFFERS, way_of
 
@@ -442,6 +443,8 @@ def _enrollment(
     is_active = enrollment["state"] == "ACTIVE" or wording.is_ending(enrollment, today)
     own_money = is_active and enrollment["certificate_share_kopecks"] == 0
     shown = is_active and has_money and lessons and not by_month and not own_money
+    paid_by_month = by_month and is_active and not own_money
+    ahead = _months_ahead if by_month else _lessons_ahead
     way = way_of(enrollment, guardian_id)
     return {
         "id": enrollment["enrollment_id"],
@@ -456,14 +459,14 @@ def _enrollment(
         "left": counted(lessons - charged, "занятие", "занятия", "занятий") if shown else "",
         "of": str(lessons) if shown else "",
         "left_share": round(100 * (lessons - charged) / lessons) if shown else 0,
-        "outlook": _outlook(enrollment, today) if shown else [],
-        "by_month": by_month and is_active and not own_money,
+        "outlook": ahead(enrollment, today) if shown or paid_by_month else [],
+        "by_month": paid_by_month,
         "own_money": own_money,
         "money": _money(enrollment) if has_money else [],
     }
 
 
-def _outlook(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
+def _lessons_ahead(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
     """Return what the next lesson takes off, and how long the money lasts."""
     left = enrollment["lessons"] - enrollment["lessons_charged"]
     if not left:
@@ -479,6 +482,26 @@ def _outlook(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
             "дальше за занятия платит семья."
         )
     return told
+
+
+def _months_ahead(enrollment: Mapping[str, Any], today: str | None) -> list[str]:
+    """Return what the next month takes off, and how long the money lasts."""
+    starts, ends = wording.day(enrollment["starts_on"]), wording.day(enrollment["ends_on"])
+    now, share = wording.day(today), enrollment["certificate_share_kopecks"]
+    if starts is None or ends is None or now is None or share is None:
+        return []
+    last = wording.day(enrollment["ended_on"]) or ends
+    left = months_left(months_of(starts, ends, share), last, enrollment["reserved_kopecks"])
+    if left is None:
+        return []
+    if not left:
+        return ["За все месяцы договора деньги уже списаны."]
+    month = left[0]
+    waits = f", не раньше {day_and_month(month.opens_on)}" if month.opens_on > now else ""
+    return [
+        f"За {month_and_year(month.opens_on)} спишется {rubles(month.amount_kopecks)}{waits}.",
+        f"Денег хватит до конца договора, {full_date(last)}.",
+    ]
 
 
 def next_debit_kopecks(enrollment: Mapping[str, Any]) -> int:

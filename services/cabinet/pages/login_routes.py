@@ -29,8 +29,8 @@ from services.cabinet.access.oidc import BACK, Attempt, RefusedError, ServerUnav
 from services.cabinet.access.policy import Action, Grant, Principal, Resource, Role
 from services.cabinet.access.recognition import Access, Mode, address_of
 from services.cabinet.console_queries import ConsoleQueries
+from services.cabinet.family_queries import GUARDIANS_LISTED_MAX
 from services.cabinet.pages.site import Site
-from services.cabinet.queries import GUARDIANS_LISTED_MAX
 from streaming.errors import StoreUnavailableError
 
 ATTEMPT_SECONDS_MAX = 10 * 60

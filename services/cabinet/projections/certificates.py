@@ -123,6 +123,7 @@ def _granted(
             nominal_kopecks=fact.nominal_kopecks,
             valid_from=fact.valid_from,
             valid_until=fact.valid_until,
+            since=envelope.businessday,
         ),
     )
     models.add(GRANTS, member(payer, fact.child_id, fact.period))
@@ -137,7 +138,8 @@ def certificate_queued(fact: CertificateQueued, envelope: Envelope, models: Mode
     payer = payer_of(envelope)
     grant, id_ = _grant(fact.child_id, fact.period, envelope, models)
     turn = member(numbered(seq_of(envelope)), fact.child_id)
-    models.put(id_, replace(grant, category=fact.category, turn=turn))
+    waits = replace(grant, category=fact.category, turn=turn, since=envelope.businessday)
+    models.put(id_, waits)
     models.add(queue(payer, fact.period, fact.category), turn)
     _put_category(
         models,
@@ -163,6 +165,7 @@ def certificate_funded(fact: CertificateFunded, envelope: Envelope, models: Mode
             state=CertificateState.FUNDED.value,
             nominal_kopecks=fact.nominal_kopecks,
             turn=None,
+            since=envelope.businessday,
         ),
     )
     _hold(fact, envelope, models)

@@ -2,7 +2,7 @@
 
 Journals are read in the order of their appends, which between two journals of one moment says
 little. So each model is fed by one journal alone; what belongs together is joined when it is asked
-for (`queries.py`). Lists are indexes: no model grows with children, lessons or days.
+for (`*_queries.py`). Lists are indexes: no model grows with children, lessons or days.
 
 Ids are the payer's (docs/rules.md, section 2), so everything stands under payer and id.
 """
@@ -153,6 +153,8 @@ class Grant:
     valid_from: date
     valid_until: date
     turn: str | None = None
+    since: date | None = None
+    """The business day from which it has its money, or its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from services.cabinet.projections.models import (
 )
 from streaming.follower import Models, Projection
 
-STATE_VERSION = 8
+STATE_VERSION = 9
 
 Event = TypeVar("Event", bound=EventData)
 Projector = Callable[[Event, Envelope, Models], None]
