@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, EventData
+from streaming.batch import BATCH_CHANGES_MAX
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError, UnshownError
 from streaming.loading import check_standing, load
 from streaming.merging import Merge
-from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
 from streaming.store import (
     Answer,
