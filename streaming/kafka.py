@@ -837,16 +837,20 @@ class KafkaOwnership:
         )
         self._subscriber(_discard)
         self._joining = asyncio.create_task(self._join())
+        self._joining.add_done_callback(lambda _joined: self._changed.set())
 
     async def changes(self) -> AsyncIterator[frozenset[int]]:
         """Yield the partitions owned now, and again after each change, until `close`.
 
         Between giving up and getting anew, in a rebalance, nothing is yielded: who keeps a
-        partition works on, who lost it is fenced by the next owner.
+        partition works on, who lost it is fenced by the next owner. Raises what nobody foresaw and
+        kept it from joining.
         """
         known: frozenset[int] | None = None
         while not self._over:
             self._changed.clear()
+            if self._joining.done():
+                self._joining.result()
             if self._owned is not None and self._owned != known:
                 known = self._owned
                 yield known
