@@ -294,11 +294,7 @@ class Follower:
         record, envelope = entry.record, entry.envelope
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
-        if position.journalseq and seq > position.journalseq + 1:
-            raise HaltError(
-                f"{record.place}: number {seq} follows "
-                f"{position.journalseq}; records are missing. Restore the topic."
-            )
+        position.check_follows(record, seq)
         if seq > position.journalseq:
             await self._apply(entry, waiting)
         self._positions[record.topic] = Position(

@@ -162,11 +162,7 @@ class Partition:
         return True
 
     def _follow(self, read: Read, position: Position) -> tuple[int, int, bool]:
-        """Return the last number seen, how many after it are set aside, and if a record is new.
-
-        The number before a record's own must have been seen, or may have been that of a record
-        which was set aside.
-        """
+        """Return the last number seen, how many after it are set aside, and if a record is new."""
         record = read.record
         seen, set_aside = position.journalseq, position.set_aside
         if (record.topic, record.offset) in self.set_aside:
@@ -175,11 +171,7 @@ class Partition:
         seq = read.journalseq
         if seq is None:
             raise HaltError(f"{record.topic}: a record without journalseq is no journal's")
-        if seen and seq > seen + 1 + set_aside:
-            raise HaltError(
-                f"{record.place}: number {seq} "
-                f"follows {seen}; records are missing. Restore the topic."
-            )
+        position.check_follows(record, seq)
         if seen and seq <= seen:
             return seen, set_aside, False
         return seq, 0, True
