@@ -183,18 +183,9 @@ class Envelope(BaseModel):
         return self
 
     @property
-    def is_published(self) -> bool:
-        """Return whether a service published this record in its journal."""
-        return self.journalseq is not None
-
-    @property
     def day(self) -> dt.date:
         """Return the calendar day of `time`, in the offset the sender wrote it with."""
         return day_of(self.time)
-
-    def to_record(self) -> dict[str, Any]:
-        """Return the JSON object of this event, without absent attributes."""
-        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 def day_of(written: str) -> dt.date:

@@ -102,15 +102,3 @@ EVENTS: Mapping[str, type[EventData]] = MappingProxyType(
     | dict(DECISIONS)
 )
 """Every type of event by its full name, `<stream>.<fact>.v<n>`."""
-
-_STEMS = frozenset(name.rpartition(".")[0] for name in EVENTS)
-
-
-def is_known_in_another_version(type_name: str) -> bool:
-    """Return whether a type that is not in `EVENTS` is one of ours in a version we do not know."""
-    return type_name not in EVENTS and type_name.rpartition(".")[0] in _STEMS
-
-
-def events_of_stream(stream: str) -> tuple[type[EventData], ...]:
-    """Return the types of a stream, e.g. `billing`, in the order of `EVENTS`."""
-    return tuple(event for name, event in EVENTS.items() if name.startswith(f"{stream}."))

@@ -138,21 +138,24 @@ class Rebuilding:
             # What was published since is folded as far as the live state has it.
             known = [r for r in records if r.offset < ends[self._topic, partition]]
             later = records[len(known) :]
-            known += later[: max(0, live.seq - fold.end.seq - len(known))]
+            known += later[: max(0, live.seq - fold.batch.end.seq - len(known))]
             last_event = _fold(fold, known) or last_event
             advance(len(known))
             if len(known) < len(records):
                 break
-        unpublished = [r for r in live.unpublished if _number(r) > fold.end.seq]
+        unpublished = [r for r in live.unpublished if _number(r) > fold.batch.end.seq]
         last_event = _fold(fold, unpublished) or last_event
         for step in memory.dump():
             states.fill(Side.FOLDED, step)
         differences = states.differences(DIFFERENCES_SHOWN_MAX)
-        if fold.end.seq != live.seq:
-            differences = [f"it stands at {live.seq}, the journal at {fold.end.seq}", *differences]
+        if fold.batch.end.seq != live.seq:
+            differences = [
+                f"it stands at {live.seq}, the journal at {fold.batch.end.seq}",
+                *differences,
+            ]
         return Rebuilt(
             partition=partition,
-            facts=fold.end.seq,
+            facts=fold.batch.end.seq,
             equal=not differences,
             differences=tuple(differences[:DIFFERENCES_SHOWN_MAX]),
             last_event=last_event,
@@ -184,7 +187,7 @@ class Rebuilding:
         differences = states.differences(DIFFERENCES_SHOWN_MAX)
         return Rebuilt(
             partition=partition,
-            facts=processor.partition.end.seq,
+            facts=processor.partition.batch.end.seq,
             equal=not differences,
             differences=tuple(differences),
         )

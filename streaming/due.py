@@ -62,7 +62,8 @@ class Queue:
         self.held: dict[str, None] = {}
         """What was due and asked for patience."""
         self.not_today: dict[str, None] = {}
-        """What was due and is to be asked for on the next day."""
+        """What was due and is to be asked for on the next day: until then, all that is too early
+        (some 200 bytes each)."""
         self.start = ""
         """The member from which on there may be more."""
         self.maybe_more = True

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from contracts.envelope import Envelope, EventData
+from streaming.batch import BATCH_CHANGES_MAX
 from streaming.bus import Bus, Reader, Record
 from streaming.decoding import decode_data, envelope_of, parse_published
 from streaming.errors import BehindError, FencedError, HaltError, UnshownError
 from streaming.loading import check_standing, load
 from streaming.merging import Merge
-from streaming.partition import BATCH_CHANGES_MAX
 from streaming.positions import Position, pack_positions, unpack_positions
 from streaming.store import (
     Answer,
@@ -294,11 +294,7 @@ class Follower:
         record, envelope = entry.record, entry.envelope
         position = self._positions.get(record.topic, Position(0))
         seq = envelope.journalseq or 0
-        if position.journalseq and seq > position.journalseq + 1:
-            raise HaltError(
-                f"{record.place}: number {seq} follows "
-                f"{position.journalseq}; records are missing. Restore the topic."
-            )
+        position.check_follows(record, seq)
         if seq > position.journalseq:
             await self._apply(entry, waiting)
         self._positions[record.topic] = Position(

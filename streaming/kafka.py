@@ -196,28 +196,21 @@ class KafkaBus:
 
     async def start(self) -> None:
         """Connect. Raises BusUnavailableError; SettingError if topics have other partitions."""
-        try:
-            async with asyncio.timeout(OPEN_SECONDS_MAX):
-                self._admin = AIOKafkaAdminClient(
-                    bootstrap_servers=self._bootstrap,
-                    **self._security,
-                    client_id=self._client_id,
-                    request_timeout_ms=REQUEST_TIMEOUT_MS,
-                    metadata_max_age_ms=METADATA_AGE_MS_MAX,
-                )
-                await self._admin.start()
-                self._offsets = self._consumer(isolation_level="read_uncommitted")
-                await self._offsets.start()
-                self._stable_offsets = self._consumer(isolation_level="read_committed")
-                await self._stable_offsets.start()
-                await self.broker.start()
-                await self._existing()
-        except _TROUBLE as error:
-            await self.stop()
-            raise BusUnavailableError(f"Kafka at {self._bootstrap}: {error!r}") from error
-        except BaseException:
-            await self.stop()
-            raise
+        async with _opening(f"Kafka at {self._bootstrap}", self.stop):
+            self._admin = AIOKafkaAdminClient(
+                bootstrap_servers=self._bootstrap,
+                **self._security,
+                client_id=self._client_id,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            )
+            await self._admin.start()
+            self._offsets = self._consumer(isolation_level="read_uncommitted")
+            await self._offsets.start()
+            self._stable_offsets = self._consumer(isolation_level="read_committed")
+            await self._stable_offsets.start()
+            await self.broker.start()
+            await self._existing()
 
     async def stop(self) -> None:
         """Let go of everything that was opened."""
@@ -344,20 +337,13 @@ class KafkaBus:
         await self._require(list(positions))
         places = {TopicPartition(topic, partition): at for topic, at in positions.items()}
         consumer = self._consumer(isolation_level="read_committed")
-        try:
-            async with asyncio.timeout(OPEN_SECONDS_MAX):
-                ends = await self._offsets.end_offsets(list(places))
-                await consumer.start()
-                # Without a pause in between: nothing is fetched from a place nobody asked for.
-                consumer.assign(list(places))
-                for place, offset in places.items():
-                    consumer.seek(place, offset)
-        except _TROUBLE as error:
-            await stopped(consumer.stop())
-            raise BusUnavailableError(f"opening a reader of {partition}: {error!r}") from error
-        except BaseException:
-            await stopped(consumer.stop())
-            raise
+        async with _opening(f"opening a reader of {partition}", lambda: stopped(consumer.stop())):
+            ends = await self._offsets.end_offsets(list(places))
+            await consumer.start()
+            # Without a pause in between: nothing is fetched from a place nobody asked for.
+            consumer.assign(list(places))
+            for place, offset in places.items():
+                consumer.seek(place, offset)
         reader = KafkaReader(consumer, ends, self._opened.discard)
         self._opened.add(reader)
         return reader
@@ -382,15 +368,8 @@ class KafkaBus:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             metadata_max_age_ms=WRITER_METADATA_AGE_MS_MAX,
         )
-        try:
-            async with asyncio.timeout(OPEN_SECONDS_MAX):
-                await producer.start()  # asks for the producer's epoch: `init_transactions`
-        except _TROUBLE as error:
-            await _stop_producer(producer)
-            raise BusUnavailableError(f"opening the writer of {name}: {error!r}") from error
-        except BaseException:
-            await _stop_producer(producer)
-            raise
+        async with _opening(f"opening the writer of {name}", lambda: _stop_producer(producer)):
+            await producer.start()  # asks for the producer's epoch: `init_transactions`
         writer = KafkaWriter(producer, name, self._stable_ends, self._opened.discard)
         self._opened.add(writer)
         try:
@@ -472,15 +451,8 @@ class KafkaBus:
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     metadata_max_age_ms=METADATA_AGE_MS_MAX,
                 )
-                try:
-                    async with asyncio.timeout(OPEN_SECONDS_MAX):
-                        await producer.start()
-                except _TROUBLE as error:
-                    await _stop_producer(producer)
-                    raise BusUnavailableError(f"opening a publisher: {error!r}") from error
-                except BaseException:
-                    await _stop_producer(producer)
-                    raise
+                async with _opening("opening a publisher", lambda: _stop_producer(producer)):
+                    await producer.start()
                 self._publisher = producer
             return self._publisher
 
@@ -537,6 +509,20 @@ class KafkaBus:
                 yield
         except _TROUBLE as error:
             raise BusUnavailableError(f"{what}: {error!r}") from error
+
+
+@asynccontextmanager
+async def _opening(what: str, let_go: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Give an opening its limit, and its failure the port's name; let go of what failed to open."""
+    try:
+        async with asyncio.timeout(OPEN_SECONDS_MAX):
+            yield
+    except _TROUBLE as error:
+        await let_go()
+        raise BusUnavailableError(f"{what}: {error!r}") from error
+    except BaseException:
+        await let_go()
+        raise
 
 
 class KafkaReader:
@@ -838,16 +824,20 @@ class KafkaOwnership:
         )
         self._subscriber(_discard)
         self._joining = asyncio.create_task(self._join())
+        self._joining.add_done_callback(lambda _joined: self._changed.set())
 
     async def changes(self) -> AsyncIterator[frozenset[int]]:
         """Yield the partitions owned now, and again after each change, until `close`.
 
         Between giving up and getting anew, in a rebalance, nothing is yielded: who keeps a
-        partition works on, who lost it is fenced by the next owner.
+        partition works on, who lost it is fenced by the next owner. Raises what nobody foresaw and
+        kept it from joining.
         """
         known: frozenset[int] | None = None
         while not self._over:
             self._changed.clear()
+            if self._joining.done():
+                self._joining.result()
             if self._owned is not None and self._owned != known:
                 known = self._owned
                 yield known

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from streaming.bus import Record
+from streaming.errors import HaltError
 
 
 class Position(NamedTuple):
@@ -21,6 +22,18 @@ class Position(NamedTuple):
     hash: str = ""
     journalseq: int = 0
     set_aside: int = 0
+
+    def check_follows(self, record: Record, seq: int) -> None:
+        """Check that no number is missing before that of a journal's record. Raises HaltError.
+
+        The number before it must have been seen, or may have been that of a record which was set
+        aside.
+        """
+        if self.journalseq and seq > self.journalseq + 1 + self.set_aside:
+            raise HaltError(
+                f"{record.place}: number {seq} follows {self.journalseq}; records are missing. "
+                "Restore the topic."
+            )
 
 
 def pack_positions(positions: Mapping[str, Position]) -> bytes:

@@ -15,15 +15,17 @@ from typing import TypeVar
 
 import orjson
 
+from streaming.ahead import Ahead
 from streaming.applying import SMALL_INDEXES, codec_of
+from streaming.batch import BATCH_CHANGES_MAX, BATCH_OUTBOX_BYTES_MAX
 from streaming.bus import Bus, Outgoing, Reader, Record, Writer
 from streaming.errors import BehindError, BusUnavailableError, FencedError, HaltError
 from streaming.journal import LATER_INDEX_STEP, JournalEnd
 from streaming.loading import check_standing, load
 from streaming.merging import Merge
 from streaming.outbox import unpack
-from streaming.partition import BATCH_CHANGES_MAX, BATCH_OUTBOX_BYTES_MAX, Partition
-from streaming.positions import Position, unpack_positions
+from streaming.partition import Partition
+from streaming.positions import Position, digest, unpack_positions
 from streaming.quarantine import wishes
 from streaming.reading import Listening, Read
 from streaming.service import Service
@@ -104,6 +106,7 @@ class Processor:
         self._folding = folding or asyncio.Lock()
         self._listening = tuple(listening)
         self.partition = self._new_partition(Memory(codec_of(service), cached_max, SMALL_INDEXES))
+        self._ahead = Ahead(self.partition)
         self._journal_topic = f"{service.name}.events.v1"
         self.patience_seconds = PATIENCE_SECONDS
         self.patience_seconds_max: float = PATIENCE_SECONDS_MAX
@@ -308,7 +311,7 @@ class Processor:
                     await self._fill(memory)
                 except ValueError as error:
                     raise UnfitError(self._at(self._last_decided)) from error
-        self.partition.resume(aside.end, aside.positions)
+        self.partition.resume(aside.batch.end, aside.positions)
         await self._commit(is_idle=False)
 
     async def _fold_aside(self, aside: Partition, start: int) -> None:
@@ -322,8 +325,10 @@ class Processor:
                     except Exception as error:
                         raise UndecidableError(self._at(record)) from error
                 self._last_decided = records[-1]
-                self.rebuilt = aside.end.seq
-                self._published = Published(aside.end.seq, aside.end.hash, records[-1].offset + 1)
+                self.rebuilt = aside.batch.end.seq
+                self._published = Published(
+                    aside.batch.end.seq, aside.batch.end.hash, records[-1].offset + 1
+                )
                 # Others in this process have their turn.
                 await asyncio.sleep(0)
 
@@ -341,12 +346,12 @@ class Processor:
             async for records in journal:
                 self._last_decided = records[-1]
                 owns = [self.partition.read_own(record) for record in records]
-                await self._load(keys=self.partition.prefetch_own(owns))
+                await self._load(keys=self._ahead.prefetch_own(owns))
                 for record, own in zip(records, owns, strict=True):
                     await self._attempt(lambda own=own: self.partition.fold(own))  # type: ignore[misc]
-                    end = self.partition.end
+                    end = self.partition.batch.end
                     self._published = Published(end.seq, end.hash, record.offset + 1)
-                    if self.partition.is_full:
+                    if self.partition.batch.is_full:
                         await self._commit(is_idle=False)
                 await self._commit(is_idle=False)
 
@@ -395,7 +400,7 @@ class Processor:
             start, end = starts[(topic, self.number)], ends[(topic, self.number)]
             position = self.partition.positions.get(topic)
             if position is None:
-                if start > 0 and self.partition.end.seq == 0:
+                if start > 0 and self.partition.batch.end.seq == 0:
                     raise HaltError(
                         f"{topic}/{self.number} begins at {start}: records before it are gone and "
                         "no journal says what became of them. Set retention.ms=-1; restore them, "
@@ -421,7 +426,7 @@ class Processor:
         position = self._unchecked.pop(record.topic, None)
         if position is None or record.offset != position.last:
             return
-        if not self.partition.is_record(record, position.hash):
+        if digest(record) != position.hash:
             raise HaltError(
                 f"{record.topic}/{self.number}: the record at {record.offset} is not the one that "
                 "was applied. The topic was made anew: restore it, or start a new installation."
@@ -511,7 +516,7 @@ class Processor:
 
     @property
     def _outstanding(self) -> bool:
-        return bool(self.partition.outgoing) or len(self.partition.memory.batch) > 0
+        return bool(self.partition.batch.outgoing) or len(self.partition.memory.batch) > 0
 
     @property
     def _has_loose_ends(self) -> bool:
@@ -523,7 +528,7 @@ class Processor:
         decided = 0
         self.is_idle = False
         decisions_max = 1 if self._one_by_one else BATCH_RECORDS_MAX
-        while decided < decisions_max and not partition.is_full:
+        while decided < decisions_max and not partition.batch.is_full:
             if await self._attempt(partition.work):
                 self._last_decided = None
                 decided += 1
@@ -554,8 +559,8 @@ class Processor:
         for record in records if self._unchecked else ():
             self._check_last(record)
         self._reads.extend(self.partition.read(record) for record in records)
-        await self._load(keys=self.partition.prefetch(self._reads))
-        await self._load(keys=self.partition.prefetch_next(self._reads))
+        await self._load(keys=self._ahead.prefetch(self._reads))
+        await self._load(keys=self._ahead.prefetch_next(self._reads))
 
     async def _load(self, *, keys: Sequence[str] = (), missing: Sequence[Missing] = ()) -> None:
         if not keys and not missing:
@@ -581,7 +586,7 @@ class Processor:
             try:
                 return decide()
             except Missing as missing:
-                ahead = self.partition.missing_ahead(self._reads)
+                ahead = self._ahead.missing(self._reads)
                 await self._load(missing=[missing, *ahead])
             except (HaltError, FencedError):
                 raise
@@ -611,7 +616,7 @@ class Processor:
             ),
             "idle": b"1" if is_idle else b"0",
         }
-        decisions = partition.decisions
+        decisions = partition.batch.decisions
         try:
             commit = partition.commit(self.seq, fields, self._untrimmed)
         except Exception as error:
@@ -646,7 +651,7 @@ class Processor:
         self._check_follows(outgoing)
         appended = await self._writer.append(outgoing)
         last = [a.offset for a in appended if a.topic == self._journal_topic]
-        end = self.partition.end
+        end = self.partition.batch.end
         self._published = Published(end.seq, end.hash, last[-1] + 1)
 
     def _check_follows(self, outgoing: Sequence[Outgoing]) -> None:

@@ -126,18 +126,18 @@ class Stage:
         """Return what would become of a record at which the partition stands."""
         partition = self.partition
         # What was published is not kept: it could be all there is.
-        partition.drop_outgoing()
+        partition.batch.drop_outgoing()
         try:
             read = partition.read(record)
             await self._attempt(lambda: partition.decide(read))
         except (HaltError, _FailedError) as error:
             return would_halt(raised(error)["error"])
-        if not partition.decisions:
+        if not partition.batch.decisions:
             return NOTHING
-        _, decision, reason = partition.decisions[-1]
+        _, decision, reason = partition.batch.decisions[-1]
         types = tuple(
             str(orjson.loads(outgoing.value or b"{}").get("type", outgoing.topic))
-            for outgoing in partition.outgoing
+            for outgoing in partition.batch.outgoing
             if outgoing.topic == f"{self._service.name}.events.v1"
         )
         return Rehearsed(decision=decision.removeprefix("input-"), reason=reason, published=types)
@@ -145,7 +145,7 @@ class Stage:
     async def work(self) -> str:
         """Do what is woken or due, as is done before each record; return the kind of an error."""
         for _ in range(WORK_MAX):
-            self.partition.drop_outgoing()
+            self.partition.batch.drop_outgoing()
             try:
                 if not await self._attempt(self.partition.work):
                     return ""

@@ -39,7 +39,7 @@ RECORD: dict[str, Any] = {
 def test_what_an_envelope_takes(change: dict[str, Any]) -> None:
     envelope = Envelope.model_validate(RECORD | change)
 
-    assert envelope.to_record() == RECORD | change
+    assert envelope.model_dump(mode="json", exclude_defaults=True) == RECORD | change
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,3 @@ def test_the_reference_library_of_cloudevents_reads_what_we_write(name: str) -> 
     assert event.get_subject() == ours.subject
     assert event.get_extension("partitionkey") == ours.partitionkey
     assert event.get_data() == ours.data
-
-
-def test_a_published_record_is_told_from_an_input() -> None:
-    assert Envelope.model_validate(RECORD | {"journalseq": 1}).is_published
-    assert not Envelope.model_validate(RECORD).is_published

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from contracts.payers import CertificateFreezeSet
-from streaming.partition import Partition
+from streaming.ahead import Ahead
 from streaming.service import Outcome
 from streaming.view import View
 from tests.streaming.test_processor import (
@@ -50,17 +50,17 @@ async def test_what_is_decided_is_the_same_to_the_byte_without_rehearsals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = 0
-    missing_ahead = Partition.missing_ahead
+    missing = Ahead.missing
 
-    def counted(self: Partition, reads: object) -> object:
+    def counted(self: Ahead, reads: object) -> object:
         nonlocal asked
-        found = missing_ahead(self, reads)  # type: ignore[arg-type]
+        found = missing(self, reads)  # type: ignore[arg-type]
         asked += len(found)
         return found
 
-    monkeypatch.setattr(Partition, "missing_ahead", counted)
+    monkeypatch.setattr(Ahead, "missing", counted)
     rehearsed = await lived()
-    monkeypatch.setattr(Partition, "missing_ahead", lambda self, reads: [])
+    monkeypatch.setattr(Ahead, "missing", lambda self, reads: [])
     plain = await lived()
 
     assert asked > CHILDREN

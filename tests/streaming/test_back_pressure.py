@@ -21,6 +21,7 @@ from contracts.attendance import LessonMarked
 from contracts.registry import EVENTS
 from contracts.sources import Sources, load_sources
 from pfdo.system import SERVICES, services_of
+from streaming.batch import BATCH_CHANGES_MAX
 from streaming.bus import Outgoing
 from streaming.host import Host
 from streaming.kafka import RECORD_OVERHEAD_BYTES, _size
@@ -28,7 +29,6 @@ from streaming.listening import listening_of
 from streaming.memory import MemoryBus
 from streaming.merging import BUFFERED_PER_TOPIC_MAX
 from streaming.parking import PARKED_PER_KEY_MAX
-from streaming.partition import BATCH_CHANGES_MAX
 from streaming.processor import BATCH_RECORDS_MAX, Processor
 from streaming.quarantine import set_aside
 from streaming.redis_store import RedisStore
@@ -189,7 +189,7 @@ async def test_a_flood_delays_no_other_partition(tmp_path: Path) -> None:
 async def test_in_a_flooded_partition_all_keep_their_place_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streaming.partition.PARKED_PER_SOURCE_MAX", PARKED)
+    monkeypatch.setattr("streaming.concluding.PARKED_PER_SOURCE_MAX", PARKED)
     flooded = Flooded(tmp_path, seed=4)
     await flooded.begin()
     world, home = flooded.world, flooded.home

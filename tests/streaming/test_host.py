@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import structlog
@@ -19,6 +20,7 @@ from streaming.errors import (
 )
 from streaming.health import answer
 from streaming.host import BACKOFF_SECONDS_MAX, FAILURES_BEFORE_HALT, Backoff, Host
+from streaming.kafka import KafkaOwnership
 from streaming.memory import MemoryBus, MemoryLog, MemoryOwnership
 from streaming.processor import UndecidableError
 from streaming.telemetry import Telemetry, configure_logs
@@ -94,6 +96,38 @@ async def test_an_error_that_nobody_foresaw_is_told_and_waited_out() -> None:
     assert [line["error"] for line in told if line["event"] == "step failed"] == [
         "AssertionError('no broker')"
     ]
+
+
+class UnjoinableGroup:
+    """A broker, and its subscriber, that cannot join a group, for a reason nobody foresaw."""
+
+    consumer = None
+
+    def subscriber(self, *_arguments: object, **_options: object) -> "UnjoinableGroup":
+        return self
+
+    def __call__(self, _handler: object) -> None:
+        """Take a handler of records."""
+
+    async def start(self) -> None:
+        raise TypeError("of a client")
+
+    async def stop(self) -> None:
+        """Leave no group."""
+
+
+class UnjoinableBus(MemoryBus):
+    async def ownership(self, service: str) -> KafkaOwnership:  # type: ignore[override]
+        group: Any = UnjoinableGroup()
+        return KafkaOwnership(group, service, "calendar.events.v1", None, lambda _closed: None)
+
+
+async def test_a_group_that_cannot_be_joined_for_a_reason_nobody_foresaw_ends_the_host() -> None:
+    host = Host(UnjoinableBus(1), {"billing": lambda _: ScriptedOwner([], [], False)}, Telemetry())
+
+    with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match="of a client")):
+        async with asyncio.timeout(5):
+            await host.run()
 
 
 @pytest.mark.parametrize("error", [BusUnavailableError, StoreUnavailableError, BehindError])

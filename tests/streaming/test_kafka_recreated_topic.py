@@ -79,7 +79,7 @@ async def taken_over(processor: Processor, inputs: int) -> None:
     """Take over, and read on until so many inputs are decided."""
     await processor.take_over()
     async with asyncio.timeout(READ_SECONDS_MAX):
-        while processor.partition.end.seq < inputs:
+        while processor.partition.batch.end.seq < inputs:
             await processor.step(0.1)
 
 
@@ -103,7 +103,7 @@ async def test_what_nobody_touched_is_gone_on_with(bus: KafkaBus, store: MemoryS
 
     await taken_over(processor, 5)
 
-    assert processor.partition.end.seq == 5
+    assert processor.partition.batch.end.seq == 5
     await processor.close()
 
 
@@ -135,5 +135,5 @@ async def test_an_input_topic_made_anew_halts_before_anything_of_it_is_decided(
     with pytest.raises(HaltError, match="topic was made anew"):
         await taken_over(processor, 5)
 
-    assert processor.partition.end.seq == 4
+    assert processor.partition.batch.end.seq == 4
     await processor.close()

@@ -561,7 +561,7 @@ async def test_a_late_append_of_a_paused_owner_is_fenced() -> None:
     newer = world.start_owner(NAME, partition)
     await newer.take_over()
 
-    end = paused.partition.end
+    end = paused.partition.batch.end
     late = json.dumps({"journalseq": end.seq + 1, "prevhash": end.hash}).encode()
     stale = [Outgoing(f"{NAME}.events.v1", partition, P.encode(), late)]
     with pytest.raises(FencedError):

@@ -346,7 +346,7 @@ async def test_a_rehearsal_keeps_nothing_of_what_it_would_have_published() -> No
     assert len(await rehearse(rehearsing, records)) == 4
 
     partition = rehearsing.partition
-    assert (list(partition.commit(0, {}, 0).outbox), partition.outgoing) == ([], [])
+    assert (list(partition.commit(0, {}, 0).outbox), partition.batch.outgoing) == ([], [])
 
 
 async def test_a_decision_that_asks_for_more_and_more_would_halt(
