@@ -9,8 +9,6 @@ from contracts.topics import CALENDAR, all_topics
 from streaming.bus import Bus
 from streaming.embedded import EmbeddedBus
 from streaming.errors import SettingError
-from streaming.kafka import KafkaBus, topic_settings
-from streaming.kafka_security import security_of
 from streaming.redis_client import Login
 from streaming.redis_store import RedisStore
 from streaming.settings import Settings
@@ -91,6 +89,10 @@ def _bus(settings: Settings, sources: Sources) -> Bus:
     partitions = settings.partitions_or_default
     if not settings.uses_kafka:
         return EmbeddedBus(EmbeddedValkey(settings.data / "bus"), partitions)
+    # Here, not above: a third of a second of each command, and the embedded bus needs none of it.
+    from streaming.kafka import KafkaBus, topic_settings  # noqa: PLC0415
+    from streaming.kafka_security import security_of  # noqa: PLC0415
+
     factor = settings.kafka_replication_factor
     return KafkaBus(
         str(settings.kafka_bootstrap),
