@@ -7,6 +7,7 @@ skipped: then later months have moved before an invoice is made, so each month h
 from dataclasses import dataclass
 from functools import reduce
 
+from contracts.replacing import replace
 from contracts.vocabulary import Month, SignedKopecks
 
 
@@ -41,8 +42,12 @@ class Uninvoiced:
 
     def moving(self, month: Month, moved: Sum) -> "Uninvoiced":
         """Return this with one more movement, which belongs to `month`."""
-        before = tuple(each for each in self.months if each[0] < month)
-        after = self.months[len(before) :]
+        months = self.months
+        if months and months[-1][0] == month:
+            # Nearly always: the month that runs.
+            return replace(self, months=(*months[:-1], (month, months[-1][1].plus(moved))))
+        before = tuple(each for each in months if each[0] < month)
+        after = months[len(before) :]
         if after and after[0][0] == month:
             moved, after = after[0][1].plus(moved), after[1:]
         return Uninvoiced(months=(*before, (month, moved), *after))
