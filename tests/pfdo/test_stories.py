@@ -84,11 +84,11 @@ async def test_what_came_to_a_wrong_partition_is_told_on_to_where_it_was_decided
 
     assert told is not None
     followed = [(each["depth"], each["type"]) for each in told["followed"]]
-    assert followed[:3] == [
+    assert followed[:2] == [
         (1, "enrollment.input-forwarded.v1"),
         (1, "navigator.child-registered.v1"),
-        (2, "enrollment.input-noted.v1"),
     ]
+    assert (2, "enrollment.input-noted.v1") in followed[2:]
 
 
 async def test_whatever_is_in_the_catalogue_can_be_listed_and_told() -> None:
