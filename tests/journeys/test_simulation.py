@@ -143,8 +143,7 @@ def test_the_story_has_disputes_of_every_kind(calm: dict[str, Any]) -> None:
     assert opened > len(calm["disputes"]) - opened
 
 
-@pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize("partitions", [1, 3, 7])
+@pytest.mark.parametrize(("seed", "partitions"), [(1, 1), (2, 3), (3, 7), (4, 7)])
 async def test_the_outcome_does_not_depend_on_speed_or_on_partitions(
     calm: dict[str, Any], seed: int, partitions: int
 ) -> None:
