@@ -42,6 +42,7 @@ HEADERS_BYTES_MAX = 64 * 1024
 DEFECT_LENGTH_MAX = 500
 
 GENESIS_HASH = "0" * 64
+"""`prevhash` of the first record of a journal partition."""
 PUBLISHED_ATTRIBUTES = frozenset(
     {
         "journalseq",
@@ -55,7 +56,6 @@ PUBLISHED_ATTRIBUTES = frozenset(
     }
 )
 """What only services say of their records."""
-"""`prevhash` of the first record of a journal partition."""
 
 _STRICT = ConfigDict(
     frozen=True, strict=True, extra="forbid", serialize_by_alias=True, validate_by_alias=True

@@ -249,9 +249,9 @@ def print_found(found: dict[str, Any]) -> None:
 def _flat(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each of the rows in it, if it holds a list of some; else itself."""
     for name, inner in row.items():
-        if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
+        if isinstance(inner, list) and all(isinstance(each, dict) for each in inner):
             outer = {key: value for key, value in row.items() if key != name}
-            return [outer | each for each in inner]
+            return [outer | each for each in inner or [{}]]
     return [row]
 
 
@@ -261,12 +261,14 @@ def _print_rows(console: Any, rows: list[dict[str, Any]]) -> None:
     from rulebook.wording import rubles
 
     table = Table()
-    for name in rows[0]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
         table.add_column(name.removesuffix("_kopecks").replace("_", " "))
     for row in rows:
         cells = []
-        for name, value in row.items():
-            is_sum = name.endswith("_kopecks") and value is not None
+        for name in names:
+            value = row.get(name, "")
+            is_sum = name.endswith("_kopecks") and isinstance(value, int)
             cells.append(rubles(value) if is_sum else "" if value is None else str(value))
         table.add_row(*cells)
     console.print(table)

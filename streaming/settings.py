@@ -22,7 +22,7 @@ SENDERS_PREFIX = "PFDO_SENDERS_"
 OIDC_PREFIX = "PFDO_OIDC_"
 """Settings of the cabinet's log-in: the same."""
 APART = (SENDERS_PREFIX, OIDC_PREFIX)
-OF_TESTS = frozenset({"PFDO_REQUIRE_CONTAINERS", "PFDO_CHAOS", "PFDO_SECONDS_MAX"})
+OF_TESTS = frozenset({"PFDO_REQUIRE_CONTAINERS", "PFDO_CHAOS", "PFDO_MUTATIONS_REPORT"})
 """Said to tests, which start processes of ours: no settings, and no mistakes."""
 EMBEDDED_PARTITIONS = 4
 KAFKA_PARTITIONS = 12

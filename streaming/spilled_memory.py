@@ -13,8 +13,8 @@ from streaming.store import Count, Range
 from streaming.view import CACHED_MAX, Codec, Memory, Missing
 
 CHANGES_MAX = 30_000
-"""How many changes are kept back until they are written, some seconds' work: what changes often is
-written once, and keys are names without order, so that fewer of them would share a page."""
+"""How many changes are kept back until they are written, what changes often is written once,
+and keys are names without order, so that fewer of them would share a page."""
 DUMP_STEP = 5_000
 FILTER_BYTES = 16 * 1024 * 1024
 """A byte for each key that was written, by its hash: of a new key the file need not be asked. With

@@ -308,7 +308,7 @@ class InstallationTelemetry:
         )
         self.missing_copies = Gauge(
             "pfdo_missing_copies",
-            "Copies of partitions that no broker has, or not in step: one less survives a loss",
+            "Copies of partitions that are not in step: a broker is away or behind",
             registry=self.registry,
         )
         self.processes = Gauge(

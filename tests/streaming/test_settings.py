@@ -91,7 +91,7 @@ def test_no_password_is_shown() -> None:
 
 
 def test_what_tests_are_told_is_no_setting_and_no_mistake() -> None:
-    told = {"PFDO_REQUIRE_CONTAINERS": "1", "PFDO_CHAOS": "1", "PFDO_SECONDS_MAX": "60"}
+    told = {"PFDO_REQUIRE_CONTAINERS": "1", "PFDO_CHAOS": "1", "PFDO_MUTATIONS_REPORT": "/x"}
 
     assert load_settings(environment=told) == load_settings(environment={})
 
