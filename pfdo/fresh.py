@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pfdo.settling import cabinet_reader, lag
-from services.cabinet.app import PROJECTION
+from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
 from streaming.errors import BehindError, FencedError
 from streaming.follower import Follower
@@ -36,7 +36,7 @@ async def fresh_queries(installation: Installation) -> AsyncIterator[Queries]:
             await _catch_up(installation)
             break
         await asyncio.sleep(POLL_SECONDS)
-    store = await installation.store(PROJECTION.name)
+    store = await installation.store(cabinet.name)
     yield Queries(store, installation.bus.partitions)
 
 
@@ -48,22 +48,22 @@ async def _somebody_runs(installation: Installation) -> bool:
 
 
 async def _is_at_end(installation: Installation, partition: int) -> bool:
-    store = await installation.store(PROJECTION.name)
-    standing = await store.standing(partition, PROJECTION.state_version)
+    store = await installation.store(cabinet.name)
+    standing = await store.standing(partition, cabinet.state_version)
     positions = unpack_positions(standing.fields.get("positions"))
-    ends = await installation.bus.ends(PROJECTION.topics)
+    ends = await installation.bus.ends(cabinet.topics)
     return all(
         ends[(topic, partition)] == 0
         or (topic in positions and positions[topic].next >= ends[(topic, partition)])
-        for topic in PROJECTION.topics
+        for topic in cabinet.topics
     )
 
 
 async def _catch_up(installation: Installation) -> None:
-    store = await installation.store(PROJECTION.name)
+    store = await installation.store(cabinet.name)
     telemetry = Telemetry()
     for partition in range(installation.bus.partitions):
-        follower = Follower(PROJECTION, partition, installation.bus, store, telemetry)
+        follower = Follower(cabinet, partition, installation.bus, store, telemetry)
         try:
             await follower.take_over()
             idle = 0

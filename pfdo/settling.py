@@ -52,9 +52,9 @@ def _sender_reader() -> Reader:
 
 def cabinet_reader() -> Reader:
     """Return the cabinet's read models as a reader."""
-    from services.cabinet.app import PROJECTION
+    from services.cabinet.projections import cabinet
 
-    return Reader(PROJECTION.name, PROJECTION.state_version, tuple(PROJECTION.topics))
+    return Reader(cabinet.name, cabinet.state_version, tuple(cabinet.topics))
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,16 +101,16 @@ async def system(
     senders: bool = True,
 ) -> AsyncIterator[tuple[Host, asyncio.Task[None]]]:
     """Run services, read models and senders while the block runs; stops cleanly."""
-    from services.cabinet.app import PROJECTION
+    from services.cabinet import projections
 
     locks = RunLocks(installation.settings.data)
     if not installation.settings.uses_kafka:
         locks.share(names)
     try:
         await installation.make_topics()
-        projections = [PROJECTION] if cabinet else []
+        models = [projections.cabinet] if cabinet else []
         others = await _senders(installation, telemetry) if senders else {}
-        host = await make_host(installation, telemetry, services_of(names), projections, others)
+        host = await make_host(installation, telemetry, services_of(names), models, others)
         async with AsyncExitStack() as stack:
             task = await stack.enter_async_context(running(host))
             yield host, task

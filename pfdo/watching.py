@@ -18,7 +18,7 @@ from pfdo.days import ZONE
 from pfdo.settling import Reader, lag, readers_of
 from pfdo.tracing import Traces
 from pfdo.verifying import Counting, begin
-from services.cabinet.app import PROJECTION
+from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
 from streaming.errors import BusUnavailableError, StoreUnavailableError
 from streaming.health import quiet_server
@@ -75,7 +75,7 @@ class Watch:
         telemetry.store_memory_max.labels(reader.name).set(room.max_bytes)
         days = [s.fields.get("day") for s in standings]
         # Only the cabinet notes the day there; it hears the calendar as the others do.
-        if reader.name == PROJECTION.name and all(days):
+        if reader.name == cabinet.name and all(days):
             telemetry.business_day.set(min(_unix(day) for day in days if day))
 
     async def _look_at_kafka(self, names: list[str]) -> None:
@@ -124,7 +124,7 @@ class Watch:
         await self._look_at_dead_letters()
 
     async def _look_at_categories(self) -> None:
-        store = await self._installation.store(PROJECTION.name)
+        store = await self._installation.store(cabinet.name)
         queries = Queries(store, self._installation.bus.partitions)
         payers = (await queries.export(["payers"]))["payers"]
         for code, payer in payers.items():

@@ -2,7 +2,8 @@
 
 import sys
 
-from services.cabinet.app import PROJECTION, create_app, serving
+from services.cabinet.app import create_app, serving
+from services.cabinet.projections import cabinet
 from streaming.errors import StreamingError
 from streaming.event_loop import run
 from streaming.installation import open_installation
@@ -15,12 +16,12 @@ async def serve(settings: Settings) -> None:
     """Run the cabinet until SIGTERM or SIGINT; stops cleanly."""
     telemetry = Telemetry()
     async with open_installation(settings) as installation:
-        host = await make_host(installation, telemetry, [], [PROJECTION])
+        host = await make_host(installation, telemetry, [], [cabinet])
         app = await create_app(installation, host, telemetry, settings)
         async with running(host) as task, serving(app, settings.http_host, settings.port) as port:
-            telemetry.log.info("serving", service=PROJECTION.name, port=port)
+            telemetry.log.info("serving", service=cabinet.name, port=port)
             await until_signal(task)
-    telemetry.log.info("stopped", service=PROJECTION.name)
+    telemetry.log.info("stopped", service=cabinet.name)
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     try:
         run(serve(load_settings()))
     except StreamingError as error:
-        Telemetry().log.error("cannot run", service=PROJECTION.name, error=str(error))
+        Telemetry().log.error("cannot run", service=cabinet.name, error=str(error))
         return 3
     return 0
 

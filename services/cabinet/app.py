@@ -66,9 +66,6 @@ from streaming.store import Store
 from streaming.telemetry import Telemetry
 from streaming.valkey import EmbeddedValkey
 
-PROJECTION = cabinet
-"""The read models; a process that runs the cabinet gives this to `streaming.process.make_host`."""
-
 STOP_SECONDS_MAX = 5
 
 _SANDBOX_SEAL = b"the sandbox, where nobody is anybody"
@@ -97,7 +94,7 @@ async def create_app(
         telemetry.log.warning("no proxy is trusted", remedy=NO_PROXY)
     if settings.vault_token is not None and settings.vault_senders_token is None:
         telemetry.log.warning("senders have no token of their own", remedy=AS_THE_NAVIGATOR)
-    store = await installation.store(PROJECTION.name)
+    store = await installation.store(cabinet.name)
     return make_app(
         store,
         installation.bus,
@@ -144,7 +141,7 @@ def _login_of(settings: Settings) -> Login:
 
 
 def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
-    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
+    server = settings.redis_url_of(cabinet.name) or EmbeddedValkey(settings.data / "state")
     login = _login_of(settings)
     # In the sandbox sessions end with the process: nobody there is anybody.
     key = secrets.token_bytes(32) if log_in is None else log_in.session_key
@@ -159,7 +156,7 @@ def _access_of(settings: Settings, log_in: LogIn | None) -> Access:
 
 
 def _proposals_of(settings: Settings, log_in: LogIn | None) -> Proposals:
-    server = settings.redis_url_of(PROJECTION.name) or EmbeddedValkey(settings.data / "state")
+    server = settings.redis_url_of(cabinet.name) or EmbeddedValkey(settings.data / "state")
     # Without a log-in nobody proposes but the invented people of the sandbox, whose proposals
     # outlive the process.
     key = _SANDBOX_SEAL if log_in is None else log_in.session_key

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-unt
 from contracts.decisions import DeadLetterReason
 from contracts.registry import EVENTS
 from pfdo.system import SERVICES, services_of
-from services.cabinet.app import PROJECTION
+from services.cabinet.projections import cabinet
 from services.cabinet.queries import Queries
 from streaming.follower import Follower
 from streaming.listening import listening_of
@@ -352,9 +352,9 @@ async def _folds(struck: Struck) -> list[str]:
                 await dumped(live, partition, version),
                 await dumped(folded, partition, version),
             )
-    live, folded = await installation.store(PROJECTION.name), MemoryStore()
+    live, folded = await installation.store(cabinet.name), MemoryStore()
     for partition in range(struck.partitions):
-        follower = Follower(PROJECTION, partition, installation.bus, folded, Telemetry())
+        follower = Follower(cabinet, partition, installation.bus, folded, Telemetry())
         await follower.take_over()
         idle = 0
         while idle < QUIET_STEPS:

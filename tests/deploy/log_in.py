@@ -37,7 +37,7 @@ async def with_log_in(
     machines: Mapping[str, Mapping[str, Any]],
     folder: Path,
 ) -> AsyncIterator[LoggedInto]:
-    """Give a deployment that is up a log-in, and take it away again."""
+    """Offer a log-in to a deployment while the block runs; who brings it up again has it."""
     host = deployment.gateway
     environment = deployment.environment | {"SANS": f"IP:{host}"}
     command = (str(ROOT / "deploy" / "tls.sh"), str(folder))
@@ -65,7 +65,6 @@ async def with_log_in(
     with _secrets(given), running_server(node, people, machines, like=server):
         async with tls_proxy(host, server.cabinet_port, deployment.port, certificate):
             yield LoggedInto(deployment=real, server=server, authority=authority)
-    deployment.up()
 
 
 @contextmanager

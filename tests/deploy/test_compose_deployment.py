@@ -274,10 +274,56 @@ def test_the_deployment_comes_to_what_one_process_comes_to(
     assert json.loads(deployment.pfdo("verify", "--against-state", "--json"))["ok"]
 
 
+@pytest.mark.parametrize("way", ["python", "java", "http"])
+def test_an_integrators_first_event_is_decided(
+    deployment: Deployment, tmp_path: Path, way: str
+) -> None:
+    """What docs/integrators/README.md says, with the programs it shows."""
+    if way == "java" and shutil.which("mvn") is None:
+        pytest.skip("Maven is not here")
+    programs = tmp_path / "integrators"
+    shutil.copytree(ROOT / "examples" / "integrators", programs)
+    event = json.loads((programs / "event.json").read_text()) | {"id": f"first-by-{way}"}
+    (programs / "event.json").write_text(json.dumps(event, ensure_ascii=False))
+    command = {
+        "python": (sys.executable, "publish.py", "event.json"),
+        "java": ("mvn", "-q", "-f", "java", "compile", "exec:java", "-Dexec.args=event.json"),
+        "http": ("./publish.sh", "event.json"),
+    }[way]
+    environment = deployment.environment | {
+        "KAFKA": deployment.bootstrap,
+        "KAFKA_USER": "navigator",
+        "KAFKA_PASSWORD_FILE": str(ROOT / "deploy" / "secrets" / "kafka-navigator"),
+        "CABINET": f"http://127.0.0.1:{deployment.port}",
+    }
+
+    done = subprocess.run(
+        command,
+        cwd=programs,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=CALL_SECONDS_MAX,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "navigator.events.v1" in done.stdout
+    answer = until(
+        lambda: {i: d for i, d, _ in decided(deployment.pfdo("inputs", "--json"))}.get(event["id"]),
+        lambda decision: decision is not None,
+    )
+    # All ways say the same: whichever comes first is the one that counts.
+    assert answer in {"applied", "duplicate"}
+
+
 async def test_with_a_log_in_people_and_machines_see_what_is_theirs(
     deployment: Deployment, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """What docs/operations/secure.md says, against a real server behind TLS."""
+    """What docs/operations/secure.md says, against a real server behind TLS.
+
+    The last test: from here nobody is let in without a log-in.
+    """
     assert pytestconfig.cache is not None
     made = autumn_of(*AUTUMN)
     families: dict[str, tuple[str, str]] = {}
@@ -329,49 +375,6 @@ async def test_with_a_log_in_people_and_machines_see_what_is_theirs(
     assert (taken.status_code, refused.status_code) == (202, 401)
     # The senders ask the vault over TLS too.
     assert found == EMAIL
-
-
-@pytest.mark.parametrize("way", ["python", "java", "http"])
-def test_an_integrators_first_event_is_decided(
-    deployment: Deployment, tmp_path: Path, way: str
-) -> None:
-    """What docs/integrators/README.md says, with the programs it shows."""
-    if way == "java" and shutil.which("mvn") is None:
-        pytest.skip("Maven is not here")
-    programs = tmp_path / "integrators"
-    shutil.copytree(ROOT / "examples" / "integrators", programs)
-    event = json.loads((programs / "event.json").read_text()) | {"id": f"first-by-{way}"}
-    (programs / "event.json").write_text(json.dumps(event, ensure_ascii=False))
-    command = {
-        "python": (sys.executable, "publish.py", "event.json"),
-        "java": ("mvn", "-q", "-f", "java", "compile", "exec:java", "-Dexec.args=event.json"),
-        "http": ("./publish.sh", "event.json"),
-    }[way]
-    environment = deployment.environment | {
-        "KAFKA": deployment.bootstrap,
-        "KAFKA_USER": "navigator",
-        "KAFKA_PASSWORD_FILE": str(ROOT / "deploy" / "secrets" / "kafka-navigator"),
-        "CABINET": f"http://127.0.0.1:{deployment.port}",
-    }
-
-    done = subprocess.run(
-        command,
-        cwd=programs,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=CALL_SECONDS_MAX,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "navigator.events.v1" in done.stdout
-    answer = until(
-        lambda: {i: d for i, d, _ in decided(deployment.pfdo("inputs", "--json"))}.get(event["id"]),
-        lambda decision: decision is not None,
-    )
-    # All ways say the same: whichever comes first is the one that counts.
-    assert answer in {"applied", "duplicate"}
 
 
 def _lose_all_but_a_copy_of_the_journals(deployment: Deployment, copy: Path) -> None:

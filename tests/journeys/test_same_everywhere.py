@@ -2,20 +2,25 @@
 
 import itertools
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.containers import ApacheKafka, Redis, require_docker
-from tests.support.installation import Installation
+from pfdo.system import SERVICES
+from tests.pfdo.test_running import wait_for
+from tests.support.containers import ApacheKafka, Redis, free_port, require_docker
+from tests.support.installation import OWNED, Installation, metrics_of
 from tests.support.outcome import AUTUMN
 
 pytestmark = pytest.mark.slow
 
 BARRIERS_PLAYED = 45
+PARTITIONS = 5
+OWNED_MIN = PARTITIONS * len(SERVICES)
+DECIDED = r"^pfdo_decisions_total\{[^}]*\} ([0-9.]+)"
+DECIDED_MIN = 100
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +54,7 @@ def on_kafka(tmp_path: Path) -> Iterator[Installation]:
             {
                 "PFDO_KAFKA_BOOTSTRAP": kafka.bootstrap,
                 "PFDO_REDIS_URL": redis.url,
-                "PFDO_PARTITIONS": "5",
+                "PFDO_PARTITIONS": str(PARTITIONS),
             },
         )
 
@@ -74,10 +79,14 @@ def test_services_killed_while_playing_give_the_same_books(
     story: Path, embedded: Installation, on_kafka: Installation
 ) -> None:
     assert on_kafka.pfdo("topics", "create").returncode == 0
-    services = on_kafka.start("run", "--no-cabinet")
-    time.sleep(6)
+    port = free_port()
+    services = on_kafka.start("run", "--no-cabinet", PFDO_HEALTH_PORT=str(port))
+    wait_for(lambda: len(metrics_of(services, port, OWNED)) >= OWNED_MIN, "owning")
     playing = on_kafka.start("play", str(story), "--json")
-    time.sleep(6)
+    wait_for(
+        lambda: sum(map(float, metrics_of(services, port, DECIDED))) >= DECIDED_MIN, "deciding"
+    )
+    assert playing.poll() is None, "it ended before the kill"
     services.send_signal(signal.SIGKILL)
     services.wait()
 

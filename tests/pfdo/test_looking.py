@@ -1,5 +1,8 @@
 """What people are shown of documents that hold lists of lists."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pfdo.looking import print_found
@@ -23,3 +26,15 @@ def test_a_list_in_a_list_is_shown_row_by_row_under_its_headers(
     assert row.index("general") == head.index("category")
     assert "[]" not in shown
     assert "categories" not in shown
+
+
+def test_what_the_cabinet_alone_needs_is_not_loaded_to_play_and_to_look() -> None:
+    script = (
+        "import sys, pfdo.__main__, pfdo.demonstration, pfdo.fresh, pfdo.settling, pfdo.system; "
+        "from services.notifications.senders import assembly; "
+        "print([m for m in ('fastapi', 'reportlab', 'services.cabinet.app') if m in sys.modules])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+    assert told.stdout.strip() == b"[]"

@@ -2,16 +2,16 @@
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from contracts.registry import EVENTS
 from contracts.sources import Sources, load_sources
 from contracts.topics import all_topics
-from streaming.bus import Appended, Outgoing
+from streaming.bus import Appended, Outgoing, Polled
 from streaming.errors import BehindError, BusUnavailableError, FencedError, StoreUnavailableError
 from streaming.listening import listening_of
-from streaming.memory import MemoryBus, MemoryLog
+from streaming.memory import MemoryBus, MemoryLog, MemoryReader
 from streaming.memory_store import MemoryStore
 from streaming.processor import Processor
 from streaming.routing import partition_of
@@ -25,6 +25,22 @@ SURROUNDINGS = (StoreUnavailableError, BusUnavailableError, BehindError, FencedE
 
 class Crash(BaseException):
     """The process of a partition dies here."""
+
+
+class _StillReader(MemoryReader):
+    """Waits for nothing: while one owner takes its step nobody else does anything."""
+
+    async def poll(
+        self, topics: Collection[str], records_max: int, timeout_seconds: float
+    ) -> Polled:
+        return await super().poll(topics, records_max, 0.0)
+
+
+class _StillBus(MemoryBus):
+    """The bus of one owner."""
+
+    async def reader(self, partition: int, positions: Mapping[str, int]) -> MemoryReader:
+        return _StillReader(self.log, partition, positions, self._fault)
 
 
 class World:
@@ -104,7 +120,7 @@ class World:
 
     def start_owner(self, name: str, partition: int) -> Processor:
         """Return a new owner that has not taken over yet."""
-        bus = MemoryBus(self.partitions, self.log, fault=self._fault)
+        bus = _StillBus(self.partitions, self.log, fault=self._fault)
         service = self.services[name]
         processor = Processor(
             service,
