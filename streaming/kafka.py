@@ -590,6 +590,10 @@ class KafkaReader:
         self._closed(self)
         self._pump.cancel()
         await asyncio.wait([self._pump], timeout=STOP_SECONDS_MAX)
+        # A cancelled task keeps its error until it is asked for it. The error knows this reader and
+        # all that waits in it, megabytes, which would stay until garbage is looked for.
+        with suppress(asyncio.CancelledError, asyncio.InvalidStateError):
+            self._pump.exception()
         await stopped(self._consumer.stop())
 
     async def _empty_consumer(self) -> None:

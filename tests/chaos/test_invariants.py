@@ -13,10 +13,9 @@ from contracts.topics import all_topics
 from pfdo.system import SERVICES, services_of
 from streaming.bus import Record
 from tests.chaos.invariants import (
-    HELD_BYTES,
-    SOAK_SECONDS,
+    HELD_BYTES_MAX,
     Bus,
-    growing,
+    holding,
     is_answer_to_a_copy,
     is_defect,
     of_the_bus,
@@ -168,20 +167,13 @@ def test_a_copy_changes_nothing_and_a_conflict_stays_one(
     assert is_answer_to_a_copy(*told) is is_right
 
 
-def test_memory_that_grows_in_the_second_half_is_told() -> None:
+def test_who_held_too_much_for_a_moment_is_told() -> None:
     sizes = [
-        (
-            float(at),
-            {
-                "flat": 2 * HELD_BYTES,
-                "grows": HELD_BYTES * (1 + 4 * at / SOAK_SECONDS),
-                "grows, little": HELD_BYTES * at / SOAK_SECONDS / 2,
-            },
-        )
-        for at in range(int(SOAK_SECONDS) + 10)
+        (5.0, {"billing-1": HELD_BYTES_MAX, "cabinet-1": HELD_BYTES_MAX + 2**20}),
+        (10.0, {"billing-1": 0, "cabinet-1": 0}),
     ]
 
-    assert [line.partition(":")[0] for line in growing(sizes)] == ["I22 grows"]
+    assert list(holding(sizes)) == ["I22 cabinet-1 held 289 MiB, more than 288"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from statistics import median
@@ -252,6 +253,24 @@ async def test_reading_a_long_backlog_in_small_polls_keeps_order_and_bounds(
 
     assert seen == [f"{at:05}" for at in range(4_000)]
     await reader.close()
+
+
+async def test_a_closed_reader_leaves_no_garbage_behind(bus: KafkaBus, topic: str) -> None:
+    await bus.publish([outgoing(topic, 0, f"{at}") for at in range(500)])
+    reader = await bus.reader(0, {topic: 0})
+    assert (await reader.poll([topic], 1, 10.0)).records[topic]
+    left = [weakref.ref(each) for each in (reader, reader._consumer)]
+
+    gc.disable()
+    try:
+        await reader.close()
+        del reader
+        await asyncio.sleep(0.1)
+        alive = [each() for each in left]
+    finally:
+        gc.enable()
+
+    assert alive == [None, None]
 
 
 async def test_after_the_heir_is_open_nothing_of_the_older_writer_is_appended(
