@@ -458,19 +458,18 @@ async def test_a_child_of_two_payers_applies_as_the_one_that_was_chosen(
 
     page = (await client.get(CLUBS, params={"child": other})).text
     club = (await client.get(CHESS, params={"child": other})).text
-    asked, agreed = {}, application(10_000_000, consent=[*CONSENTS, "parent-share"])
+    asked, agreed = [], application(10_000_000, consent=[*CONSENTS, "parent-share"])
     for payer in (OTHER_PAYER, PAYER):
         query = {"child": f"{story.YOUNGER}.{payer}"}
-        answer = await client.post(CHESS, params=query, content=agreed, headers=FORM)
-        asked[payer] = answer.headers["location"]
+        asked.append(await client.post(CHESS, params=query, content=agreed, headers=FORM))
 
     assert f'<option value="{story.YOUNGER}.{PAYER}">' in page
     assert f'<option value="{other}" selected>' in page
     assert f"?child={other}" in page
     assert f'href="{CLUBS}?child={other}"' in club
     # The other payer has no period: what it says of money is not what the first one would.
-    assert "changed=yes" in asked[OTHER_PAYER]
-    assert "sent=enr-" in asked[PAYER]
+    assert "условия изменились" in asked[0].text
+    assert "sent=enr-" in asked[1].headers["location"]
 
 
 def test_each_page_of_the_catalogue_is_reached_and_one_after_the_last_is_the_last() -> None:
@@ -593,16 +592,19 @@ async def test_who_leaves_ahead_applies_anew_after_the_last_day(
     assert len(await sent(journals)) == 1
 
 
+@pytest.mark.parametrize("wait", ["yes", None])
 async def test_who_read_a_lower_share_reads_the_new_one_first(
-    journals: Journals, client: httpx.AsyncClient
+    journals: Journals, client: httpx.AsyncClient, wait: str | None
 ) -> None:
     where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
-    lower = application(1, consent=[*CONSENTS, "parent-share"])
+    lower = application(1, consent=[*CONSENTS, "parent-share"], wait=wait)
 
     answer = await client.post(where, content=lower, headers=FORM)
-    page = (await client.get(answer.headers["location"])).text
 
-    assert "условия изменились" in page
+    (form,) = forms_of(answer.text, where)
+    assert answer.status_code == 422
+    assert "условия изменились" in answer.text
+    assert (form.get("wait"), "consent" in form) == (wait and [wait], False)
     assert await sent(journals) == []
 
 
