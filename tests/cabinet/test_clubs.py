@@ -30,7 +30,7 @@ from services.cabinet.projections import cabinet
 from services.cabinet.region import Region
 from services.cabinet.vault.vault import Reader, Vault
 from services.enrollment.domain import dates
-from streaming.errors import SettingError
+from streaming.errors import BusUnavailableError, SettingError
 from streaming.follower import Follower
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
@@ -119,6 +119,26 @@ def application(share: int = 0, **changes: Any) -> str:
 
 
 # --- a child -----------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_while_nothing_could_be_taken_is_taken_when_it_is_sent_again(
+    journals: Journals, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(events: object) -> None:
+        raise BusUnavailableError("kafka:9092")
+
+    with monkeypatch.context() as without:
+        without.setattr(journals.bus, "publish", away)
+        answer = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    # What a browser does with a page that answered a form, when it is opened anew.
+    again = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    once_more = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+
+    assert answer.status_code == 503
+    assert "согласитесь отправить ещё раз" in answer.text
+    assert (again.status_code, once_more.status_code) == (303, 303)
+    assert again.headers["location"].partition("&child=")[2]
+    assert len({each["id"] for each in await sent(journals)}) == 1
 
 
 async def test_a_childs_name_goes_to_the_vault_and_its_id_alone_to_the_bus(

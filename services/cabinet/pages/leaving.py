@@ -189,14 +189,16 @@ def _spending(valid_until: str | None) -> str:
     )
 
 
-def read_leaving(fields: Fields, enrollment: Mapping[str, Any], today: str | None) -> Leaving:
-    """Return what the form says. Raises FormError."""
+def read_leaving(
+    fields: Fields, enrollment: Mapping[str, Any], guardian_id: str, today: str | None
+) -> Leaving:
+    """Return what the form says. Raises FormError; not of what its page does not offer any more."""
     try:
         way = Way(one(fields, "way"))
     except ValueError as error:
         raise FormError(OLD) from error
     now = wording.day(today)
-    if way is Way.WITHDRAW or now is None:
+    if way is Way.WITHDRAW or way is not way_of(enrollment, guardian_id) or now is None:
         return Leaving(way=way)
     if not has_begun(enrollment, today):
         return Leaving(way=way, last_day=now)

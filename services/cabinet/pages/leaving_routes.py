@@ -91,7 +91,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         fields: Fields = NOTHING
         try:
             fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
-            leaving = shown.read_leaving(fields, found, await queries.business_day(payer))
+            today = await queries.business_day(payer)
+            leaving = shown.read_leaving(fields, found, guardian_id, today)
         except FormError as error:
             if not error.field:
                 return site.problem(str(error), who=who, back=path_of(request))
