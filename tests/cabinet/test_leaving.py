@@ -400,6 +400,7 @@ async def test_who_sends_form_after_form_is_asked_to_wait(client: httpx.AsyncCli
     ]
 
     assert answers[-1].status_code == 429
+    assert "согласитесь отправить ещё раз" in answers[-1].text
 
 
 # --- with the services that decide -------------------------------------------------------------

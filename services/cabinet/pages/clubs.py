@@ -19,7 +19,7 @@ from services.cabinet.club_queries import of_age
 from services.cabinet.offer import GROWN_UP_YEARS, age_on
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import Fields, FormError, one
+from services.cabinet.pages.forms import OLD, Fields, FormError, one
 from services.cabinet.pages.leaving import SOURCE
 from services.cabinet.queries import Answer
 from services.cabinet.vault.person import Person
@@ -353,8 +353,6 @@ def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
 
 
 # --- forms -------------------------------------------------------------------------------------
-
-OLD = "Форма устарела. Откройте страницу заново."
 
 
 def _token(fields: Fields) -> str:

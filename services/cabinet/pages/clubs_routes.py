@@ -19,7 +19,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import GROUPS_READ_MAX, ClubQueries
 from services.cabinet.pages import clubs as shown
-from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of
+from services.cabinet.pages.forms import NOTHING, OLD, Fields, FormError, fields_of
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
@@ -60,7 +60,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who, back=back)
+            return site.problem(OLD, who=who, back=back)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         return RedirectResponse(then, 303)

@@ -16,7 +16,7 @@ from rulebook.wording import full_date, rubles
 from services.cabinet.club_queries import is_theirs
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import Fields, FormError, one
+from services.cabinet.pages.forms import OLD, Fields, FormError, one
 
 SOURCE = "families"
 """As whom the cabinet sends what families enter."""
@@ -53,7 +53,6 @@ _OVER: Mapping[str, str] = {
     "CANCELLED": "Зачисление не состоялось.",
 }
 """What came of it, whoever was faster."""
-OLD = "Форма устарела. Откройте страницу заново."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
