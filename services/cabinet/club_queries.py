@@ -9,7 +9,7 @@ from typing import Any
 from rulebook.overlay import Overlays
 from services.cabinet import preview
 from services.cabinet.offer import Course, Span, age_on, offer, span_of
-from services.cabinet.parts import Answer, Part
+from services.cabinet.parts import Answer, Part, last
 from services.cabinet.preference_queries import PreferenceQueries
 from services.cabinet.projections.models import (
     APPLICATIONS_OF,
@@ -109,7 +109,7 @@ class ClubQueries(PreferenceQueries):
         payer, child_id = child["payer"], child["child_id"]
         part = self._part_of(payer)
         entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
-        ids = [entry.rpartition("|")[2] for entry in entries]
+        ids = [last(entry) for entry in entries]
         found = await part.all(Application, [under(payer, id_) for id_ in ids])
         wanted = {
             id_
@@ -237,7 +237,7 @@ def _hold_days(overlays: Overlays, day: date) -> int:
 
 
 async def _periods(part: Part, payer: str) -> dict[str, tuple[date, date]]:
-    names = [entry.rpartition("|")[2] for entry in await part.members(PERIODS, *beginning(payer))]
+    names = [last(entry) for entry in await part.members(PERIODS, *beginning(payer))]
     found = await part.all(Period, [under(payer, name) for name in names])
     return {
         name: (period.starts_on, period.ends_on)

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.cabinet.dispute_queries import DisputeQueries
 from services.cabinet.forecast import Forecast, Limits, forecast
-from services.cabinet.parts import Answer, Part
+from services.cabinet.parts import Answer, Part, last
 from services.cabinet.projections.models import (
     CATEGORIES,
     GRANTED_DAYS,
@@ -77,7 +77,7 @@ class ConsoleQueries(DisputeQueries):
 
 async def periods_of(part: Part, payer: str) -> dict[str, Period]:
     """Return the periods of a payer by id, the earliest first."""
-    ids = [entry.rpartition("|")[2] for entry in await part.members(PERIODS, *beginning(payer))]
+    ids = [last(entry) for entry in await part.members(PERIODS, *beginning(payer))]
     known = await part.all(Period, [under(payer, id_) for id_ in ids])
     found = {id_: period for id_, period in zip(ids, known, strict=True) if period is not None}
     return dict(sorted(found.items(), key=lambda each: (each[1].starts_on, each[0])))
@@ -100,7 +100,7 @@ async def _categories(
     part: Part, payer: str, period: str, span: Period, today: date | None
 ) -> list[Answer]:
     entries = await part.members(CATEGORIES, *beginning(payer, period))
-    names = [entry.rpartition("|")[2] for entry in entries]
+    names = [last(entry) for entry in entries]
     known, queued, granted = await asyncio.gather(
         part.all(Category, [under(payer, period, name) for name in names]),
         part.counts([Count(queue(payer, period, name)) for name in names]),
@@ -163,7 +163,7 @@ async def _spent(part: Part, payer: str, period: str) -> list[tuple[date, MoneyD
 
 async def _days(part: Part, kind: type[Any], index: str, *place: str) -> list[tuple[date, Any]]:
     entries = await part.first(index, *beginning(*place), DAYS_MAX)
-    days = [entry.rpartition("|")[2] for entry in entries]
+    days = [last(entry) for entry in entries]
     known = await part.all(kind, [under(*place, day) for day in days])
     return [
         (date.fromisoformat(day), each)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from services.cabinet.parts import Answer
+from services.cabinet.parts import Answer, last
 from services.cabinet.projections.models import (
     INVOICES_BY,
     Invoice,
@@ -27,7 +27,7 @@ class InvoiceQueries(ReportQueries):
         """Return the invoices to a payer of a month, with their lines."""
         part = self._part_of(payer)
         entries = await part.members(INVOICES_BY, *beginning(payer, month))
-        ids = [entry.rpartition("|")[2] for entry in entries]
+        ids = [last(entry) for entry in entries]
         known = await part.all(Invoice, [under(payer, id_) for id_ in ids])
         return await asyncio.gather(
             *(

@@ -10,7 +10,7 @@ from typing import Any
 from rulebook.overlay import Overlays
 from services.cabinet import preview
 from services.cabinet.operations_queries import OperationsQueries
-from services.cabinet.parts import PAGE_MEMBERS, Answer, Part
+from services.cabinet.parts import PAGE_MEMBERS, Answer, Part, last
 from services.cabinet.preview import CaseChange, CategoryChange, Holder, Limits
 from services.cabinet.projections.models import (
     BORN,
@@ -64,7 +64,7 @@ class ProposalQueries(OperationsQueries):
             return None
         part = self._part_of(payer)
         entries = await part.members(FRAME_AGREEMENTS, *beginning(payer, budget["period"]))
-        ids = [entry.rpartition("|")[2] for entry in entries]
+        ids = [last(entry) for entry in entries]
         frames, titles, overlays = await asyncio.gather(
             part.all(FrameAgreement, [under(payer, budget["period"], id_) for id_ in ids]),
             self.provider_titles(ids),
@@ -160,9 +160,7 @@ class ProposalQueries(OperationsQueries):
         children: Counter[preview.Child] = Counter()
         if preview.asks_children(data["table"]):
             async for page in part.pages(BORN, *beginning(payer)):
-                found = await part.all(
-                    Child, [under(payer, each.rpartition("|")[2]) for each in page]
-                )
+                found = await part.all(Child, [under(payer, last(each)) for each in page])
                 children.update(
                     (child.birth_date, tuple(sorted(child.benefits)))
                     for child in found
@@ -177,7 +175,7 @@ class ProposalQueries(OperationsQueries):
 async def _holders(part: Part, payer: str, period: str, category: str) -> list[Holder]:
     found = []
     async for page in part.pages(HOLDERS, *beginning(payer, period, category)):
-        ids = [under(payer, entry.rpartition("|")[2], period) for entry in page]
+        ids = [under(payer, last(entry), period) for entry in page]
         found += [
             Holder(nominal_kopecks=purse.nominal_kopecks, is_corrected=purse.corrected)
             for purse in await part.all(Purse, ids)
@@ -189,7 +187,7 @@ async def _holders(part: Part, payer: str, period: str, category: str) -> list[H
 async def _queue(part: Part, payer: str, period: str, category: str) -> list[bool]:
     found: list[bool] = []
     async for page in part.pages(queue(payer, period, category), members_max=PAGE_MEMBERS):
-        ids = [under(payer, entry.rpartition("|")[2]) for entry in page]
+        ids = [under(payer, last(entry)) for entry in page]
         found += [
             certificate.frozen
             for certificate in await part.all(Certificate, ids)

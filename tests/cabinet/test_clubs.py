@@ -30,7 +30,7 @@ from services.cabinet.projections import cabinet
 from services.cabinet.region import Region
 from services.cabinet.vault.vault import Reader, Vault
 from services.enrollment.domain import dates
-from streaming.errors import SettingError
+from streaming.errors import BusUnavailableError, SettingError
 from streaming.follower import Follower
 from streaming.host import Host
 from streaming.memory_store import MemoryStore
@@ -119,6 +119,26 @@ def application(share: int = 0, **changes: Any) -> str:
 
 
 # --- a child -----------------------------------------------------------------------------------
+
+
+async def test_what_was_sent_while_nothing_could_be_taken_is_taken_when_it_is_sent_again(
+    journals: Journals, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(events: object) -> None:
+        raise BusUnavailableError("kafka:9092")
+
+    with monkeypatch.context() as without:
+        without.setattr(journals.bus, "publish", away)
+        answer = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    # What a browser does with a page that answered a form, when it is opened anew.
+    again = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+    once_more = await client.post(f"{FAMILY}/children", content=child(), headers=FORM)
+
+    assert answer.status_code == 503
+    assert "согласитесь отправить ещё раз" in answer.text
+    assert (again.status_code, once_more.status_code) == (303, 303)
+    assert again.headers["location"].partition("&child=")[2]
+    assert len({each["id"] for each in await sent(journals)}) == 1
 
 
 async def test_a_childs_name_goes_to_the_vault_and_its_id_alone_to_the_bus(
@@ -458,19 +478,18 @@ async def test_a_child_of_two_payers_applies_as_the_one_that_was_chosen(
 
     page = (await client.get(CLUBS, params={"child": other})).text
     club = (await client.get(CHESS, params={"child": other})).text
-    asked, agreed = {}, application(10_000_000, consent=[*CONSENTS, "parent-share"])
+    asked, agreed = [], application(10_000_000, consent=[*CONSENTS, "parent-share"])
     for payer in (OTHER_PAYER, PAYER):
         query = {"child": f"{story.YOUNGER}.{payer}"}
-        answer = await client.post(CHESS, params=query, content=agreed, headers=FORM)
-        asked[payer] = answer.headers["location"]
+        asked.append(await client.post(CHESS, params=query, content=agreed, headers=FORM))
 
     assert f'<option value="{story.YOUNGER}.{PAYER}">' in page
     assert f'<option value="{other}" selected>' in page
     assert f"?child={other}" in page
     assert f'href="{CLUBS}?child={other}"' in club
     # The other payer has no period: what it says of money is not what the first one would.
-    assert "changed=yes" in asked[OTHER_PAYER]
-    assert "sent=enr-" in asked[PAYER]
+    assert "условия изменились" in asked[0].text
+    assert "sent=enr-" in asked[1].headers["location"]
 
 
 def test_each_page_of_the_catalogue_is_reached_and_one_after_the_last_is_the_last() -> None:
@@ -593,16 +612,19 @@ async def test_who_leaves_ahead_applies_anew_after_the_last_day(
     assert len(await sent(journals)) == 1
 
 
+@pytest.mark.parametrize("wait", ["yes", None])
 async def test_who_read_a_lower_share_reads_the_new_one_first(
-    journals: Journals, client: httpx.AsyncClient
+    journals: Journals, client: httpx.AsyncClient, wait: str | None
 ) -> None:
     where = f"{CLUBS}/{PAYER}/grp-002?child={story.ELDER}"
-    lower = application(1, consent=[*CONSENTS, "parent-share"])
+    lower = application(1, consent=[*CONSENTS, "parent-share"], wait=wait)
 
     answer = await client.post(where, content=lower, headers=FORM)
-    page = (await client.get(answer.headers["location"])).text
 
-    assert "условия изменились" in page
+    (form,) = forms_of(answer.text, where)
+    assert answer.status_code == 422
+    assert "условия изменились" in answer.text
+    assert (form.get("wait"), "consent" in form) == (wait and [wait], False)
     assert await sent(journals) == []
 
 

@@ -98,7 +98,6 @@ async def test_pages_are_accessible_fit_a_phone_and_are_light(tmp_path: Path, da
             f"{FAMILY}/clubs",
             f"{FAMILY}/clubs?q=нет",
             CHESS,
-            f"{CHESS}&changed=yes",
             f"{CHESS}&sent=enr-none",
             f"{FAMILY}/clubs/{PAYER}/grp-000?child={story.ELDER}",
             f"{FAMILY}/contacts",

@@ -332,14 +332,21 @@ async def test_the_last_day_lies_between_today_and_the_end(
         assert "последний день занятий" in beside(answer.text)[1].lower()
 
 
-async def test_who_read_of_an_application_does_not_end_an_agreement(
-    journals: Journals, client: httpx.AsyncClient
+@pytest.mark.parametrize(
+    ("enrollment_id", "body", "offered"),
+    [
+        pytest.param(story.ROBOTS, form("withdraw"), "Расторгнуть договор", id="an application"),
+        pytest.param(story.CHESS, form("terminate", ""), "Отозвать заявление", id="an agreement"),
+    ],
+)
+async def test_who_read_of_another_state_gives_up_nothing_and_is_told(
+    journals: Journals, client: httpx.AsyncClient, enrollment_id: str, body: str, offered: str
 ) -> None:
-    answer = await client.post(page_of(story.ROBOTS), content=form("withdraw"), headers=FORM)
+    answer = await client.post(page_of(enrollment_id), content=body, headers=FORM)
     page = (await client.get(answer.headers["location"])).text
 
     assert "заявление изменилось" in page
-    assert "Расторгнуть договор" in page
+    assert offered in page
     assert await sent(journals) == []
 
 
@@ -393,6 +400,7 @@ async def test_who_sends_form_after_form_is_asked_to_wait(client: httpx.AsyncCli
     ]
 
     assert answers[-1].status_code == 429
+    assert "согласитесь отправить ещё раз" in answers[-1].text
 
 
 # --- with the services that decide -------------------------------------------------------------

@@ -1123,6 +1123,7 @@ async def test_what_is_being_read_again_is_not_said_to_be_missing(journals: Jour
 
     assert (page.status_code, api.status_code) == (503, 503)
     assert "Данные обновляются" in page.text
+    assert "согласитесь отправить ещё раз" in page.text
     assert (page.headers["retry-after"], api.headers["retry-after"]) == ("30", "30")
     assert (whole.status_code, nobody.status_code) == (200, 404)
     assert "Данные обновляются" not in whole.text

@@ -19,7 +19,7 @@ from services.cabinet.club_queries import of_age
 from services.cabinet.offer import GROWN_UP_YEARS, age_on
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import Fields, FormError, one
+from services.cabinet.pages.forms import OLD, Fields, FormError, one
 from services.cabinet.pages.leaving import SOURCE
 from services.cabinet.queries import Answer
 from services.cabinet.vault.person import Person
@@ -205,14 +205,15 @@ def application_form(
 ) -> dict[str, Any]:
     """Return what stands in the form of an application: what was ticked, if it was sent before.
 
-    Who ticked it for another share reads the new one first, and agrees anew.
+    Who ticked it for another share, or for what has `changed`, reads anew first, and agrees anew.
     """
     is_typed = "share" in fields
-    is_other = is_typed and offer is not None and one(fields, "share") != str(offer["share"])
+    is_share = offer is None or not is_typed or one(fields, "share") == str(offer["share"])
+    is_other = changed or not is_share
     given = [] if is_other else fields.get("consent", [])
     consents = [] if offer is None else [key for key, _ in offer["consents"]]
     return {
-        "changed": changed or is_other,
+        "changed": is_other,
         "given": given,
         "missing": next((key for key in consents if key not in given), ""),
         "waits": "wait" in fields or not is_typed,
@@ -352,8 +353,6 @@ def child_event(entered: Entered, guardian_id: str, at: str) -> dict[str, Any]:
 
 
 # --- forms -------------------------------------------------------------------------------------
-
-OLD = "Форма устарела. Откройте страницу заново."
 
 
 def _token(fields: Fields) -> str:

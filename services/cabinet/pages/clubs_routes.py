@@ -19,7 +19,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import GROUPS_READ_MAX, ClubQueries
 from services.cabinet.pages import clubs as shown
-from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of
+from services.cabinet.pages.forms import NOTHING, OLD, Fields, FormError, fields_of
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
@@ -60,7 +60,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who, back=back)
+            return site.problem(OLD, who=who, back=back)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         return RedirectResponse(then, 303)
@@ -200,7 +200,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         awaited = bool(sent) and sent not in {each["enrollment_id"] for each in applied}
         return site.page(
             "club.html",
-            200 if trouble is None else 422,
+            422 if trouble is not None or changed else 200,
             who=who,
             guardian_id=guardian_id,
             names=await names_of(children, guardian_id),
@@ -223,13 +223,11 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         child: ChildKey = "",
         sent: EnrollmentId = "",
         since: Since = 0,
-        changed: Word = "",
     ) -> Response:
         group = await queries.group_at(home, group_id)
         if group is None:
             raise NotHereError
-        told: dict[str, Any] = {"sent": sent, "since": since, "changed": bool(changed)}
-        return await club_page(guardian_id, group, child, who, **told)
+        return await club_page(guardian_id, group, child, who, sent=sent, since=since)
 
     @pages.post("/clubs/{home}/{group_id}")
     async def apply(
@@ -262,7 +260,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         offered = (await queries.offer(own, group))["offer"]
         if offered is None or offered["parent_kopecks"] > applying.share_kopecks:
             # What was agreed to would not do any more: it is to be read anew.
-            return RedirectResponse(here + urlencode({"child": child, "changed": "yes"}), 303)
+            return await club_page(guardian_id, group, child, who, changed=True, fields=fields)
         event = shown.application_event(own, group, applying, _now())
         then = here + urlencode({"child": child, "since": _seconds(), "sent": event["subject"]})
         return await send(event, then, who, back)

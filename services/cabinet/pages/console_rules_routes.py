@@ -124,7 +124,7 @@ def router(
         try:
             preview = await previewed(kept.proposal)
         except FormError as error:
-            return await page(who, kept, Preview(before={}), trouble=str(error))
+            return await page(who, kept, Preview(before={}), trouble=error)
         return await page(who, kept, preview)
 
     @pages.post("/proposals/{id_}")

@@ -10,7 +10,7 @@ from contracts.vocabulary import AnsweredBy, DisputeAnswer, DisputeGround, Evide
 from rulebook.wording import counted, rubles
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import FormError
+from services.cabinet.pages.forms import OLD, FormError
 from services.cabinet.queries import Answer
 
 SOURCE = "disputes"
@@ -28,7 +28,6 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
 )
 """Why a dispute was not taken, by its reason."""
 REFUSED = "Сообщение не принято. Откройте страницу семьи заново и посмотрите на это списание."
-OLD = "Форма устарела. Откройте страницу заново."
 
 
 # --- the lists of who can answer ---------------------------------------------------------------

@@ -19,7 +19,7 @@ from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import disputes as shown
 from services.cabinet.pages import family
-from services.cabinet.pages.forms import FormError
+from services.cabinet.pages.forms import OLD, FormError
 from services.cabinet.pages.freshness import said_when_behind
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
@@ -55,7 +55,7 @@ def router(queries: ClubQueries, site: Site, sending: Sending) -> APIRouter:
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who, back=then)
+            return site.problem(OLD, who=who, back=then)
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         # A conflict is another word about what was said already: the page shows how that stands.

@@ -11,6 +11,7 @@ Fields = Mapping[str, Sequence[str]]
 
 NOTHING: Fields = {}
 """What nobody filled in."""
+OLD = "Форма устарела. Откройте страницу заново."
 UNREADABLE = "Форма не читается. Откройте страницу заново."
 WHOLE = "form"
 """In place of a field: what is wrong with the form as a whole."""

@@ -16,7 +16,7 @@ from rulebook.wording import full_date, rubles
 from services.cabinet.club_queries import is_theirs
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import Fields, FormError, one
+from services.cabinet.pages.forms import OLD, Fields, FormError, one
 
 SOURCE = "families"
 """As whom the cabinet sends what families enter."""
@@ -53,7 +53,6 @@ _OVER: Mapping[str, str] = {
     "CANCELLED": "Зачисление не состоялось.",
 }
 """What came of it, whoever was faster."""
-OLD = "Форма устарела. Откройте страницу заново."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,14 +188,16 @@ def _spending(valid_until: str | None) -> str:
     )
 
 
-def read_leaving(fields: Fields, enrollment: Mapping[str, Any], today: str | None) -> Leaving:
-    """Return what the form says. Raises FormError."""
+def read_leaving(
+    fields: Fields, enrollment: Mapping[str, Any], guardian_id: str, today: str | None
+) -> Leaving:
+    """Return what the form says. Raises FormError; not of what its page does not offer any more."""
     try:
         way = Way(one(fields, "way"))
     except ValueError as error:
         raise FormError(OLD) from error
     now = wording.day(today)
-    if way is Way.WITHDRAW or now is None:
+    if way is Way.WITHDRAW or way is not way_of(enrollment, guardian_id) or now is None:
         return Leaving(way=way)
     if not has_begun(enrollment, today):
         return Leaving(way=way, last_day=now)

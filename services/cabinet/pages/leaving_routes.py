@@ -16,7 +16,7 @@ from services.cabinet.access.policy import Action, Resource
 from services.cabinet.api.problems import ProblemError
 from services.cabinet.club_queries import ClubQueries
 from services.cabinet.pages import leaving as shown
-from services.cabinet.pages.forms import NOTHING, Fields, FormError, fields_of, one
+from services.cabinet.pages.forms import NOTHING, OLD, Fields, FormError, fields_of, one
 from services.cabinet.pages.people import People
 from services.cabinet.pages.site import Id, Site
 from services.cabinet.queries import Answer
@@ -91,7 +91,8 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         fields: Fields = NOTHING
         try:
             fields = fields_of(form_of(request).decode(errors="replace"), shown.FIELDS_MAX)
-            leaving = shown.read_leaving(fields, found, await queries.business_day(payer))
+            today = await queries.business_day(payer)
+            leaving = shown.read_leaving(fields, found, guardian_id, today)
         except FormError as error:
             if not error.field:
                 return site.problem(str(error), who=who, back=path_of(request))
@@ -105,7 +106,7 @@ def router(queries: ClubQueries, people: People, site: Site, sending: Sending) -
         except ProblemError as error:
             if error.status in (429, 503):
                 return site.unavailable()
-            return site.problem(shown.OLD, who=who, back=path_of(request))
+            return site.problem(OLD, who=who, back=path_of(request))
         except (BusUnavailableError, StoreUnavailableError):
             return site.unavailable()
         is_refused = told is not None and told["decision"] == REFUSED

@@ -16,7 +16,7 @@ import orjson
 from contracts.vocabulary import Channel
 from services.cabinet.pages import wording
 from services.cabinet.pages.content_events import content_event
-from services.cabinet.pages.forms import Fields, FormError, one
+from services.cabinet.pages.forms import OLD, Fields, FormError, one
 from services.cabinet.queries import Answer
 
 QUIET_FROM, QUIET_UNTIL = "21:00", "08:00"
@@ -191,7 +191,7 @@ def read_preferences(fields: Fields, found: Answer) -> Chosen:
 def _revision(fields: Fields) -> int:
     text = one(fields, "revision")
     if not text.isascii() or not text.isdecimal() or not 0 <= int(text[:12]) < REVISION_MAX:
-        raise FormError("Форма устарела. Откройте страницу заново.")
+        raise FormError(OLD)
     return int(text[:12])
 
 
