@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from contracts.decisions import DeadLetterReason, Decision, decision_type
 from contracts.envelope import EventData
 from streaming import journal
@@ -36,7 +38,7 @@ from streaming.parking import (
 from streaming.quarantine import QUARANTINE, wish_of
 from streaming.service import Service
 from streaming.store import Range
-from streaming.view import Cause, Codec, Memory, State, adapter_of
+from streaming.view import Cause, Codec, Memory, State
 
 INTERNAL_KINDS: Mapping[str, type[Any]] = {
     "_known": Known,
@@ -225,7 +227,7 @@ class Applying:
 
     def _fact(self, fact_type: type[Any], entry: Entry) -> object:
         # What is no field of the fact, as the input it comes from, is left out.
-        fact: object = adapter_of(fact_type).validate_python(entry.data)
+        fact: object = msgspec.convert(entry.data, fact_type)
         return fact
 
     # --- what a state asks for (streaming.view.Runtime) -------------------------------------

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -457,6 +458,8 @@ def _packed(headers: Headers) -> bytes:
     return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
 
 
+# Most records of a topic carry the same ones.
+@lru_cache(maxsize=64)
 def _unpacked(packed: bytes) -> Headers:
     parts = []
     at = 0

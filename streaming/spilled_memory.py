@@ -46,6 +46,9 @@ class SpilledMemory(Memory):
         self, codec: Codec, cached_max: int = CACHED_MAX, small: Collection[str] = ()
     ) -> None:
         super().__init__(codec, cached_max, small)
+        # Two generations: what is not looked at while one fills is forgotten with the other.
+        self._recent: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
         self._changed_keys: set[str] = set()
         self._changed_members: dict[tuple[str, str], bool] = {}
         self._filter = bytearray(FILTER_BYTES)
@@ -58,15 +61,17 @@ class SpilledMemory(Memory):
 
     def get(self, key: str) -> Any:
         """Return the value under `key` or None."""
-        if key in self.current.values:
-            return self.current.values[key]
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        if not self._filter[hash(key) % FILTER_BYTES]:
+        for known in (self.current.values, self._recent):
+            if key in known:
+                return known[key]
+        if key in self._before:
+            value = self._before[key]
+        elif self._filter[hash(key) % FILTER_BYTES]:
+            row = self._file.execute("SELECT data FROM aggregate WHERE key = ?", (key,)).fetchone()
+            value = None if row is None else self.codec.decode(key, row[0])
+        else:
             return None
-        row = self._file.execute("SELECT data FROM aggregate WHERE key = ?", (key,)).fetchone()
-        value = self._cache[key] = None if row is None else self.codec.decode(key, row[0])
+        self._recent[key] = value
         return value
 
     def knows(self, key: str) -> bool:
@@ -93,7 +98,7 @@ class SpilledMemory(Memory):
     def keep(self) -> None:
         """The current decision stands."""
         values, members = self.current.values, self.current.members
-        self._cache.update(values)
+        self._recent.update(values)
         self._changed_keys.update(values)
         if members:
             self._follow(members)
@@ -139,20 +144,19 @@ class SpilledMemory(Memory):
         return [member for (member,) in rows]
 
     def _spill(self) -> None:
-        """Write what was kept back, and drop from memory what was not looked at for longest."""
+        """Write what was kept back, and drop from memory what was not looked at for long."""
         write = self._file.executemany
-        written = sorted((key, self._cache[key]) for key in self._changed_keys)
-        for key, _ in written:
+        keys, values, encode = sorted(self._changed_keys), self._recent, self.codec.encode
+        for key in keys:
             self._filter[hash(key) % FILTER_BYTES] = 1
-        encode = self.codec.encode
         self._file.execute("BEGIN")
         write(
             "INSERT OR REPLACE INTO aggregate VALUES (?, ?)",
-            ((key, encode(key, value)) for key, value in written if value is not None),
+            ((key, encode(key, values[key])) for key in keys if values[key] is not None),
         )
         write(
             "DELETE FROM aggregate WHERE key = ?",
-            ((key,) for key, value in written if value is None),
+            ((key,) for key in keys if values[key] is None),
         )
         members = sorted(self._changed_members.items())
         write("INSERT OR IGNORE INTO member VALUES (?, ?)", (at for at, here in members if here))
@@ -163,8 +167,8 @@ class SpilledMemory(Memory):
         self._file.execute("COMMIT")
         self._changed_keys.clear()
         self._changed_members.clear()
-        while len(self._cache) > self._cached_max:
-            self._cache.popitem(last=False)
+        if len(self._recent) > self._cached_max // 2:
+            self._before, self._recent = self._recent, {}
 
 
 def _steps(rows: sqlite3.Cursor) -> Iterator[Sequence[Any]]:
