@@ -31,7 +31,11 @@ async def debit(bootstrap: str, redis_url: str, marks: str, debits: str) -> None
         data = LessonMarked.model_validate(body["data"])
         if await redis.set(f"usual:{body['id']}", 1, nx=True, ex=3600):
             left = await redis.decrby(f"usual:purse:{data.enrollment_id}", PRICE_KOPECKS)
-            told = {"enrollment_id": data.enrollment_id, "left": left, "input": {"id": body["id"]}}
+            told: dict[str, Any] = {
+                "enrollment_id": data.enrollment_id,
+                "left": left,
+                "input": {"id": body["id"]},
+            }
             await publisher.publish({"id": body["id"], "type": CHARGED, "data": told})
 
     app = FastStream(broker, logger=None)
