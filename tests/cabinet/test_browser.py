@@ -37,7 +37,17 @@ SMALL = (320, 640)
 """A text twice as large on a desk is as narrow (WCAG 2.2, 1.4.10)."""
 DESK = (1280, 900)
 PAGE_BYTES_MAX = 100 * 1024
-PAINT = "first-contentful-paint"
+# Asked by `evaluate` only: what waits for a function is refused by the page's content policy.
+PAINTED = (
+    "new Promise((told) => new PerformanceObserver((seen) => {"
+    " const [paint] = seen.getEntriesByName('first-contentful-paint');"
+    " if (paint) told(paint.startTime);"
+    " }).observe({type: 'paint', buffered: true}))"
+)
+SHOWN = (
+    "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())"
+    ".then((all) => all.map((one) => [one.title, one.body, one.tag]))"
+)
 PAINTED_MS_MAX = 1_000
 
 pytestmark = [
@@ -147,10 +157,7 @@ async def test_the_page_is_light_and_soon_painted(journals: Journals) -> None:
         paints = []
         for _ in range(3):
             await page.reload()
-            await page.wait_for_function(f"performance.getEntriesByName('{PAINT}').length > 0")
-            paints.append(
-                await page.evaluate(f"performance.getEntriesByName('{PAINT}')[0].startTime")
-            )
+            paints.append(await page.evaluate(PAINTED))
         sizes: dict[str, int] = await page.evaluate(
             "Object.fromEntries([...performance.getEntriesByType('navigation'),"
             " ...performance.getEntriesByType('resource')]"
@@ -195,13 +202,7 @@ async def test_a_parent_is_offered_messages_in_the_browser_and_its_worker_shows_
         about = {"origin": origin, "registrationId": registered[0]}
         told = {"id": "msg-1", "title": "Списание за занятие", "body": "Списано 251,49 ₽."}
         await devtools.send("ServiceWorker.deliverPushMessage", about | {"data": json.dumps(told)})
-        await page.wait_for_function(
-            "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())"
-            ".then((all) => all.length > 0)"
-        )
-        shown = await page.evaluate(
-            "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())"
-            ".then((all) => all.map((one) => [one.title, one.body, one.tag]))"
-        )
+        while not (shown := await page.evaluate(SHOWN)):
+            await page.wait_for_timeout(50)
 
     assert shown == [["Списание за занятие", "Списано 251,49 ₽.", "msg-1"]]

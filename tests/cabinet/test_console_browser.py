@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import BrowserContext, FilePayload, Page, async_playwright
+from playwright.async_api import BrowserContext, FilePayload, Page, async_playwright, expect
 
 from services.cabinet.app import serving
 from services.cabinet.proposals import MemoryKeys, Proposal, Proposals
@@ -87,7 +87,7 @@ async def test_two_officials_raise_a_nominal_and_one_settles_what_was_paid(tmp_p
         filled = [head, *(f"{row.removesuffix(';;')};06.10.2020;п/п 17" for row in rows)]
         file = FilePayload(name="paid.csv", mimeType="text/csv", buffer="\n".join(filled).encode())
         await page.get_by_label("Файл CSV").set_input_files(file)
-        await page.wait_for_function("document.querySelector('#lines').value !== ''")
+        await expect(page.locator("#lines")).not_to_have_value("")
         await button(page, "Сравнить со счетами")
         await page.get_by_text("Станет оплачено: 1\u00a0счёт на 502,98\u00a0₽.").wait_for()
         await button(page, "Подтвердить оплату")
