@@ -5,14 +5,14 @@ What each of them must do stands in `tests/streaming/bus_behaviour.py`, which al
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One record as it was read. `offset` grows within a partition but may have holes."""
 
     topic: str
@@ -29,8 +29,7 @@ class Record:
         return f"{self.topic} {self.partition}/{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """One record to be appended. The partition is always said, never left to a client's default."""
 
     topic: str
@@ -40,8 +39,7 @@ class Outgoing:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True):
     """Where an outgoing record came to stand."""
 
     topic: str
@@ -49,8 +47,7 @@ class Appended:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Polled:
+class Polled(Struct, frozen=True):
     """What one poll brought.
 
     `records`: by topic, in order of offset (only topics that were asked for and had some).

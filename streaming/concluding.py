@@ -5,12 +5,12 @@ right partition: each is made into the steps of one decision and written into th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
 
-import orjson
+import msgspec
+from msgspec import Struct
 
 from contracts.decisions import DeadLetterReason, Decision, InputRefusal, decision_type
 from contracts.envelope import HEADERS_BYTES_MAX, EventData
@@ -41,8 +41,7 @@ UNKNOWN_DAY = date(1900, 1, 1)
 """The day of what changes no state, before the first business day."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+class Arrived(Struct, frozen=True, kw_only=True):
     """An input as it is decided: fresh from a record, or after it was parked."""
 
     topic: str
@@ -385,7 +384,7 @@ class Concluding:
         return steps
 
     def _data(self, value: object, model: type[EventData]) -> dict[str, Any]:
-        data: dict[str, Any] = orjson.loads(orjson.dumps(value))
+        data: dict[str, Any] = msgspec.to_builtins(value)
         required = self._required[model.type]
         return {k: v for k, v in data.items() if v is not None or k in required}
 

@@ -7,10 +7,10 @@ last one and a signature may have been made over the first (docs/promises.md, se
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Never
 
 import orjson
+from msgspec import Struct
 from pydantic import ValidationError
 
 from contracts.decisions import DeadLetterReason
@@ -44,8 +44,7 @@ class Defect(Exception):  # noqa: N818 - a property of the record, not a failure
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """An event as it was read."""
 
     envelope: Envelope

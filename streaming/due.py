@@ -1,9 +1,10 @@
 """Work that falls due by day: the business day, why work is done now, and what waits for it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 from streaming.parking import DEADLINE, FOREIGN_DAY, OWN_DAY
 from streaming.service import DueHandler, DueWork
@@ -19,15 +20,13 @@ DUE = "_due/day"
 OWN_DAY_RANK, DEADLINE_RANK, FOREIGN_DAY_RANK = 0, 1, 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class Day(Struct, frozen=True, kw_only=True):
     """The business day of the partition."""
 
     date: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueCause:
+class DueCause(Struct, frozen=True, kw_only=True):
     """The record because of which due work is done now, and the day it is done on."""
 
     day: date

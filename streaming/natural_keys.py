@@ -1,7 +1,9 @@
 """What a copy is: the natural key of an input, and what is remembered of it (docs/events.md)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from contracts.decisions import Decision
 from contracts.envelope import Envelope, EventData
@@ -11,8 +13,7 @@ HASH_LENGTH = 32
 """Digits of a hash that are remembered: 128 bits tell copies from conflicts well enough."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """What is remembered of a natural key: revisions with a hash of the data they came with."""
 
     accepted: int | None = None

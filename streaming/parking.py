@@ -1,8 +1,9 @@
 """Inputs that came too early: what is kept of them, and under which indexes they wait."""
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
+
+from msgspec import Struct
 
 PARKED_PER_KEY_MAX = 200
 PARKED_PER_SOURCE_MAX = 100_000
@@ -17,8 +18,7 @@ FOREIGN_DAY = "_day-foreign"
 BY_SOURCE = "_by-source"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
+class Parked(Struct, frozen=True, kw_only=True):
     """An input that waits, with all that is needed to decide it later."""
 
     topic: str

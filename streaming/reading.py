@@ -1,8 +1,10 @@
 """Reading a record as far as it can be understood without state: who, what, for whom, where."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.decisions import DeadLetterReason
 from contracts.envelope import Envelope, EventData
@@ -40,8 +42,7 @@ class Kind(StrEnum):
 _OF_SOURCES = frozenset({Kind.SOURCE, Kind.CALENDAR})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
+class Listening(Struct, frozen=True, kw_only=True):
     """One input topic, as this service reads it.
 
     `source` is what the attribute `source` of its records must be. `decides_defects`: this service
@@ -59,8 +60,7 @@ class Listening:
     scope: Callable[[str, str | None], Scope | None] = lambda _type, _payer: EVERYBODY
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """A record as far as it can be understood without state; neither member: it does not concern
     the service.
     """

@@ -7,10 +7,11 @@ it decides after this looked is not seen, and if it is seen to have gone on it i
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from streaming.bus import Bus, Record
 from streaming.errors import BehindError, FencedError, HaltError, StreamingError
@@ -41,8 +42,7 @@ _NEEDED = ("journal", "positions")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsed:
+class Rehearsed(Struct, frozen=True, kw_only=True):
     """What would become of a record: decision, reason, and the types of what would be published.
 
     Of one at which the partition would halt the reason is the kind of the error.

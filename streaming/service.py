@@ -82,7 +82,7 @@ class NotToday:
 
 
 Effects: TypeAlias = Sequence[object]
-"""Facts (dataclasses the service publishes) and `Send`s, in order. Empty: noted, nothing else."""
+"""Facts (structs the service publishes) and `Send`s, in order. Empty: noted, nothing else."""
 
 Outcome: TypeAlias = Effects | Refuse | Wait | WaitForDay | None
 """None: it does not concern this service; nothing is written."""
@@ -117,7 +117,7 @@ class Service:
     """One service: what it owns, what it listens to, what it decides.
 
     `state_version` is raised when the form of its state changes (the journal is folded anew).
-    `kinds` names the dataclasses its state is made of. `facts` and `commands` map the dataclasses
+    `kinds` names the structs its state is made of. `facts` and `commands` map the structs
     it answers with to the contracts they are published as. `calendar` is the event that opens a
     day and `opened_day` reads the day from it.
     """

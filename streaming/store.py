@@ -6,16 +6,16 @@ A store holds one service's partitions; all it holds can be folded again from th
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 WRITES_MAX = 2_000
 COMMIT_BYTES_MAX = 4 * 1024 * 1024
 """What one commit may hold; checked before the first write (promises.md, section 5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The position record of a partition.
 
     `epoch` grows with every taking over, `seq` with every commit. `fields` are the owner's own
@@ -34,16 +34,14 @@ class Standing:
         return self.is_whole and (self.epoch, self.seq) == (epoch, seq)
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """How much memory a server holds, and at how much it takes no more writes; 0: it sets none."""
 
     used_bytes: int
     max_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """A question to a sorted index: members from `start` to before `end` (None: to the last)."""
 
     index: str
@@ -52,8 +50,7 @@ class Range:
     members_max: int = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """A question to a sorted index: how many members from `start` to before `end`."""
 
     index: str
@@ -61,8 +58,7 @@ class Count:
     end: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Struct, frozen=True):
     """Answers in the order of the questions; a key that is not there answers None."""
 
     values: Sequence[bytes | None]
@@ -70,8 +66,7 @@ class Looked:
     counts: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Looked):
+class Loaded(Looked, frozen=True):
     """Answers, and where the partition stood when it gave them.
 
     What an owner reads elsewhere than where it stands itself is not its state.
@@ -81,8 +76,7 @@ class Loaded(Looked):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
+class Outbox(Struct, frozen=True):
     """The oldest entries of the outbox, in order, and where the partition stood at the answer."""
 
     entries: Sequence[bytes]
@@ -90,8 +84,7 @@ class Outbox:
     seq: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(Struct, frozen=True, kw_only=True):
     """All effects of a batch. Applied as a whole or not at all.
 
     `fields` are set in the position record. `outbox` entries are appended in order; `trim` entries
@@ -139,15 +132,13 @@ class Commit:
             raise ValueError(f"a commit cannot trim {self.trim} entries")
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The commit stands; the partition is now at `seq`."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """Nothing was written: the store is not where its owner left it, the partition is at `seq`.
 
     Also the answer of a store that forgot the owner's epoch (wiped, or an older copy of itself),
@@ -157,8 +148,7 @@ class Behind:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(Struct, frozen=True):
     """Nothing was written: a newer `epoch` owns the partition."""
 
     epoch: int

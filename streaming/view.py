@@ -1,6 +1,6 @@
 """What decisions see of the state, and what facts change in it.
 
-State is small aggregates (dataclasses) under kind, payer and id, and sorted indexes of text.
+State is small aggregates (structs) under kind, payer and id, and sorted indexes of text.
 A `View` shows the committed state with the changes of the running batch on top. What is not in
 memory raises `Missing`; the processor loads it and makes the decision again: decisions are pure.
 """
@@ -59,7 +59,7 @@ EVERYBODY = EverybodysScope()
 
 
 class Codec:
-    """Between aggregates and bytes, by their dataclasses."""
+    """Between aggregates and bytes, by their structs."""
 
     def __init__(self, kinds: Mapping[str, type[Any]]) -> None:
         self.names = {type_: name for name, type_ in kinds.items()}

@@ -6,10 +6,12 @@ Indexes (of a payer): `charged/<enrollment>` lessons with a standing charge by d
 first one.
 """
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.calendar import DayOpened
 from contracts.certificates import (
@@ -28,7 +30,6 @@ from contracts.enrollment import (
     EnrollmentEnded,
 )
 from contracts.payers import FrameAgreementSet, PeriodOpened, PolicySet, RulesPublished
-from contracts.replacing import replace
 from contracts.vocabulary import (
     CertificateNumber,
     CertificateState,
@@ -98,8 +99,7 @@ LESSONS_AT_ONCE_MAX = 100
 """So many lessons after an end are reversed in one decision; the rest follows at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """How the agreements of a period are charged."""
 
     debit_basis: DebitBasis

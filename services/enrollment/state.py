@@ -10,6 +10,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts import commands
 from contracts.billing import FundsReserved
 from contracts.calendar import DayOpened
@@ -20,7 +22,6 @@ from contracts.navigator import (
     ProviderRegistered,
 )
 from contracts.payers import EnrollmentClosed, FrameAgreementSet, PeriodOpened, RulesPublished
-from contracts.replacing import replace
 from contracts.vocabulary import EnrollmentId, GroupId, PayerCode, PeriodId, ProviderId
 from services.enrollment import wire
 from services.enrollment.domain import application, facts, places

@@ -6,12 +6,13 @@ Every fact that the routing table knows is told to those its rows name (`docs/ru
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts import billing, certificates, enrollment
 from contracts.envelope import EventData
 from contracts.navigator import ChildRegistered, GroupPublished, PreferencesSet
 from contracts.notifications import DeliveryReported
 from contracts.payers import RulesPublished
-from contracts.replacing import replace
 from contracts.vocabulary import (
     ChildId,
     DeliveryStatus,

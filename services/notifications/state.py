@@ -7,6 +7,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts import billing
 from contracts.billing import ChargeReversed, LessonCharged
 from contracts.calendar import DayOpened
@@ -21,7 +23,6 @@ from contracts.enrollment import (
 from contracts.envelope import EventData
 from contracts.navigator import ChildRegistered, GroupPublished, PreferencesSet
 from contracts.payers import RulesPublished
-from contracts.replacing import replace
 from contracts.vocabulary import ChildId, EventId, PeriodId, ProviderId
 from rulebook.overlay import NO_OVERLAYS, Overlays
 from services.notifications import wire

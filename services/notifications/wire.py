@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts import billing, enrollment
 from contracts import notifications as published
 from contracts.calendar import DayOpened
 from contracts.envelope import EventData
 from contracts.moments import read_moment
 from contracts.navigator import PreferencesSet
-from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Kopecks
 from services.notifications.domain import facts
 from services.notifications.domain.hours import QUIET_FROM, QUIET_UNTIL, REGION, REGION_MINUTES

@@ -20,10 +20,11 @@ import random
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from functools import cache
 from typing import Any
 from unittest.mock import patch
+
+from msgspec.structs import replace
 
 from contracts.decisions import Decision
 from streaming import journal, reading

@@ -1,8 +1,9 @@
 """The group, certificate and agreement of the worked examples (docs/rules.md, section 10)."""
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
+
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     CertificateNumber,

@@ -1,8 +1,9 @@
 """Invented terms, children and applications for the tests of enrollment's domain."""
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
+
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     ChildId,

@@ -1,10 +1,11 @@
 """What a mark leads to: one row per situation, each side of each boundary."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import date
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import DebitBasis, InputRefusal, Kopecks, Mark, NotCharged, Revision
 from services.billing.domain import rules, texts
@@ -269,8 +270,11 @@ def test_more_lessons_than_kopecks_are_charged_by_nothing() -> None:
 
 def test_a_payer_may_charge_what_the_base_table_does_not_and_the_other_way_round() -> None:
     base = rule_of(ABSENT)
-    strict = replace(base, hits=(replace(base.hits[0], then={"charge": True}),))
-    generous = replace(base, hits=(replace(base.hits[0], then={"charge": False}),))
+    (hit,) = base.hits
+    strict, generous = (
+        dataclasses.replace(base, hits=(dataclasses.replace(hit, then={"charge": charged}),))
+        for charged in (True, False)
+    )
 
     charged = decide(ABSENT, reserve(), None, PURSE, strict)
     spared = decide(PRESENT, reserve(), None, PURSE, generous)

@@ -1,9 +1,9 @@
 """What a dispute of a debit leads to: one row per situation."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     AnsweredBy,

@@ -1,9 +1,9 @@
 """What ends, cancellations and the passing of months do to a reserve."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import DebitBasis, Kopecks, LessonId, Mark, Month, Revision
 from services.billing.domain import ending

@@ -1,9 +1,9 @@
 """The books as a pure fold: each entry by its accounts, and payments by period."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     CertificateNumber,

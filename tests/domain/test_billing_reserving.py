@@ -1,8 +1,7 @@
 """Whether money is set aside: the first reason against it is given."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import DebitBasis, FundsRefusal, Kopecks
 from services.billing.domain.account import Account, Certificate, NoCertificate

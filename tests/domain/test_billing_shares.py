@@ -1,6 +1,5 @@
 """Who pays how much of an agreement: the worked examples, boundaries, and a second count."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from fractions import Fraction
 from math import ceil, floor
@@ -8,6 +7,7 @@ from math import ceil, floor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts.vocabulary import Kopecks
 from services.billing.domain.shares import Course, shares

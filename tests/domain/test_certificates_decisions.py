@@ -1,12 +1,12 @@
 """Decisions about certificates, one row per situation; then an auditor counts again."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     BenefitCode,

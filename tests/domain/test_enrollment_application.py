@@ -1,11 +1,11 @@
 """Applications: one row per situation, each side of each boundary, the order of the checks."""
 
-from dataclasses import replace
 from datetime import date
 from itertools import combinations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     ApplicationRefusal,

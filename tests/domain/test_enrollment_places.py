@@ -1,11 +1,12 @@
 """Places: one row per situation; then an auditor counts the seats and the queue again."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contracts.vocabulary import EnrollmentId, PlaceAnswer, ProviderId, ProviderState
 from services.enrollment.domain import places

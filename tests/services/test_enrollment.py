@@ -1,18 +1,18 @@
 """The enrollment service in a seeded world: what waits, what wakes, what falls due."""
 
 import asyncio
-import dataclasses
 import json
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from itertools import count
 from typing import Any, get_args
 
+import msgspec
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from contracts.vocabulary import (
     ApplicationRefusal,
@@ -1181,14 +1181,14 @@ CONTRACTS: dict[type[Any], type[Any]] = {**wire.FACTS, **wire.COMMANDS}
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
 def test_what_is_published_fits_its_contract(sample: Any) -> None:
     model = CONTRACTS[type(sample)]
-    data = {k: v for k, v in orjson.loads(orjson.dumps(sample)).items() if v is not None}
+    data = {k: v for k, v in orjson.loads(msgspec.json.encode(sample)).items() if v is not None}
 
     assert model.model_validate(data).to_data() == data
 
 
 def test_facts_and_contracts_have_the_same_fields_in_the_same_order() -> None:
     for kind, model in CONTRACTS.items():
-        named = [field.name for field in dataclasses.fields(kind)]
+        named = [field.name for field in msgspec.structs.fields(kind)]
         assert named == [name for name in model.model_fields if name != "input"], kind
 
 
@@ -1197,14 +1197,14 @@ def test_every_fact_and_command_has_a_sample_a_contract_and_an_effect() -> None:
 
     assert every == set(CONTRACTS) == {type(sample) for sample in SAMPLES}
     assert set(enrollment.evolvers) == set(get_args(facts.Fact))
-    assert all(kind.__dataclass_params__.frozen for kind in kept.KINDS.values())
+    assert all(kind.__struct_config__.frozen for kind in kept.KINDS.values())
 
 
 def test_terms_survive_the_wire() -> None:
     contract = CONTRACTS[facts.PlaceHeld].model_fields["terms"].annotation
     assert contract is not None
 
-    received = contract.model_validate(orjson.loads(orjson.dumps(TERMS)))
+    received = contract.model_validate(orjson.loads(msgspec.json.encode(TERMS)))
 
     assert wire.to_terms(received) == TERMS
     assert wire.to_terms(received) != replace(TERMS, lessons_total=1)

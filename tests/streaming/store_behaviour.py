@@ -1,10 +1,10 @@
 """What any store must do. Subclass, say how to open one and how to hurt it, inherit the tests."""
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from streaming.errors import StoreUnavailableError
 from streaming.store import (

@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 import streaming.follower
 from contracts.certificates import CertificateRefused
@@ -30,8 +31,7 @@ P = "25701000"
 TOPIC = "certificates.events.v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answers(Struct, frozen=True, kw_only=True):
     """How many answers a child got, and what was asked last."""
 
     count: int = 0

@@ -1,10 +1,10 @@
 """The loop from a record to its effects, once: seen through a small service in a seeded world."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts.enrollment import GroupChanged
 from services.enrollment.app import service as enrollment

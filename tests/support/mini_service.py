@@ -5,8 +5,10 @@ refused; else answers with a fact), does due work the next day, and sends nothin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.calendar import DayOpened
 from contracts.certificates import CertificateFrozen, CertificateRefused
@@ -20,8 +22,7 @@ PUT_OFF_TO = date(2020, 9, 10)
 NUMBER = "7010000018"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class Child(Struct, frozen=True, kw_only=True):
     """What is known of a child, and how many answers it got."""
 
     born_on: date
@@ -30,8 +31,7 @@ class Child:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(Struct, frozen=True, kw_only=True):
     """The child was answered."""
 
     child_id: str
@@ -39,8 +39,7 @@ class Answered:
     why: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reminded:
+class Reminded(Struct, frozen=True, kw_only=True):
     """The next day came."""
 
     child_id: str

@@ -4,12 +4,13 @@ import asyncio
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from contracts.sources import SHIPPED_PATH
 from pfdo.system import SERVICES, services_of

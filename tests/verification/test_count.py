@@ -1,13 +1,13 @@
 """Each invariant is broken on purpose in otherwise right books, and that one is reported."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import orjson
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from contracts.sources import SHIPPED_PATH
 from streaming.bus import Record

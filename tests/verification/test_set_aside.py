@@ -1,8 +1,7 @@
 """What operators do about records that cannot be decided or read is no fault of the books."""
 
-from dataclasses import replace
-
 import orjson
+from msgspec.structs import replace
 
 from pfdo.playing import play
 from streaming.quarantine import set_aside

@@ -4,10 +4,11 @@
 nominal depends on is kept.
 """
 
-from dataclasses import dataclass
 from datetime import date
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     CertificateNumber,
     ChildId,
@@ -22,8 +23,7 @@ from services.billing.domain.facts import AccountOpened, NominalApplied, PeriodE
 from services.billing.domain.purse import EMPTY_PURSE, Purse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(Struct, frozen=True, kw_only=True):
     """The certificate of a child: whether it may be used."""
 
     number: CertificateNumber
@@ -31,24 +31,21 @@ class Certificate:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoCertificate:
+class NoCertificate(Struct, frozen=True, kw_only=True):
     """Certificates answered an enrollment: the child gets none."""
 
     reason: FundsRefusal
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Struct, frozen=True, kw_only=True):
     """A period of the payer; both days belong to it."""
 
     starts_on: date
     ends_on: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """The account of a certificate in a period.
 
     `funded` is False for a certificate of accounting, which holds no money. `echoes` are the
@@ -145,8 +142,7 @@ def expire(child_id: ChildId, period: PeriodId, account: Account) -> PeriodExpir
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoAgreement:
+class NoAgreement(Struct, frozen=True, kw_only=True):
     """An application that was refused or an enrollment that was cancelled: it takes no marks."""
 
     enrollment_id: EnrollmentId

@@ -1,8 +1,9 @@
 """What a mark of a lesson leads to. `docs/rules.md`, sections 6 and 7."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     EnrollmentId,
@@ -25,8 +26,7 @@ AHEAD_DAYS_MAX = 31
 """A lesson so many days ahead waits for its day; what is further off is a mistake."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkLesson:
+class MarkLesson(Struct, frozen=True, kw_only=True):
     """Charge a lesson, or not, by the mark with the highest revision."""
 
     enrollment_id: EnrollmentId
@@ -36,8 +36,7 @@ class MarkLesson:
     revision: Revision
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+class NotYet(Struct, frozen=True):
     """The lesson is on a day that has not come."""
 
     day: date

@@ -3,10 +3,11 @@
 It moves no money: who agrees with the family corrects the mark, and that takes the debit back.
 """
 
-from dataclasses import dataclass
 from datetime import date
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     AnsweredBy,
     DisputeGround,
@@ -23,8 +24,7 @@ from services.billing.domain.lesson import Lesson
 from services.billing.domain.reserve import Reserve, Status
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeLesson:
+class DisputeLesson(Struct, frozen=True, kw_only=True):
     """The child did not have a lesson that was charged."""
 
     enrollment_id: EnrollmentId
@@ -32,8 +32,7 @@ class DisputeLesson:
     ground: DisputeGround
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerDispute:
+class AnswerDispute(Struct, frozen=True, kw_only=True):
     """The child was at the lesson after all."""
 
     enrollment_id: EnrollmentId
@@ -42,8 +41,7 @@ class AnswerDispute:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispute:
+class Dispute(Struct, frozen=True, kw_only=True):
     """What was charged when it was disputed, and how that ended; None: it is open."""
 
     lesson_date: date

@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import EnrollmentId, Kopecks, LessonId, Month
 from services.billing.domain import charging, texts
@@ -23,16 +24,14 @@ from services.billing.domain.purse import Purse
 from services.billing.domain.reserve import CANCELLED, ENDED, Reserve
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """A lesson with a standing charge."""
 
     lesson_id: LessonId
     lesson: Lesson
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandingMonth:
+class StandingMonth(Struct, frozen=True, kw_only=True):
     """A month with a standing charge."""
 
     month: Month

@@ -5,9 +5,10 @@ All sums are whole kopecks; `purse` is the certificate's after the fact.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     AnsweredBy,
@@ -38,8 +39,7 @@ Why: TypeAlias = Mapping[str, str]
 """Which rule led here: table, from, row, basis where a table decided, and a text for a parent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountOpened:
+class AccountOpened(Struct, frozen=True, kw_only=True):
     """A certificate has a purse in a period."""
 
     child_id: ChildId
@@ -48,8 +48,7 @@ class AccountOpened:
     purse: Purse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NominalApplied:
+class NominalApplied(Struct, frozen=True, kw_only=True):
     """A purse follows a new nominal, by the difference."""
 
     child_id: ChildId
@@ -61,8 +60,7 @@ class NominalApplied:
     purse: Purse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodExpired:
+class PeriodExpired(Struct, frozen=True, kw_only=True):
     """The balance left at the period's end went back to the budget."""
 
     child_id: ChildId
@@ -72,8 +70,7 @@ class PeriodExpired:
     purse: Purse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundsReserved:
+class FundsReserved(Struct, frozen=True, kw_only=True):
     """Money was set aside for an enrollment."""
 
     child_id: ChildId
@@ -93,8 +90,7 @@ class FundsReserved:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FundsRefused:
+class FundsRefused(Struct, frozen=True, kw_only=True):
     """No money was set aside for an enrollment."""
 
     child_id: ChildId
@@ -107,8 +103,7 @@ class FundsRefused:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LessonCharged:
+class LessonCharged(Struct, frozen=True, kw_only=True):
     """A lesson was charged to the certificate."""
 
     child_id: ChildId
@@ -126,8 +121,7 @@ class LessonCharged:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LessonNotCharged:
+class LessonNotCharged(Struct, frozen=True, kw_only=True):
     """A mark was heard and moves no money."""
 
     child_id: ChildId
@@ -141,8 +135,7 @@ class LessonNotCharged:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeReversed:
+class ChargeReversed(Struct, frozen=True, kw_only=True):
     """A charge of a lesson was taken back by the very amount."""
 
     child_id: ChildId
@@ -160,8 +153,7 @@ class ChargeReversed:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonthCharged:
+class MonthCharged(Struct, frozen=True, kw_only=True):
     """A month of an agreement was charged."""
 
     child_id: ChildId
@@ -174,8 +166,7 @@ class MonthCharged:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonthReversed:
+class MonthReversed(Struct, frozen=True, kw_only=True):
     """The charge of a month was taken back."""
 
     child_id: ChildId
@@ -188,8 +179,7 @@ class MonthReversed:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonthAdjusted:
+class MonthAdjusted(Struct, frozen=True, kw_only=True):
     """What the provider cancelled in a charged month went back; 0 where it cancelled nothing."""
 
     child_id: ChildId
@@ -204,8 +194,7 @@ class MonthAdjusted:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveReleased:
+class ReserveReleased(Struct, frozen=True, kw_only=True):
     """What was set aside and not charged returned to the balance."""
 
     child_id: ChildId
@@ -216,8 +205,7 @@ class ReserveReleased:
     purse: Purse
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLine:
+class InvoiceLine(Struct, frozen=True, kw_only=True):
     """What one enrollment adds to an invoice; negative if more went back than was charged."""
 
     line_reference: LineReference
@@ -227,8 +215,7 @@ class InvoiceLine:
     amount_kopecks: SignedKopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceIssued:
+class InvoiceIssued(Struct, frozen=True, kw_only=True):
     """What the payer owes a provider for a month; `amount_kopecks` is of the whole invoice."""
 
     invoice_id: InvoiceId
@@ -240,8 +227,7 @@ class InvoiceIssued:
     parts: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceSettled:
+class InvoiceSettled(Struct, frozen=True, kw_only=True):
     """The payer paid an invoice."""
 
     invoice_id: InvoiceId
@@ -251,8 +237,7 @@ class InvoiceSettled:
     amount_kopecks: Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeOpened:
+class DisputeOpened(Struct, frozen=True, kw_only=True):
     """A family disputes the debit of a lesson; `amount_kopecks` is what was charged."""
 
     child_id: ChildId
@@ -266,8 +251,7 @@ class DisputeOpened:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeSettled:
+class DisputeSettled(Struct, frozen=True, kw_only=True):
     """The debit was taken back, or it stands; `by` and `evidence` are those of an answer."""
 
     child_id: ChildId

@@ -3,15 +3,14 @@
 `docs/rules.md`, section 5: reserved and paid together may not exceed its limit.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
 
-from contracts.replacing import replace
 from contracts.vocabulary import Kopecks, PeriodId, ProviderId
 from services.billing.domain.purse import NO_KOPECKS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(Struct, frozen=True, kw_only=True):
     """`limit_kopecks` None is no limit; `bound_kopecks` is all that is reserved and paid."""
 
     limit_kopecks: Kopecks | None = None

@@ -8,9 +8,10 @@ to zero. An invoice moves nothing: what is in it was owed before.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from contracts.vocabulary import (
     CertificateNumber,
@@ -48,8 +49,7 @@ TrialBalances: TypeAlias = Mapping[tuple[PayerCode, PeriodId, date], Mapping[str
 """By payer, period and day: how much each kind of account moved, in kopecks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
+class Booked(Struct, frozen=True, kw_only=True):
     """A fact as it stands in the journal.
 
     `period` is that of the enrollment; the one `funds-reserved` names it in its input alone.
@@ -62,8 +62,7 @@ class Booked:
     period: PeriodId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One movement: what leaves `source` comes to `target`. The sum may be negative.
 
     `event` is the id of the fact it follows from. `certificate` is None for a payment, which
@@ -92,8 +91,7 @@ def entries(booked: Iterable[Booked]) -> Iterator[Entry]:
         yield from book.entries(one)
 
 
-@dataclass(slots=True)
-class Book:
+class Book(Struct):
     """What later facts do not repeat: the period of an enrollment, the periods of an invoice.
 
     Two payers may give their enrollments the same id.

@@ -1,14 +1,14 @@
 """What is known of one lesson of one enrollment. `docs/rules.md`, section 6."""
 
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import EnrollmentId, Kopecks, LessonId, Mark, NotCharged, Revision
 from services.billing.domain.facts import ChargeReversed, LessonCharged, LessonNotCharged
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class Lesson(Struct, frozen=True, kw_only=True):
     """The mark with the highest revision, and what it cost.
 
     `charged_kopecks` is None if no charge stands; a standing charge may be of nothing.

@@ -3,15 +3,14 @@
 `docs/rules.md`, section 7.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
 
-from contracts.replacing import replace
 from contracts.vocabulary import EnrollmentId, Kopecks, Mark, Month
 from services.billing.domain.purse import NO_KOPECKS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonthBook:
+class MonthBook(Struct, frozen=True, kw_only=True):
     """`charged_kopecks` is what stands of the charge; `marked` and `cancelled` count lessons.
 
     An adjusted month takes no more marks.

@@ -3,15 +3,15 @@
 `docs/rules.md`, section 7. All sums in whole kopecks.
 """
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+
+from msgspec import Struct
 
 from contracts.vocabulary import Kopecks, Month
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaidMonth:
+class PaidMonth(Struct, frozen=True, kw_only=True):
     """A month of an agreement: when it opens and what is charged for it."""
 
     month: Month

@@ -1,9 +1,10 @@
 """A provider as the payer owes it, and its invoices. `docs/rules.md`, section 8."""
 
-from dataclasses import dataclass
 from datetime import date
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     CertificateNumber,
     EnrollmentId,
@@ -22,8 +23,7 @@ LINES_PER_PART_MAX = 100
 """So many lines keep a record well below its limit, and a decision small."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """What is in no invoice yet of all enrollments with a provider."""
 
     uninvoiced: Uninvoiced = EMPTY
@@ -37,8 +37,7 @@ class Provider:
         return replace(self, uninvoiced=self.uninvoiced.without(month))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
+class Invoice(Struct, frozen=True, kw_only=True):
     """An invoice; while `part` is less than `parts` the rest of it is still to be issued."""
 
     provider_id: ProviderId
@@ -54,8 +53,7 @@ class Invoice:
         return self.part == self.parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class Owed(Struct, frozen=True, kw_only=True):
     """What one enrollment adds to an invoice."""
 
     enrollment_id: EnrollmentId

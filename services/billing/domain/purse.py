@@ -3,15 +3,14 @@
 `docs/rules.md` section 1: nominal = balance + reserved + paid + expired, always.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from contracts.vocabulary import Kopecks
 
 NO_KOPECKS = Kopecks(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
+class Purse(Struct, frozen=True, kw_only=True):
     """Five sums in kopecks; the first is the sum of the others."""
 
     nominal_kopecks: Kopecks

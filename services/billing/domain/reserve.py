@@ -3,11 +3,12 @@
 `docs/rules.md`, sections 5 to 8.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     CertificateNumber,
     ChildId,
@@ -47,8 +48,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserve:
+class Reserve(Struct, frozen=True, kw_only=True):
     """The reserve of an enrollment and all that marks of its lessons ask for.
 
     `ended_on` is known once enrollment said so. `months_charged` counts the months of a
@@ -207,8 +207,7 @@ def _sum(lessons: int, kopecks: int) -> Sum:
     return Sum(lessons=lessons, kopecks=SignedKopecks(kopecks))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """An enrollment whose reserve is being decided: what its answer does not repeat."""
 
     enrollment_id: EnrollmentId

@@ -1,7 +1,8 @@
 """Whether money is set aside for an enrollment, and how much. `docs/rules.md`, section 5."""
 
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     ChildId,
@@ -19,8 +20,7 @@ from services.billing.domain.frame import Frame
 from services.billing.domain.shares import Course, Shares, shares
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveFunds:
+class ReserveFunds(Struct, frozen=True, kw_only=True):
     """Set money aside for an enrollment."""
 
     enrollment_id: EnrollmentId

@@ -1,8 +1,9 @@
 """What the rule tables say, for the payer whose money it is. `docs/rules.md`, section 2."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+from msgspec import Struct
 
 from contracts.vocabulary import Mark, Month
 from rulebook.evaluate import Decision
@@ -16,8 +17,7 @@ VERSIONS_MAX = 200
 """So many versions of one table may a payer publish; their list is read for every lesson."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Days:
+class Days(Struct, frozen=True, kw_only=True):
     """How long marks wait, how long corrections are taken, and when invoices are made."""
 
     parking_days: int
@@ -25,8 +25,7 @@ class Days:
     invoice_day: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versions:
+class Versions(Struct, frozen=True, kw_only=True):
     """Which versions of a table a payer has published: (from, published), in that order."""
 
     known: tuple[tuple[date, date], ...] = ()
@@ -40,8 +39,7 @@ class Versions:
         return max((one for one in self.known if one[0] <= day), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Struct, frozen=True, kw_only=True):
     """One version as the payer published it, in the rulebook's own form.
 
     What falls due on a day is done by what was known before it: `noted_on` is an earlier day.

@@ -3,14 +3,14 @@
 All arithmetic is in whole kopecks, rounded on exact fractions.
 """
 
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Course(Struct, frozen=True, kw_only=True):
     """The whole course of one child in a group."""
 
     starts_on: date
@@ -20,8 +20,7 @@ class Course:
     normative_kopecks: Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
+class Shares(Struct, frozen=True, kw_only=True):
     """The two shares of an agreement, and how the certificate's is spread over its lessons."""
 
     total_kopecks: Kopecks

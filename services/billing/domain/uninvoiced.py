@@ -4,15 +4,16 @@ An invoice takes what belongs to lessons and months up to the end of the previou
 skipped: then later months have moved before an invoice is made, so each month has a sum of its own.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_left
 from functools import reduce
+from operator import itemgetter
 
-from contracts.replacing import replace
+from msgspec import Struct
+
 from contracts.vocabulary import Month, SignedKopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sum:
+class Sum(Struct, frozen=True, kw_only=True):
     """A number of lessons and an amount; both may be negative."""
 
     lessons: int
@@ -29,8 +30,7 @@ class Sum:
 NOTHING = Sum(lessons=0, kopecks=SignedKopecks(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uninvoiced:
+class Uninvoiced(Struct, frozen=True, kw_only=True):
     """What moved in each month, the earliest first."""
 
     months: tuple[tuple[Month, Sum], ...] = ()
@@ -43,14 +43,11 @@ class Uninvoiced:
     def moving(self, month: Month, moved: Sum) -> "Uninvoiced":
         """Return this with one more movement, which belongs to `month`."""
         months = self.months
-        if months and months[-1][0] == month:
-            # Nearly always: the month that runs.
-            return replace(self, months=(*months[:-1], (month, months[-1][1].plus(moved))))
-        before = tuple(each for each in months if each[0] < month)
-        after = months[len(before) :]
-        if after and after[0][0] == month:
-            moved, after = after[0][1].plus(moved), after[1:]
-        return Uninvoiced(months=(*before, (month, moved), *after))
+        at = bisect_left(months, month, key=itemgetter(0))
+        later = months[at:]
+        if later and later[0][0] == month:
+            moved, later = later[0][1].plus(moved), later[1:]
+        return Uninvoiced(months=(*months[:at], (month, moved), *later))
 
     def up_to(self, month: Month) -> Sum:
         """Return the sum of all that belongs to `month` or one before it."""

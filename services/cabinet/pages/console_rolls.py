@@ -1,13 +1,13 @@
 """The lists of a category's holders and of its queue: as tables, and their page. Pure."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from contracts.replacing import replace
 from services.cabinet.holder_queries import Roll
 from services.cabinet.pages import console_words as words
 from services.cabinet.pages.console_reports import shown_table

@@ -1,5 +1,7 @@
 """Certificates, categories and their queues, from the journal of certificates; periods too."""
 
+from msgspec.structs import replace
+
 from contracts.certificates import (
     CertificateClosed,
     CertificateFrozen,
@@ -14,7 +16,6 @@ from contracts.certificates import (
 from contracts.envelope import Envelope
 from contracts.navigator import CertificateRequested
 from contracts.payers import CategorySet, CertificateFreezeSet, PeriodOpened
-from contracts.replacing import replace
 from contracts.vocabulary import CertificateState, Service
 from rulebook.wording import rubles
 from services.cabinet.projections.models import (

@@ -2,10 +2,11 @@
 
 from datetime import date
 
+from msgspec.structs import replace
+
 from contracts import billing
 from contracts.disputes import DisputeAnswered, LessonDisputed
 from contracts.envelope import Envelope
-from contracts.replacing import replace
 from contracts.vocabulary import DisputeOutcome, Service
 from services.cabinet.projections.models import (
     DISPUTES_AT,

@@ -2,6 +2,8 @@
 
 from datetime import date
 
+from msgspec.structs import replace
+
 from contracts.enrollment import (
     AgreementActivated,
     ApplicationRefused,
@@ -21,7 +23,6 @@ from contracts.navigator import (
     ChildRegistered,
     EnrollmentTerminated,
 )
-from contracts.replacing import replace
 from contracts.vocabulary import EndCause, Service
 from rulebook.wording import full_date, rubles
 from services.cabinet.projections.models import (

@@ -5,12 +5,13 @@ waiting, one less taken or waiting: the enrollment that asked; one more taken an
 the first of the waiting list.
 """
 
+from msgspec.structs import replace
+
 from contracts.commands import PlaceRequested, PlaceReturned
 from contracts.enrollment import GroupChanged
 from contracts.envelope import Envelope
 from contracts.navigator import GroupPublished, ProviderRegistered
 from contracts.payers import EnrollmentClosed
-from contracts.replacing import replace
 from contracts.vocabulary import ProviderState, Service
 from services.cabinet.projections.models import (
     GROUPS,

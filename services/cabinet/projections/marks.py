@@ -4,9 +4,10 @@ Known is every revision that was sent, refused and parked ones too: under a numb
 once another mark would be refused as a conflict (docs/events.md, section 3).
 """
 
+from msgspec.structs import replace
+
 from contracts.attendance import LessonMarked
 from contracts.envelope import Envelope
-from contracts.replacing import replace
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import MARKS, LessonMark, member, under
 from services.cabinet.projections.projection import accepts, payer_of, unsettled

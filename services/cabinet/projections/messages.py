@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from contracts.envelope import Envelope
 from contracts.notifications import MessageDue, MessageFailed, MessageSent, MessageSuppressed
-from contracts.replacing import replace
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     LISTED_FACTS_MAX,

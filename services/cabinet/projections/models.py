@@ -8,10 +8,11 @@ Ids are the payer's (docs/rules.md, section 2), so everything stands under payer
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct, field
 
 LISTED_FACTS_MAX = 20
 """So many of the facts a message tells of are kept; a digest may gather more."""
@@ -26,8 +27,7 @@ TURN_MAX = 10**15 - 1
 # --- from the journal of enrollment ------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class Child(Struct, frozen=True, kw_only=True):
     """A child as its payer knows it."""
 
     birth_date: date
@@ -35,8 +35,7 @@ class Child:
     benefits: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
+class Application(Struct, frozen=True, kw_only=True):
     """An application and what became of it, its agreement included."""
 
     child_id: str
@@ -58,8 +57,7 @@ class Application:
     period: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """A group with its numbers. `asking` is whom the next step is about.
 
     Price and normative are those of the whole course of one child.
@@ -85,32 +83,28 @@ class Group:
     asking_payer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """An enrollment's entry in the waiting list of a group."""
 
     group_id: str
     member: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """A provider in its municipality; who is suspended takes no children."""
 
     title: str
     suspended: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Struct, frozen=True, kw_only=True):
     """An accounting period of a payer."""
 
     starts_on: date
     ends_on: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameAgreement:
+class FrameAgreement(Struct, frozen=True, kw_only=True):
     """What payer and provider agreed for a period; without a state nothing was accepted yet.
 
     `revision` is the last that was sent, whatever became of it: the next change takes the one
@@ -122,8 +116,7 @@ class FrameAgreement:
     limit_kopecks: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What a payer chose for a period."""
 
     revision: int = 0
@@ -134,8 +127,7 @@ class Policy:
 # --- from the journal of certificates ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(Struct, frozen=True, kw_only=True):
     """The certificate of a child, in all periods."""
 
     number: str
@@ -143,8 +135,7 @@ class Certificate:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """What a certificate grants in a period. `turn` is its entry in the queue of its category."""
 
     category: str
@@ -157,8 +148,7 @@ class Grant:
     """The business day from which it has its money, or its turn."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class Category(Struct, frozen=True, kw_only=True):
     """A category of a payer in a period; nobody set it yet where the limits lack."""
 
     nominal_kopecks: int | None = None
@@ -169,8 +159,7 @@ class Category:
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantedDay:
+class GrantedDay(Struct, frozen=True, kw_only=True):
     """What a category of a period granted on a business day; raises and corrections move money."""
 
     funded: int = 0
@@ -180,8 +169,7 @@ class GrantedDay:
 # --- from the journal of billing ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
+class Purse(Struct, frozen=True, kw_only=True):
     """The money of a certificate in a period."""
 
     nominal_kopecks: int
@@ -193,8 +181,7 @@ class Purse:
     """Whether the payer once set the nominal of this certificate by hand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodMoney:
+class PeriodMoney(Struct, frozen=True, kw_only=True):
     """All purses of a payer in a period; `used` are those something is paid from."""
 
     purses: int = 0
@@ -206,16 +193,14 @@ class PeriodMoney:
     expired_kopecks: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoneyDay:
+class MoneyDay(Struct, frozen=True, kw_only=True):
     """By how much all purses of a payer in a period moved on a business day."""
 
     reserved_kopecks: int = 0
     paid_kopecks: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserve:
+class Reserve(Struct, frozen=True, kw_only=True):
     """The money of an enrollment. Shares stand once money was set aside."""
 
     child_id: str
@@ -232,8 +217,7 @@ class Reserve:
     charged_kopecks: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LessonMark:
+class LessonMark(Struct, frozen=True, kw_only=True):
     """What is known of a child at a lesson.
 
     `revision` is the last that was sent, whatever became of it: a correction takes the next. `mark`
@@ -247,8 +231,7 @@ class LessonMark:
     waits: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """What a payer owes a provider, in whole."""
 
     charged_kopecks: int = 0
@@ -261,8 +244,7 @@ class Account:
     lessons_charged: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
+class Invoice(Struct, frozen=True, kw_only=True):
     """An invoice; its lines stand apart, in so many pages."""
 
     provider_id: str
@@ -274,8 +256,7 @@ class Invoice:
     payment_reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceLine:
+class InvoiceLine(Struct, frozen=True, kw_only=True):
     """What one enrollment adds to an invoice."""
 
     line_reference: str
@@ -285,8 +266,7 @@ class InvoiceLine:
     amount_kopecks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvoicePage:
+class InvoicePage(Struct, frozen=True, kw_only=True):
     """Some lines of an invoice."""
 
     lines: tuple[InvoiceLine, ...]
@@ -295,8 +275,7 @@ class InvoicePage:
 # --- from several, each record by itself -------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One thing that happened to a child, as the family reads it. Its id is that of the fact."""
 
     at: str
@@ -313,8 +292,7 @@ class Entry:
     """What moved a nominal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispute:
+class Dispute(Struct, frozen=True, kw_only=True):
     """The debit of a lesson that a family does not agree with; without an outcome it is open."""
 
     child_id: str
@@ -331,8 +309,7 @@ class Dispute:
     """How it was settled, in words for the family."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """A message to someone by one channel."""
 
     recipient_id: str
@@ -349,16 +326,14 @@ class Message:
     """When it was sent, or failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """By which messages a person is told of a fact of billing; `untold` says why by none."""
 
     message_ids: tuple[str, ...] = ()
     untold: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preferences:
+class Preferences(Struct, frozen=True, kw_only=True):
     """How a guardian wants to be told, as a payer's services heard it.
 
     `revision` is the last that was sent, whatever became of it. `channels` are by category.
@@ -373,8 +348,7 @@ class Preferences:
     digest: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Struct, frozen=True, kw_only=True):
     """What became of one input record."""
 
     service: str
@@ -382,8 +356,7 @@ class Decided:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
+class Parked(Struct, frozen=True, kw_only=True):
     """An input that came too early and waits."""
 
     service: str
@@ -394,15 +367,13 @@ class Parked:
     until: date | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """How far the decider of a topic is: the next record it is to decide."""
 
     next: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRules:
+class OwnRules(Struct, frozen=True, kw_only=True):
     """Rows of a rule table that a payer published and that were accepted."""
 
     basis: str

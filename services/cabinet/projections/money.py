@@ -4,11 +4,12 @@ Each fact carries the purse after it, so what an enrollment has reserved moves b
 the purse before: the books are read here, not kept a second time.
 """
 
+from msgspec.structs import replace
+
 from contracts import billing
 from contracts.enrollment import ChildEnrolled
 from contracts.envelope import Envelope
 from contracts.payers import InvoicePaid, NominalCorrected
-from contracts.replacing import replace
 from contracts.vocabulary import DebitBasis, NominalCause, Service
 from rulebook.wording import rubles
 from services.cabinet.projections.models import (

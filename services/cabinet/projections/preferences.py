@@ -1,8 +1,9 @@
 """How guardians want to be told, from the journal of notifications, which decides it."""
 
+from msgspec.structs import replace
+
 from contracts.envelope import Envelope
 from contracts.navigator import PreferencesSet
-from contracts.replacing import replace
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import Preferences, under
 from services.cabinet.projections.projection import accepts, payer_of, unsettled

@@ -4,9 +4,10 @@ What was refused used its revision up: under the same one another content would 
 (docs/events.md, section 3).
 """
 
+from msgspec.structs import replace
+
 from contracts.envelope import Envelope
 from contracts.payers import FrameAgreementSet, PolicySet
-from contracts.replacing import replace
 from contracts.vocabulary import Service
 from services.cabinet.projections.models import (
     FRAME_AGREEMENTS,

@@ -1,17 +1,17 @@
 """A category of certificates in a period: nominal, places, budget, and what of it is used."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import CertificateNumber, Kopecks, QueueReason
 
 NOTHING = Kopecks(0)
 NOBODY = CertificateNumber("")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What the payer set: the nominal of later certificates, and caps of places and budget."""
 
     nominal_kopecks: Kopecks
@@ -19,8 +19,7 @@ class Limits:
     budget_max_kopecks: Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Category:
+class Category(Struct, frozen=True, kw_only=True):
     """What a category grants, and what it has granted so far.
 
     `holders` are funded certificates that are not closed; `granted_kopecks` is the sum of all
@@ -85,8 +84,7 @@ class Category:
         return replace(self, queued=self.queued - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """How many certificates hold one and the same nominal."""
 
     nominal_kopecks: Kopecks

@@ -1,14 +1,14 @@
 """A child's certificate, and what it grants in one period."""
 
-from dataclasses import dataclass
 from datetime import date
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import CategoryId, CertificateNumber, CertificateState, Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(Struct, frozen=True, kw_only=True):
     """A certificate, once in a life. It is closed with `closes_on`, the 18th birthday."""
 
     number: CertificateNumber
@@ -29,8 +29,7 @@ class Certificate:
         return replace(self, closed=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """What a certificate grants in a period. `turn` is its place in the queue, while it waits.
 
     `corrected` says that the payer set the nominal by hand: no raise of the category touches it.

@@ -1,7 +1,8 @@
 """A child, as far as its certificate depends on it."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+from msgspec import Struct
 
 from contracts.vocabulary import BenefitCode, GuardianId
 
@@ -9,8 +10,7 @@ GROWN_UP_YEARS = 18
 """A certificate ends with this birthday (docs/rules.md, section 4)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class Child(Struct, frozen=True, kw_only=True):
     """What is known of a child; a new revision replaces it and counts for later decisions."""
 
     birth_date: date

@@ -5,9 +5,10 @@ reason for which the input is refused (docs/rules.md, section 4; docs/events.md,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     CategoryId,
@@ -50,8 +51,7 @@ ELIGIBLE = "eligible"
 NO_MONEY = Kopecks(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """One child in one period: everything its certificate depends on.
 
     `age` and `kind` are what the tables `certificates.age` and `certificates.category` say of the
@@ -310,8 +310,7 @@ def follow_correction(
 # --- what falls due ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """A certificate that holds a nominal, not closed and not corrected by hand."""
 
     child_id: ChildId
@@ -338,8 +337,7 @@ def raise_nominals(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True):
     """A certificate that waits for money and may be funded: neither closed nor frozen."""
 
     child_id: ChildId

@@ -4,9 +4,10 @@ Names and order of the fields are those of `contracts/certificates.py` (docs/eve
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     CategoryId,
@@ -25,8 +26,7 @@ Why: TypeAlias = Mapping[str, str]
 """Which rule led here: table, from, row, basis, and a text for a parent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateIssued:
+class CertificateIssued(Struct, frozen=True, kw_only=True):
     """A child has a certificate, for the first time."""
 
     child_id: ChildId
@@ -41,8 +41,7 @@ class CertificateIssued:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateRenewed:
+class CertificateRenewed(Struct, frozen=True, kw_only=True):
     """A certificate holds in a later period, under the same number."""
 
     child_id: ChildId
@@ -56,8 +55,7 @@ class CertificateRenewed:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateQueued:
+class CertificateQueued(Struct, frozen=True, kw_only=True):
     """A certificate without money waits for a vacancy of its category; position 1 is the next."""
 
     child_id: ChildId
@@ -68,8 +66,7 @@ class CertificateQueued:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateFunded:
+class CertificateFunded(Struct, frozen=True, kw_only=True):
     """A certificate without money got its nominal."""
 
     child_id: ChildId
@@ -80,8 +77,7 @@ class CertificateFunded:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateRefused:
+class CertificateRefused(Struct, frozen=True, kw_only=True):
     """A child gets no certificate; `enrollment_id` is the enrollment this answers, if one asked."""
 
     child_id: ChildId
@@ -90,8 +86,7 @@ class CertificateRefused:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateFrozen:
+class CertificateFrozen(Struct, frozen=True, kw_only=True):
     """A certificate gets no reserve from now on."""
 
     child_id: ChildId
@@ -99,8 +94,7 @@ class CertificateFrozen:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateUnfrozen:
+class CertificateUnfrozen(Struct, frozen=True, kw_only=True):
     """A freeze was lifted."""
 
     child_id: ChildId
@@ -108,8 +102,7 @@ class CertificateUnfrozen:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NominalChanged:
+class NominalChanged(Struct, frozen=True, kw_only=True):
     """The nominal of a certificate in a period changed, by the difference of the two sums."""
 
     child_id: ChildId
@@ -120,8 +113,7 @@ class NominalChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateClosed:
+class CertificateClosed(Struct, frozen=True, kw_only=True):
     """A certificate came to its end."""
 
     child_id: ChildId

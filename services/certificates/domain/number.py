@@ -1,14 +1,13 @@
 """The number of a certificate: ten digits, issued once in a life (docs/rules.md, section 4)."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from contracts.vocabulary import CertificateNumber, PayerCode
 
 COUNTER_MAX = 999_999
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(Struct, frozen=True, kw_only=True):
     """How many numbers a payer has given out."""
 
     issued: int = 0

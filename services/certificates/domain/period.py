@@ -1,7 +1,8 @@
 """An accounting period of a payer, and how certificates are issued in it."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+from msgspec import Struct
 
 from contracts.vocabulary import IssueMode
 
@@ -10,8 +11,7 @@ PARKING_DAYS = 30
 docs/rules.md, section 2, give this number to the services that have one for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Struct, frozen=True, kw_only=True):
     """A period, both days inclusive."""
 
     starts_on: date
@@ -26,8 +26,7 @@ class Period:
         return day > self.ends_on + grace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """When certificates of a period are funded or queued."""
 
     issue_mode: IssueMode

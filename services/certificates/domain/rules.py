@@ -1,8 +1,9 @@
 """What the rule tables say, for the payer whose day it is. `docs/rules.md`, section 2."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+from msgspec import Struct
 
 from rulebook.evaluate import Decision
 from rulebook.overlay import PayerRules
@@ -17,8 +18,7 @@ OWN_TABLES = (AGE, CATEGORY)
 """Publications for these are decided here."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Struct, frozen=True, kw_only=True):
     """Rows of a table that a payer published, as they came; our own were found valid."""
 
     data: Mapping[str, object]

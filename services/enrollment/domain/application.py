@@ -1,12 +1,13 @@
 """An application, from submission to the enrolled child. `docs/rules.md`, section 3."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     ApplicationRefusal,
     ChildId,
@@ -66,8 +67,7 @@ class Status(StrEnum):
 FINISHED = frozenset({Status.ENDED, Status.REFUSED, Status.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
+class Application(Struct, frozen=True, kw_only=True):
     """What a guardian asks for."""
 
     enrollment_id: EnrollmentId
@@ -80,8 +80,7 @@ class Application:
     waitlist_ok: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrollment:
+class Enrollment(Struct, frozen=True, kw_only=True):
     """One child in one group, from application to end. Kept for ever: a late copy finds it.
 
     `asked_at` orders the requests for places, `held_on` and `held_until` stand once a place was
@@ -116,8 +115,7 @@ class Waiting(StrEnum):
 Hindrance: TypeAlias = InputRefusal | Waiting
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Struct, frozen=True, kw_only=True):
     """All that is looked at when a place is held or an application accepted.
 
     `period` is the payer's that contains the first day of the agreement; `closes_on` and

@@ -1,13 +1,13 @@
 """A child as the Navigator knows it: an id without meaning, a birth date, who may act for it."""
 
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import ChildId, GuardianId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class Child(Struct, frozen=True, kw_only=True):
     """A child of the payer. Guardians are at most four (`docs/events.md`, section 3)."""
 
     child_id: ChildId

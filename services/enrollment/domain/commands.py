@@ -1,7 +1,8 @@
 """What the partitions of a child and of a group ask each other, by `enrollment.commands.v1`."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     ApplicationRefusal,
@@ -13,8 +14,7 @@ from contracts.vocabulary import (
 from services.enrollment.domain.terms import Terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceRequested:
+class PlaceRequested(Struct, frozen=True, kw_only=True):
     """Give this enrollment a place."""
 
     enrollment_id: EnrollmentId
@@ -23,8 +23,7 @@ class PlaceRequested:
     waitlist_ok: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceAnswered:
+class PlaceAnswered(Struct, frozen=True, kw_only=True):
     """The place is held (on these terms), waited for (in this position) or refused (why)."""
 
     enrollment_id: EnrollmentId
@@ -34,8 +33,7 @@ class PlaceAnswered:
     terms: Terms | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceReturned:
+class PlaceReturned(Struct, frozen=True, kw_only=True):
     """The enrollment gives back its place, or its turn in the waiting list."""
 
     enrollment_id: EnrollmentId
@@ -46,8 +44,7 @@ class PlaceReturned:
 Command: TypeAlias = PlaceRequested | PlaceAnswered | PlaceReturned
 
 
-@dataclass(frozen=True, slots=True)
-class To:
+class To(Struct, frozen=True):
     """A command and the payer in whose partition it is decided."""
 
     payer: PayerCode

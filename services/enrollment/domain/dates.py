@@ -1,8 +1,9 @@
 """The dates of children and agreements. `docs/rules.md`, sections 1 and 3."""
 
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+from msgspec import Struct
 
 from contracts.vocabulary import DebitBasis
 from services.enrollment.domain.terms import Terms
@@ -11,8 +12,7 @@ DAY = timedelta(days=1)
 GROWN_UP_YEARS = 18
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """The first and the last day of an agreement, both within it."""
 
     starts_on: date

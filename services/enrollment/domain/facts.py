@@ -1,9 +1,10 @@
 """What can happen to applications, agreements and places. Published as `contracts.enrollment`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     ApplicationRefusal,
@@ -22,8 +23,7 @@ Why: TypeAlias = Mapping[str, str]
 """Which rule led here: table, from, row and basis where a table decides, and always text."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationRegistered:
+class ApplicationRegistered(Struct, frozen=True, kw_only=True):
     """An application was taken; a place is asked for."""
 
     enrollment_id: EnrollmentId
@@ -32,8 +32,7 @@ class ApplicationRegistered:
     guardian_id: GuardianId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationRefused:
+class ApplicationRefused(Struct, frozen=True, kw_only=True):
     """An application led to no agreement."""
 
     enrollment_id: EnrollmentId
@@ -42,8 +41,7 @@ class ApplicationRefused:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationWaitlisted:
+class ApplicationWaitlisted(Struct, frozen=True, kw_only=True):
     """The group is full and the application waits for a place; position 1 is the next."""
 
     enrollment_id: EnrollmentId
@@ -51,8 +49,7 @@ class ApplicationWaitlisted:
     position: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceHeld:
+class PlaceHeld(Struct, frozen=True, kw_only=True):
     """A place is kept for the child until the provider accepts."""
 
     enrollment_id: EnrollmentId
@@ -61,8 +58,7 @@ class PlaceHeld:
     held_until: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildEnrolled:
+class ChildEnrolled(Struct, frozen=True, kw_only=True):
     """A child has a place and an accepted application; money is not settled yet."""
 
     enrollment_id: EnrollmentId
@@ -75,8 +71,7 @@ class ChildEnrolled:
     guardian_id: GuardianId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgreementActivated:
+class AgreementActivated(Struct, frozen=True, kw_only=True):
     """Money is set aside and the agreement is in force."""
 
     enrollment_id: EnrollmentId
@@ -88,8 +83,7 @@ class AgreementActivated:
     parent_share_kopecks: Kopecks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrollmentCancelled:
+class EnrollmentCancelled(Struct, frozen=True, kw_only=True):
     """Funds were refused before the agreement became active."""
 
     enrollment_id: EnrollmentId
@@ -98,8 +92,7 @@ class EnrollmentCancelled:
     why: Why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrollmentEnded:
+class EnrollmentEnded(Struct, frozen=True, kw_only=True):
     """An active agreement came to its end; `ended_on` is its last day."""
 
     enrollment_id: EnrollmentId
@@ -108,8 +101,7 @@ class EnrollmentEnded:
     cause: EndCause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupChanged:
+class GroupChanged(Struct, frozen=True, kw_only=True):
     """The numbers of a group after one step.
 
     Each fact is one step, which a reader can tell from the difference to the fact before: one

@@ -1,9 +1,10 @@
 """What a payer has settled: its periods, their closing, its frame agreements, its own rules."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from contracts.vocabulary import FrameAgreementState, InputRefusal, PeriodId, ProviderId
 
@@ -11,8 +12,7 @@ NOTICE_OF_CLOSING = timedelta(days=2)
 """A payer closes the enrollment at least so long after the day it says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Struct, frozen=True, kw_only=True):
     """An accounting period, both days within it."""
 
     period: PeriodId
@@ -20,16 +20,14 @@ class Period:
     ends_on: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class Closing(Struct, frozen=True, kw_only=True):
     """From `closes_on` on no place is held for agreements of the period. The last word counts."""
 
     period: PeriodId
     closes_on: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameAgreement:
+class FrameAgreement(Struct, frozen=True, kw_only=True):
     """Whether the payer pays this provider in this period."""
 
     provider_id: ProviderId
@@ -37,16 +35,14 @@ class FrameAgreement:
     state: FrameAgreementState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Struct, frozen=True, kw_only=True):
     """Rows a payer published for a table, as they came."""
 
     table: str
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnTables:
+class OwnTables(Struct, frozen=True, kw_only=True):
     """The tables a payer has published rows for; most have none, and need not be searched."""
 
     tables: tuple[str, ...] = ()

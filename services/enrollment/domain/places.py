@@ -4,11 +4,12 @@ Decided in the partition of the provider's municipality, for children of whateve
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from contracts.replacing import replace
+from msgspec import Struct
+from msgspec.structs import replace
+
 from contracts.vocabulary import (
     ApplicationRefusal,
     EnrollmentId,
@@ -25,24 +26,21 @@ from services.enrollment.domain.terms import Terms
 Effects: TypeAlias = tuple[GroupChanged | To, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """Who teaches, registered in this municipality."""
 
     provider_id: ProviderId
     state: ProviderState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(Struct, frozen=True, kw_only=True):
     """The enrollment of the last command about a group, and its child's payer."""
 
     enrollment_id: EnrollmentId
     child_payer: PayerCode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """A group with its numbers. `taken` may exceed a capacity that was lowered later."""
 
     terms: Terms
@@ -70,8 +68,7 @@ class Standing(StrEnum):
     WAITING = "waiting"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A place an enrollment has, or its turn in the waiting list. Gone when returned.
 
     `ticket` orders the waiting list; it is kept so that a returned turn finds its entry.

@@ -1,7 +1,8 @@
 """The terms of a group at the moment of holding, frozen for the life of an agreement."""
 
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     Direction,
@@ -15,8 +16,7 @@ from contracts.vocabulary import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """What a family agrees to. Ages in whole years, inclusive; money in kopecks per course.
 
     `group_home` is the payer code of the provider's municipality, where the places are decided.

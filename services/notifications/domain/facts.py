@@ -1,13 +1,13 @@
 """What can happen to a message. Names and order of fields are those of the contracts."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageDue:
+class MessageDue(Struct, frozen=True, kw_only=True):
     """Someone is to be told something by one channel, not before a time (RFC 3339)."""
 
     message_id: MessageId
@@ -20,8 +20,7 @@ class MessageDue:
     event_ids: tuple[EventId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageSuppressed:
+class MessageSuppressed(Struct, frozen=True, kw_only=True):
     """Someone is not told, and why."""
 
     recipient_id: RecipientId
@@ -30,8 +29,7 @@ class MessageSuppressed:
     event_ids: tuple[EventId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageSent:
+class MessageSent(Struct, frozen=True, kw_only=True):
     """A message left by its channel."""
 
     message_id: MessageId
@@ -40,8 +38,7 @@ class MessageSent:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageFailed:
+class MessageFailed(Struct, frozen=True, kw_only=True):
     """A message could not be delivered."""
 
     message_id: MessageId

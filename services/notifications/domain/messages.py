@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+
+from msgspec import Struct
 
 from contracts.vocabulary import Channel, EventId, MessageId, RecipientId
 from rulebook.model import Row
@@ -28,8 +29,7 @@ DIGEST_EVENTS_MAX = 400
 """So many facts a digest gathers; what comes after them on that day is told at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """What is told: its facts, and when. `about` names it where that is not its one fact.
 
     `is_debit`: a digest may gather it.

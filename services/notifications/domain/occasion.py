@@ -1,9 +1,10 @@
 """A published fact as someone may be told of it. `docs/rules.md`, section 9."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from contracts.vocabulary import (
     ChildId,
@@ -54,8 +55,7 @@ AFTER_THE_END: Mapping[str, str] = MappingProxyType(
 """What it calls facts when the money they return has ended: it goes back to the budget."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
+class Occasion(Struct, frozen=True, kw_only=True):
     """What a fact is about, as far as it decides who is told, and of what.
 
     `word` is what the routing table calls it, `particular` a word it is asked for before that;

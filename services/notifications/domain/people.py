@@ -1,8 +1,9 @@
 """Whom a fact is told to, and how they want to be told. `docs/rules.md`, section 9."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
+
+from msgspec import Struct, field
 
 from contracts.vocabulary import Channel, EventId, GuardianId, Kopecks, PeriodId, ProviderId
 from services.notifications.domain.hours import (
@@ -16,22 +17,19 @@ from services.notifications.domain.hours import (
 NOTHING = Kopecks(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
+class Child(Struct, frozen=True, kw_only=True):
     """Who acts for a child."""
 
     guardian_ids: tuple[GuardianId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """Whose group it is."""
 
     provider_id: ProviderId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enrollment:
+class Enrollment(Struct, frozen=True, kw_only=True):
     """The provider of an enrollment, as soon as a fact named it, and what was said already.
 
     `registered_by` and `held_by` are the facts of its application and of its place, the latter
@@ -46,8 +44,7 @@ class Enrollment:
     overdue_on: date | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
+class Purse(Struct, frozen=True, kw_only=True):
     """What a family can be told about the money of a child in a period.
 
     `price_kopecks` is that of one lesson of the latest agreement; `told_by` the latest fact about
@@ -64,22 +61,19 @@ class Purse:
     """The latest reminder that was given, by its days before the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class About(Struct, frozen=True, kw_only=True):
     """What a fact is about that may be told of later, because of a day: an aggregate's id."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
+class Digest(Struct, frozen=True, kw_only=True):
     """The debits a guardian is told of together, in order."""
 
     event_ids: tuple[EventId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preferences:
+class Preferences(Struct, frozen=True, kw_only=True):
     """How a guardian wants to be told; without any, in the cabinet and not at night."""
 
     channels: Mapping[str, tuple[Channel, ...]] = field(default_factory=dict)

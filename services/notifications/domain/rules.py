@@ -1,8 +1,9 @@
 """What the routing table says, for the payer whose fact is told. `docs/rules.md`, section 2."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from rulebook.model import Row
 from rulebook.overlay import PayerRules
@@ -10,8 +11,7 @@ from rulebook.overlay import PayerRules
 ROUTING = "notifications.routing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Struct, frozen=True, kw_only=True):
     """Rows of the routing table that a payer published, as they came, after they were found valid.
 
     The table is named in the data.

@@ -6,9 +6,10 @@ facts hold none.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from contracts.vocabulary import EndCause
 from rulebook.wording import NO_BREAK_SPACE, counted, full_date, month_and_year, rubles
@@ -41,8 +42,7 @@ _NUMBERS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A message as a person reads it, or the template of one, with `{field}` in it.
 
     `{why}` is the reason the fact gives; `{terms.title}` is a field of a part. Sums are named

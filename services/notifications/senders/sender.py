@@ -20,13 +20,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.envelope import CONTENT_TYPE
 from contracts.notifications import DeliveryReported, MessageDue, MessageFailed, MessageSent
-from contracts.replacing import replace
 from contracts.topics import NOTIFICATIONS, REPORTS
 from contracts.vocabulary import DeliveryStatus
 from services.notifications.senders.delivery import (
