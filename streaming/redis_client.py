@@ -27,8 +27,6 @@ from streaming.valkey import EmbeddedValkey, ValkeyUnavailableError
 Argument: TypeAlias = bytes | str | int
 
 SOCKET_TIMEOUT_SECONDS = 5.0
-GATHERING_TURNS = 2
-"""What is gathered within what is gathered is asked two turns of the event loop later."""
 GATHERED_COMMANDS_MAX = 500
 ASKED_ARGUMENTS_MAX = 2_000
 """Lua takes some thousands of arguments for one command, not any number."""
@@ -184,8 +182,8 @@ class RedisClient:
     async def gather_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Do the same in the company of others: for who asks many small questions and decides none.
 
-        Whatever is asked in the same few turns of the event loop shares round trips: a page asks
-        dozens of questions, and each trip costs more than its answers.
+        Whatever is asked in the same turn of the event loop shares round trips: a page asks dozens
+        of questions, and each trip costs more than its answers.
         """
         question = _Question(commands, asyncio.get_running_loop().create_future())
         self._questions.append(question)
@@ -208,14 +206,7 @@ class RedisClient:
 
     async def _ask(self) -> None:
         """Send what was asked meanwhile, and hand out the answers."""
-        try:
-            for _ in range(GATHERING_TURNS):
-                await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            for question in self._take_questions():
-                question.answers.cancel()
-            raise
-        questions = self._take_questions()
+        questions, self._questions = self._questions, []
         try:
             # One after the other: they wait for the same server.
             for trip in _trips(questions):
@@ -224,10 +215,6 @@ class RedisClient:
             # Of a trip that was cancelled nobody may wait for those after it.
             for question in questions:
                 question.answers.cancel()
-
-    def _take_questions(self) -> list[_Question]:
-        questions, self._questions = self._questions, []
-        return questions
 
     async def _travel(self, questions: Sequence[_Question]) -> None:
         try:

@@ -1,6 +1,5 @@
 """Certificates: what each grants in a period, its place in the queue, and how its money moved."""
 
-import asyncio
 from collections.abc import Sequence
 
 from services.cabinet.child_history import movements
@@ -18,6 +17,7 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 
@@ -45,7 +45,7 @@ class CertificateQueries(Parts):
             return False, None
         part, rest = numbered
         payer, child_id = split(rest)
-        standing, certificate, entries = await asyncio.gather(
+        standing, certificate, entries = await together(
             part.standing(),
             part.find(Certificate, under(payer, child_id)),
             part.members(GRANTS, *beginning(payer, child_id)),
@@ -65,9 +65,9 @@ class CertificateQueries(Parts):
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[str, Answer]:
         standing = await part.standing()
-        certificates, moved = await asyncio.gather(
+        certificates, moved = await together(
             certificates_on(part, places, standing["business_day"]),
-            asyncio.gather(*(movements(part, payer, child_id) for child_id, payer in places)),
+            together(*(movements(part, payer, child_id) for child_id, payer in places)),
         )
         return {
             child_id: certificate | {"movements": moves}
@@ -86,12 +86,10 @@ async def certificates_on(
     part: Part, places: Sequence[tuple[str, str]], day: str | None
 ) -> list[Answer | None]:
     """Return what certificates are on a business day, without their movements."""
-    certificates, periods, enrollments = await asyncio.gather(
+    certificates, periods, enrollments = await together(
         part.all(Certificate, [under(payer, id_) for id_, payer in places]),
-        asyncio.gather(*(_periods(part, payer, id_, day) for id_, payer in places)),
-        asyncio.gather(
-            *(part.members(APPLICATIONS_OF, *beginning(payer, id_)) for id_, payer in places)
-        ),
+        together(*(_periods(part, payer, id_, day) for id_, payer in places)),
+        together(*(part.members(APPLICATIONS_OF, *beginning(payer, id_)) for id_, payer in places)),
     )
     return [
         None
@@ -113,18 +111,19 @@ async def certificates_on(
 async def _periods(part: Part, payer: str, child_id: str, day: str | None) -> list[Answer]:
     periods = [last(e) for e in await part.members(GRANTS, *beginning(payer, child_id))]
     ids = [under(payer, child_id, period) for period in periods]
-    grants, purses, spans = await asyncio.gather(
+    grants, purses, spans = await together(
         part.all(Grant, ids),
         part.all(Purse, ids),
         part.all(Period, [under(payer, period) for period in periods]),
     )
-    return await asyncio.gather(
+    answers = await together(
         *(
             _period(part, payer, period, grant, purse, ended=is_over(span, day))
             for period, grant, purse, span in zip(periods, grants, purses, spans, strict=True)
             if grant is not None
         )
     )
+    return list(answers)
 
 
 def is_over(period: Period | None, day: str | None) -> bool:

@@ -1,7 +1,6 @@
 """What happened to a child, with the words of each fact, how its family was told, and disputes."""
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 
 from contracts.moments import read_moment
@@ -16,6 +15,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
+from services.cabinet.together import together
 
 _MONEY_MOVED = frozenset(
     {
@@ -44,19 +44,17 @@ _NO_REASONS = frozenset({"balance-low", "period-ends-soon"})
 _UNKNOWN = Told()
 
 
-async def _history(
+async def _facts_of(
     part: Part, payer: str, child_id: str, entries_max: int | None = None
-) -> dict[str, Entry]:
-    """Return what happened to a child lately, the oldest first, by the id of the fact."""
+) -> list[str]:
+    """Return the ids of what happened to a child lately, the oldest first."""
     ids = [last(entry) for entry in await part.members(HISTORY, *beginning(payer, child_id))]
-    if entries_max is not None:
-        ids = ids[max(0, len(ids) - entries_max) :]
-    return await part.found(Entry, ids)
+    return ids if entries_max is None else ids[max(0, len(ids) - entries_max) :]
 
 
 async def movements(part: Part, payer: str, child_id: str) -> list[Answer]:
     """Return what moved the money of a child, the oldest first."""
-    history = await _history(part, payer, child_id)
+    history = await part.found(Entry, await _facts_of(part, payer, child_id))
     return [_movement(entry) for entry in history.values() if entry.kind in _MONEY_MOVED]
 
 
@@ -64,31 +62,35 @@ async def family_history(
     part: Part, payer: str, child_id: str, guardian_id: str, entries_max: int | None
 ) -> list[Answer]:
     """Return the history of a child, the latest first; of each debit, how the guardian was told."""
-    history = await _history(part, payer, child_id, entries_max)
-    asked = [
-        under(payer, guardian_id, id_) for id_, entry in history.items() if entry.kind in _DEBITS
-    ]
-    (told, messages), disputes = await asyncio.gather(
-        _told_of(part, payer, asked), _disputes_of(part, payer, history.values())
+    ids = await _facts_of(part, payer, child_id, entries_max)
+    # Which of them are debits is not known yet; to wait for that would be a round trip more.
+    history, known = await together(
+        part.found(Entry, ids),
+        part.found(Told, [under(payer, guardian_id, id_) for id_ in ids]),
+    )
+    told = {
+        id_: known.get(under(payer, guardian_id, id_), _UNKNOWN)
+        for id_, entry in history.items()
+        if entry.kind in _DEBITS
+    }
+    messages, disputes = await together(
+        _messages_of(part, payer, told.values()), _disputes_of(part, payer, history.values())
     )
     return [
         entry_answer(entry)
         | {
-            "told": _told(told.get(under(payer, guardian_id, id_), _UNKNOWN), messages),
+            "told": _told(told.get(id_, _UNKNOWN), messages),
             "dispute": disputes.get(_lesson_of(payer, entry)),
         }
         for id_, entry in reversed(history.items())
     ]
 
 
-async def _told_of(
-    part: Part, payer: str, asked: Sequence[str]
-) -> tuple[dict[str, Told], dict[str, Message]]:
-    """Return how a guardian was told of debits, and the messages that did it, by their ids."""
-    told = await part.found(Told, asked)
-    ids = {under(payer, id_): id_ for each in told.values() for id_ in each.message_ids}
+async def _messages_of(part: Part, payer: str, told: Iterable[Told]) -> dict[str, Message]:
+    """Return the messages by which a guardian was told of debits, by their ids."""
+    ids = {under(payer, id_): id_ for each in told for id_ in each.message_ids}
     messages = await part.found(Message, list(ids))
-    return told, {ids[id_]: message for id_, message in messages.items()}
+    return {ids[id_]: message for id_, message in messages.items()}
 
 
 async def _disputes_of(part: Part, payer: str, entries: Iterable[Entry]) -> dict[str, Answer]:

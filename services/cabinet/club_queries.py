@@ -1,6 +1,5 @@
 """What a family asks where there is no Navigator: groups, its children, what a place would cost."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -30,6 +29,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
+from services.cabinet.together import together
 
 GROUPS_READ_MAX = 20_000
 """So many groups of a municipality are looked through; the page says so where there are more."""
@@ -255,7 +255,7 @@ async def _money(
     `none`.
     """
     payer, child_id = child["payer"], child["child_id"]
-    certificate, grant, purse = await asyncio.gather(
+    certificate, grant, purse = await together(
         part.find(Certificate, under(payer, child_id)),
         part.find(Grant, under(payer, child_id, span.period)),
         part.find(Purse, under(payer, child_id, span.period)),

@@ -3,7 +3,6 @@
 Dictionaries, as in `parts.py`. Everything of a payer stands in one partition.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -27,6 +26,7 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 DAYS_MAX = 2_000
@@ -47,13 +47,13 @@ class ConsoleQueries(DisputeQueries):
         None if there is no such payer or period.
         """
         part = self._part_of(payer)
-        standing, periods = await asyncio.gather(part.standing(), periods_of(part, payer))
+        standing, periods = await together(part.standing(), periods_of(part, payer))
         today = standing["business_day"]
         chosen = period or present_of(periods, today)
         if chosen not in periods:
             return None
         day = None if today is None else date.fromisoformat(today)
-        money, policy, categories, spent = await asyncio.gather(
+        money, policy, categories, spent = await together(
             part.find(PeriodMoney, under(payer, chosen)),
             part.find(Policy, under(payer, chosen)),
             _categories(part, payer, chosen, periods[chosen], day),
@@ -101,10 +101,10 @@ async def _categories(
 ) -> list[Answer]:
     entries = await part.members(CATEGORIES, *beginning(payer, period))
     names = [last(entry) for entry in entries]
-    known, queued, granted = await asyncio.gather(
+    known, queued, granted = await together(
         part.all(Category, [under(payer, period, name) for name in names]),
         part.counts([Count(queue(payer, period, name)) for name in names]),
-        asyncio.gather(*(_granted_days(part, payer, period, name) for name in names)),
+        together(*(_granted_days(part, payer, period, name) for name in names)),
     )
     found = []
     for name, category, waiting, days in zip(names, known, queued, granted, strict=True):

@@ -3,7 +3,6 @@
 Dictionaries, as in `parts.py`.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 from services.cabinet.child_history import dispute_answer
@@ -18,6 +17,7 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.provider_queries import ProviderQueries
+from services.cabinet.together import together
 from streaming.store import Count, Range
 
 DISPUTES_LISTED_MAX = 200
@@ -49,7 +49,7 @@ class DisputeQueries(ProviderQueries):
         `open_in_all` and `upheld_in_all` count them, also those that are not listed.
         """
         part = self._part_of(payer)
-        standing, listed, counts = await asyncio.gather(
+        standing, listed, counts = await together(
             part.standing(),
             part.ranges(
                 [
@@ -61,7 +61,7 @@ class DisputeQueries(ProviderQueries):
                 [Count(DISPUTES_BY, *beginning(payer)), Count(UPHELD_BY, *beginning(payer))]
             ),
         )
-        lists = await asyncio.gather(
+        lists = await together(
             *(
                 self._disputes(part, [_place([payer, *entry.split("|")[2:]]) for entry in some])
                 for some in listed
@@ -86,7 +86,7 @@ class DisputeQueries(ProviderQueries):
         """Return disputes with the group each is about, and whom to ask for the child's name."""
         disputes = await part.all(Dispute, [under(*place) for place in places])
         found = {p: each for p, each in zip(places, disputes, strict=True) if each is not None}
-        enrolled, children = await asyncio.gather(
+        enrolled, children = await together(
             self._applications(part, [(id_, payer) for payer, id_, _ in found]),
             part.all(Child, [under(place[0], each.child_id) for place, each in found.items()]),
         )

@@ -1,6 +1,5 @@
 """Enrollments from application to end, and the groups they are in."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -21,6 +20,7 @@ from services.cabinet.projections.models import (
     under,
     waiting_list,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 
@@ -52,24 +52,9 @@ class EnrollmentQueries(CertificateQueries):
     async def _applications(
         self, part: Part, places: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], tuple[Application, Reserve | None, Group | None]]:
-        ids = [under(payer, id_) for id_, payer in places]
-        applications, reserves = await asyncio.gather(
-            part.all(Application, ids), part.all(Reserve, ids)
-        )
-        known = {
-            place: (application, reserve)
-            for place, application, reserve in zip(places, applications, reserves, strict=True)
-            if application is not None
-        }
-        groups = await self._groups_of([application for application, _ in known.values()])
-        return {
-            place: (
-                application,
-                reserve,
-                groups.get((application.group_home, application.group_id)),
-            )
-            for place, (application, reserve) in known.items()
-        }
+        applied = await _applied(part, places)
+        groups = await self._groups_of([application for application, _ in applied.values()])
+        return _with_groups(applied, groups)
 
     async def _groups_of(
         self, applications: Iterable[Application]
@@ -82,7 +67,7 @@ class EnrollmentQueries(CertificateQueries):
                 key=lambda place: self.partition_of(place[0]),
             )
         ]
-        found = await asyncio.gather(
+        found = await together(
             *(part.all(Group, [under(*place) for place in places]) for part, places in by_part)
         )
         return {
@@ -93,7 +78,7 @@ class EnrollmentQueries(CertificateQueries):
 
     async def _groups(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
         groups = await part.all(Group, [under(home, id_) for id_, home in places])
-        found = await asyncio.gather(
+        found = await together(
             *(
                 _group(part, home, id_, group)
                 for (id_, home), group in zip(places, groups, strict=True)
@@ -104,17 +89,25 @@ class EnrollmentQueries(CertificateQueries):
 
     async def _of_child(self, part: Part, payer: str, child_id: str) -> list[Answer]:
         entries = await part.members(APPLICATIONS_OF, *beginning(payer, child_id))
-        found = await self._applications(part, [(last(entry), payer) for entry in entries])
-        titles, positions, child, grants = await asyncio.gather(
-            self._provider_titles(found),
-            asyncio.gather(
-                *(
-                    self._waiting_position(id_, application)
-                    for (id_, _), (application, *_) in found.items()
-                )
+        applied = await _applied(part, [(last(entry), payer) for entry in entries])
+        applications = {id_: application for (id_, _), (application, _) in applied.items()}
+        groups, titles, positions, child, grants = await together(
+            self._groups_of(applications.values()),
+            self._provider_titles(
+                {id_: (each.group_home, each.provider_id) for id_, each in applications.items()}
             ),
+            together(*(self._waiting_position(id_, each) for id_, each in applications.items())),
             part.find(Child, under(payer, child_id)),
-            part.found(Grant, _grants_of(payer, child_id, found.values())),
+            part.found(Grant, _grants_of(payer, child_id, applications.values())),
+        )
+        found = _with_groups(applied, groups)
+        # Before there is an agreement the group alone says whose it is.
+        titles |= await self._provider_titles(
+            {
+                id_: (each.group_home, group.provider_id)
+                for (id_, _), (each, _, group) in found.items()
+                if each.provider_id is None and group is not None
+            }
         )
         return [
             _enrollment(id_, payer, application, reserve, group)
@@ -143,22 +136,18 @@ class EnrollmentQueries(CertificateQueries):
         ]
 
     async def _provider_titles(
-        self, found: Mapping[tuple[str, str], tuple[Application, Reserve | None, Group | None]]
+        self, providers: Mapping[str, tuple[str, str | None]]
     ) -> dict[str, str]:
-        """Return the titles of providers, by enrollment; they are known in the group's home."""
+        """Return titles by enrollment, given the group's home, where they are known, and the id."""
 
-        async def title(application: Application, group: Group | None) -> str | None:
-            provider_id = application.provider_id or (group.provider_id if group else None)
+        async def title(home: str, provider_id: str | None) -> str | None:
             if provider_id is None:
                 return None
-            home = application.group_home
             provider = await self._part_of(home).find(Provider, under(home, provider_id))
             return None if provider is None else provider.title
 
-        titles = await asyncio.gather(
-            *(title(application, group) for application, _, group in found.values())
-        )
-        return {id_: name for (id_, _), name in zip(found, titles, strict=True) if name is not None}
+        titles = await together(*(title(*each) for each in providers.values()))
+        return {id_: name for id_, name in zip(providers, titles, strict=True) if name is not None}
 
     async def _waiting_position(self, id_: str, application: Application) -> int | None:
         if application.state != "WAITLISTED":
@@ -181,13 +170,31 @@ async def _group(part: Part, home: str, id_: str, group: Group) -> Answer:
     }
 
 
-def _grants_of(
-    payer: str,
-    child_id: str,
-    found: Iterable[tuple[Application, Reserve | None, Group | None]],
-) -> list[str]:
+async def _applied(
+    part: Part, places: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[Application, Reserve | None]]:
+    ids = [under(payer, id_) for id_, payer in places]
+    applications, reserves = await together(part.all(Application, ids), part.all(Reserve, ids))
+    return {
+        place: (application, reserve)
+        for place, application, reserve in zip(places, applications, reserves, strict=True)
+        if application is not None
+    }
+
+
+def _with_groups(
+    applied: Mapping[tuple[str, str], tuple[Application, Reserve | None]],
+    groups: Mapping[tuple[str, str], Group | None],
+) -> dict[tuple[str, str], tuple[Application, Reserve | None, Group | None]]:
+    return {
+        place: (application, reserve, groups.get((application.group_home, application.group_id)))
+        for place, (application, reserve) in applied.items()
+    }
+
+
+def _grants_of(payer: str, child_id: str, applications: Iterable[Application]) -> list[str]:
     """Return what the periods of a child's agreements stand under."""
-    periods = {application.period for application, *_ in found if application.period}
+    periods = {each.period for each in applications if each.period}
     return [under(payer, child_id, period) for period in sorted(periods)]
 
 

@@ -1,6 +1,5 @@
 """A family: its children with all a parent may know, and its messages."""
 
-import asyncio
 from collections.abc import Sequence
 
 from services.cabinet.certificate_queries import certificates_on
@@ -17,6 +16,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count, Range
 
 GUARDIANS_LISTED_MAX = 60
@@ -42,7 +42,7 @@ class FamilyQueries(MoneyQueries):
         """
         # What is asked in the same moment travels together, here and below.
         of_guardian = beginning(guardian_id)
-        progress, entries = await asyncio.gather(
+        progress, entries = await together(
             self._everywhere(lambda part: part.progress()),
             self._everywhere(
                 lambda part: part.ranges(
@@ -63,8 +63,8 @@ class FamilyQueries(MoneyQueries):
         ]
         if not any(places_of):
             return None
-        parts, messages = await asyncio.gather(
-            asyncio.gather(
+        parts, messages = await together(
+            together(
                 *(
                     self._children(part, places, guardian_id, standing["business_day"], entries_max)
                     for part, places, (standing, _) in zip(
@@ -73,7 +73,7 @@ class FamilyQueries(MoneyQueries):
                     if places
                 )
             ),
-            asyncio.gather(
+            together(
                 *(
                     _messages(part, messages)
                     for part, (_, messages) in zip(self._parts, entries, strict=True)
@@ -121,17 +121,17 @@ class FamilyQueries(MoneyQueries):
         day: str | None,
         entries_max: int | None,
     ) -> list[Answer]:
-        children, certificates, enrollments, histories, disputes = await asyncio.gather(
+        children, certificates, enrollments, histories, disputes = await together(
             part.all(Child, [under(payer, id_) for id_, payer in places]),
             certificates_on(part, places, day),
-            asyncio.gather(*(self._of_child(part, payer, id_) for id_, payer in places)),
-            asyncio.gather(
+            together(*(self._of_child(part, payer, id_) for id_, payer in places)),
+            together(
                 *(
                     family_history(part, payer, id_, guardian_id, entries_max)
                     for id_, payer in places
                 )
             ),
-            asyncio.gather(*(open_disputes(part, payer, id_) for id_, payer in places)),
+            together(*(open_disputes(part, payer, id_) for id_, payer in places)),
         )
         return [
             {

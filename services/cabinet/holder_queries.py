@@ -3,7 +3,6 @@
 Dictionaries, as in `parts.py`.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from enum import StrEnum
@@ -21,6 +20,7 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
+from services.cabinet.together import together
 
 
 class Roll(StrEnum):
@@ -44,7 +44,7 @@ class HolderQueries(ConsoleQueries):
         such payer, period or category. Holders come in the order of their children's ids.
         """
         part = self._part_of(payer)
-        standing, periods = await asyncio.gather(part.standing(), periods_of(part, payer))
+        standing, periods = await together(part.standing(), periods_of(part, payer))
         today = standing["business_day"]
         chosen = period or present_of(periods, today)
         if chosen not in periods:
@@ -75,7 +75,7 @@ class HolderQueries(ConsoleQueries):
 async def _holders(part: Part, payer: str, period: str, category: str) -> list[Answer]:
     entries = await part.members(HOLDERS, *beginning(payer, period, category))
     children = [last(entry) for entry in entries]
-    (certificates, grants), purses = await asyncio.gather(
+    (certificates, grants), purses = await together(
         _certificates(part, payer, period, children),
         part.found(Purse, [under(payer, child_id, period) for child_id in children]),
     )
@@ -112,7 +112,7 @@ async def _queue(part: Part, payer: str, period: str, category: str) -> list[Ans
 async def _certificates(
     part: Part, payer: str, period: str, children: Sequence[str]
 ) -> tuple[dict[str, Certificate], dict[str, Grant]]:
-    return await asyncio.gather(
+    return await together(
         part.found(Certificate, [under(payer, child_id) for child_id in children]),
         part.found(Grant, [under(payer, child_id, period) for child_id in children]),
     )

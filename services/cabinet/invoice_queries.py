@@ -1,6 +1,5 @@
 """What a payer asks about invoices: which there are, their lines, what was paid."""
 
-import asyncio
 from collections.abc import Iterable
 
 from services.cabinet.parts import Answer, last
@@ -13,6 +12,7 @@ from services.cabinet.projections.models import (
 from services.cabinet.provider_queries import invoice_with_lines
 from services.cabinet.report_queries import ReportQueries
 from services.cabinet.settlement import Invoice as Issued
+from services.cabinet.together import together
 
 
 class InvoiceQueries(ReportQueries):
@@ -29,19 +29,20 @@ class InvoiceQueries(ReportQueries):
         entries = await part.members(INVOICES_BY, *beginning(payer, month))
         ids = [last(entry) for entry in entries]
         known = await part.all(Invoice, [under(payer, id_) for id_ in ids])
-        return await asyncio.gather(
+        answers = await together(
             *(
                 invoice_with_lines(part, payer, id_, invoice)
                 for id_, invoice in zip(ids, known, strict=True)
                 if invoice is not None
             )
         )
+        return list(answers)
 
     async def issued(self, payer: str, ids: Iterable[str]) -> dict[str, Issued]:
         """Return those invoices that are the payer's, as a settlement is held against them."""
         part, asked = self._part_of(payer), sorted(set(ids))
         known = await part.all(Invoice, [under(payer, id_) for id_ in asked])
-        found = await asyncio.gather(
+        found = await together(
             *(
                 invoice_with_lines(part, payer, id_, invoice)
                 for id_, invoice in zip(asked, known, strict=True)

@@ -1,6 +1,5 @@
 """What payers grant and owe: their categories, the accounts of providers, invoices."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from services.cabinet.certificate_queries import is_over
@@ -23,6 +22,7 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 
@@ -38,7 +38,7 @@ class MoneyQueries(EnrollmentQueries):
 
     async def provider(self, id_: str) -> Answer | None:
         """Return what is owed to a provider, invoiced and settled, payer by payer, or None."""
-        home, owed = await asyncio.gather(
+        home, owed = await together(
             self._place(PROVIDERS, id_), self._everywhere(lambda part: _accounts(part, id_))
         )
         payers = sorted(
@@ -59,7 +59,7 @@ class MoneyQueries(EnrollmentQueries):
     async def provider_titles(self, ids: Iterable[str]) -> dict[str, str]:
         """Return the titles of those ids that are providers."""
         asked = list(ids)
-        titles = await asyncio.gather(*(self._provider_title(id_) for id_ in asked))
+        titles = await together(*(self._provider_title(id_) for id_ in asked))
         return {id_: title for id_, title in zip(asked, titles, strict=True) if title is not None}
 
     async def _provider_title(self, id_: str) -> str | None:
@@ -71,8 +71,8 @@ class MoneyQueries(EnrollmentQueries):
         return None if provider is None else provider.title
 
     async def _payers(self, part: Part, codes: Sequence[str]) -> dict[str, Answer]:
-        standing, found = await asyncio.gather(
-            part.standing(), asyncio.gather(*(_categories_of(part, code) for code in codes))
+        standing, found = await together(
+            part.standing(), together(*(_categories_of(part, code) for code in codes))
         )
         day = standing["business_day"]
         return {
@@ -84,12 +84,12 @@ class MoneyQueries(EnrollmentQueries):
 
     async def _providers(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
         del part  # they are owed in many
-        found = await asyncio.gather(*(self.provider(id_) for id_, _ in places))
+        found = await together(*(self.provider(id_) for id_, _ in places))
         return {answer["provider_id"]: answer for answer in found if answer is not None}
 
     async def _invoices(self, part: Part, places: Sequence[tuple[str, str]]) -> dict[str, Answer]:
         known = await part.all(Invoice, [under(payer, id_) for id_, payer in places])
-        found = await asyncio.gather(
+        found = await together(
             *(
                 _invoice(part, payer, id_, invoice)
                 for (id_, payer), invoice in zip(places, known, strict=True)
@@ -103,12 +103,12 @@ async def _categories_of(
     part: Part, code: str
 ) -> tuple[dict[str, Period | None], list[tuple[list[str], Category | None, int]]]:
     """Return the periods of a payer, and its categories: where each stands, and how many wait."""
-    in_periods, in_categories = await asyncio.gather(
+    in_periods, in_categories = await together(
         part.members(PERIODS, *beginning(code)), part.members(CATEGORIES, *beginning(code))
     )
     names = [last(entry) for entry in in_periods]
     places = [split(entry) for entry in in_categories]
-    periods, categories, queued = await asyncio.gather(
+    periods, categories, queued = await together(
         part.all(Period, [under(code, name) for name in names]),
         part.all(Category, [under(*place) for place in places]),
         part.counts([Count(queue(*place)) for place in places]),

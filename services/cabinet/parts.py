@@ -4,8 +4,7 @@ Answers are plain dictionaries. What is asked in the same moment travels togethe
 not wait for each other are gathered.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,6 +12,7 @@ import orjson
 
 from services.cabinet.projections import cabinet
 from services.cabinet.projections.models import beginning
+from services.cabinet.together import Question, together
 from streaming.follower import is_behind
 from streaming.routing import partition_of
 from streaming.store import Count, Range, Store
@@ -140,8 +140,8 @@ class Parts:
     def _part_of(self, payer: str) -> Part:
         return self._parts[partition_of(payer.encode(), len(self._parts))]
 
-    async def _everywhere(self, ask: Callable[[Part], Awaitable[Model]]) -> list[Model]:
-        return list(await asyncio.gather(*(ask(part) for part in self._parts)))
+    async def _everywhere(self, ask: Callable[[Part], Question[Model]]) -> list[Model]:
+        return list(await together(*(ask(part) for part in self._parts)))
 
     async def _place(self, index: str, id_: str) -> tuple[Part, str] | None:
         """Return where an id stands and the rest of its entry, of the lowest payer's code."""

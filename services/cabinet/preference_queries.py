@@ -1,6 +1,5 @@
 """What a guardian asks about messages: which there are, and what was said about them."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -11,6 +10,7 @@ from services.cabinet import preview
 from services.cabinet.parts import Answer
 from services.cabinet.projections.models import CHILDREN_OF, Preferences, beginning, under
 from services.cabinet.proposal_queries import ProposalQueries
+from services.cabinet.together import together
 
 ROUTING = "notifications.routing"
 GUARDIANS = "guardians"
@@ -25,20 +25,18 @@ class PreferenceQueries(ProposalQueries):
 
         None for a guardian without children.
         """
-        standings, payers = await asyncio.gather(self.as_of(), self._payers_of(guardian_id))
+        standings, payers = await together(self.as_of(), self._payers_of(guardian_id))
         if not payers:
             return None
         days = {each["partition"]: each["business_day"] for each in standings}
-        said, told = await asyncio.gather(
-            asyncio.gather(
+        said, told = await together(
+            together(
                 *(
                     self._part_of(payer).find(Preferences, under(payer, guardian_id))
                     for payer in payers
                 )
             ),
-            asyncio.gather(
-                *(self._told(payer, days[self.partition_of(payer)]) for payer in payers)
-            ),
+            together(*(self._told(payer, days[self.partition_of(payer)]) for payer in payers)),
         )
         return {
             "guardian_id": guardian_id,

@@ -1,6 +1,5 @@
 """What can be changed of a payer, and what a proposal would change."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from services.cabinet.projections.models import (
     queue,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 DAYS = "billing.days"
@@ -65,7 +65,7 @@ class ProposalQueries(OperationsQueries):
         part = self._part_of(payer)
         entries = await part.members(FRAME_AGREEMENTS, *beginning(payer, budget["period"]))
         ids = [last(entry) for entry in entries]
-        frames, titles, overlays = await asyncio.gather(
+        frames, titles, overlays = await together(
             part.all(FrameAgreement, [under(payer, budget["period"], id_) for id_ in ids]),
             self.provider_titles(ids),
             self.overlays(payer),

@@ -4,7 +4,6 @@ Dictionaries, as in `parts.py`. Enrollments stand with their child's payer, grou
 provider's municipality: what belongs together is joined here.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -27,6 +26,7 @@ from services.cabinet.projections.models import (
     under,
 )
 from services.cabinet.queries import Queries
+from services.cabinet.together import together
 
 PROVIDERS_LISTED_MAX = 60
 GROUP_MEMBERS_MAX = 2_000
@@ -56,16 +56,14 @@ class ProviderQueries(Queries):
 
     async def journal(self, provider_id: str) -> Answer | None:
         """Return a provider's groups with those who wait for its answer; None if it is unknown."""
-        titles, today, places = await asyncio.gather(
+        titles, today, places = await together(
             self.provider_titles([provider_id]),
             self.business_day(),
             self._groups_of_provider(provider_id),
         )
         if not titles:
             return None
-        groups = await asyncio.gather(
-            *(self._with_those_who_wait(*place, today) for place in places)
-        )
+        groups = await together(*(self._with_those_who_wait(*place, today) for place in places))
         return {
             "provider_id": provider_id,
             "title": titles[provider_id],
@@ -87,7 +85,7 @@ class ProviderQueries(Queries):
 
         Without a day, of the business day. None if the group is not the provider's.
         """
-        group, today = await asyncio.gather(
+        group, today = await together(
             self.group_of(provider_id, home, group_id), self.business_day()
         )
         if group is None:
@@ -124,14 +122,14 @@ class ProviderQueries(Queries):
 
     async def charged(self, provider_id: str) -> list[Answer]:
         """Return what each enrollment of a provider was charged so far, net of what went back."""
-        found = await asyncio.gather(
+        found = await together(
             *(self._charged_in(*place) for place in await self._groups_of_provider(provider_id))
         )
         return [each for of_group in found for each in of_group]
 
     async def _charged_in(self, home: str, group_id: str, group: Group) -> list[Answer]:
         members = await self._members(home, group_id)
-        reserves = await asyncio.gather(*(self._reserve(each) for each in members))
+        reserves = await together(*(self._reserve(each) for each in members))
         return [
             {
                 "enrollment_id": each["enrollment_id"],
@@ -190,7 +188,7 @@ class ProviderQueries(Queries):
             return []
         since = (date.fromisoformat(today) - LESSONS_BACK).isoformat()
         places = [(each["payer"], each["enrollment_id"]) for each in active]
-        found = await asyncio.gather(
+        found = await together(
             *(
                 self._part_of(payer).first(
                     MARKS,
@@ -212,7 +210,7 @@ class ProviderQueries(Queries):
     ) -> dict[tuple[str, str], dict[str, Answer]]:
         """Return the marks of a day by lesson, for each enrollment and payer."""
         places = [(each["enrollment_id"], each["payer"]) for each in members]
-        found = await asyncio.gather(
+        found = await together(
             *(_marks_of(self._part_of(payer), payer, id_, day) for id_, payer in places)
         )
         return dict(zip(places, found, strict=True))
@@ -233,13 +231,14 @@ async def _invoices_of(part: Part, provider_id: str) -> list[Answer]:
     entries = await part.first(INVOICES_OF, *beginning(provider_id), INVOICES_MAX)
     places = [entry.split("|")[2:] for entry in entries]
     known = await part.all(Invoice, [under(*place) for place in places])
-    return await asyncio.gather(
+    answers = await together(
         *(
             invoice_with_lines(part, payer, invoice_id, invoice)
             for (payer, invoice_id), invoice in zip(places, known, strict=True)
             if invoice is not None
         )
     )
+    return list(answers)
 
 
 async def _marks_of(part: Part, payer: str, enrollment_id: str, day: str) -> dict[str, Answer]:

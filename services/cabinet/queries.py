@@ -10,7 +10,6 @@ Questions stand by what they are about, each class beside those before it:
 * `provider_queries.py` and on from there: what each of the pages asks besides
 """
 
-import asyncio
 from collections.abc import Iterable
 
 from services.cabinet.family_queries import FamilyQueries
@@ -26,6 +25,7 @@ from services.cabinet.projections.models import (
     beginning,
     under,
 )
+from services.cabinet.together import together
 
 __all__ = ["EXPORTS", "Answer", "Queries"]
 
@@ -72,7 +72,7 @@ class Queries(FamilyQueries):
             [(id_, rest) for id_, (rest, number) in places.items() if number == part.number]
             for part in self._parts
         ]
-        found = await asyncio.gather(
+        found = await together(
             *(load(part, some) for part, some in zip(self._parts, by_part, strict=True) if some)
         )
         items = {id_: answer for answers in found for id_, answer in answers.items()}

@@ -3,7 +3,6 @@
 A child counts once, however many applications and agreements it has.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
@@ -26,6 +25,7 @@ from services.cabinet.projections.models import (
     member,
     under,
 )
+from services.cabinet.together import together
 from streaming.store import Count
 
 AGE_MIN, AGE_BELOW = 5, 18
@@ -44,13 +44,13 @@ class ReportQueries(HolderQueries):
         span = (budget["starts_on"], budget["ends_on"])
         # Of a period that is over, or has not begun, its own last or first day counts.
         day = min(max(budget["business_day"] or span[0], span[0]), span[1])
-        as_of, coverage, (refused, submitted), (days, groups, delivered) = await asyncio.gather(
+        as_of, coverage, (refused, submitted), (days, groups, delivered) = await together(
             part.standing(),
             _coverage(part, payer, chosen, day),
-            asyncio.gather(
+            together(
                 _refused(part, payer, *span), part.counts([_between(SUBMITTED, *span, payer)])
             ),
-            asyncio.gather(
+            together(
                 _days_to_agreement(part, payer, chosen),
                 _groups(part, payer, *span),
                 _accounts(part, payer),

@@ -223,10 +223,14 @@ class Vault:
         people: dict[str, Known] = {}
         for first in range(0, len(ids), READ_AT_ONCE_MAX):
             some = ids[first : first + READ_AT_ONCE_MAX]
-            if self._invent is not None:
-                await self._make_up(some, family_of, self._invent)
             found = await self._change(some, Deed.READ, reader, lambda kept: kept.data is not None)
-            people |= {id_: self._opened(id_, kept) for id_, kept in found.items()}
+            unknown = [id_ for id_ in some if id_ not in found]
+            if unknown and self._invent is not None:
+                await self._make_up(unknown, family_of, self._invent)
+                found |= await self._change(
+                    unknown, Deed.READ, reader, lambda kept: kept.data is not None
+                )
+            people |= {id_: self._opened(id_, found[id_]) for id_ in some if id_ in found}
         return people
 
     async def erase(self, person_id: str, reader: Reader) -> Erasure | None:
