@@ -55,9 +55,9 @@ async def together(*questions: Question[First]) -> tuple[First, ...]: ...
 async def together(*questions: Question[Any]) -> tuple[Any, ...]:
     """Return the answers in the order of the questions; of errors the first one is raised.
 
-    Each question goes as far as it comes without waiting; when what the earliest waits for is there,
-    all whose answers came meanwhile go on. They run in the task of who asks: what asks for its own
-    task (`asyncio.timeout`) may not stand in a question.
+    Each question goes as far as it comes without waiting; when what the earliest waits for is
+    there, all whose answers came meanwhile go on. They run in the task of who asks: what asks for
+    its own task (`asyncio.timeout`) may not stand in a question.
     """
     return await _Together(questions)
 
