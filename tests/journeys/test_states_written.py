@@ -23,6 +23,7 @@ PARKED = b"""{"topic":"t","offset":1,"seq":1,"first_day":"2020-09-01","waits_for
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 
 
